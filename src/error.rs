@@ -1,0 +1,247 @@
+//! The library's one error: a closed set of kinds, each with what a message needs.
+//!
+//! An error means "it was not done" or "it could not be found out". A denied credential is no error but a
+//! verdict. What to advise and which exit code to use is for the edge to decide, which matches on [`ErrorKind`]
+//! without a wildcard.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::model::{Action, Noun, Role};
+
+/// The result of nearly everything here.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong. It prints as one sentence without a full stop; the cause, if any, is its `source`.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct Error(Box<ErrorKind>);
+
+impl Error {
+    /// The kind of failure, with its details.
+    #[must_use]
+    pub fn kind(&self) -> &ErrorKind {
+        &self.0
+    }
+
+    /// An argument or a value that is refused: what it is, and why.
+    pub(crate) fn invalid(what: &'static str, why: impl Into<String>) -> Self {
+        ErrorKind::Invalid { what, why: why.into() }.into()
+    }
+
+    /// A change that the present state does not allow.
+    pub(crate) fn conflict(why: impl Into<String>) -> Self {
+        ErrorKind::Conflict(why.into()).into()
+    }
+}
+
+impl From<ErrorKind> for Error {
+    fn from(kind: ErrorKind) -> Self {
+        Self(Box::new(kind))
+    }
+}
+
+/// Every way in which this library fails.
+#[derive(Debug, thiserror::Error)]
+pub enum ErrorKind {
+    /// A value was refused before anything was touched.
+    #[error("{what}: {why}")]
+    Invalid {
+        /// The value, as a user would call it.
+        what: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The store has no such thing.
+    #[error("{noun} {reference} not found")]
+    NotFound {
+        /// What was looked for.
+        noun: Noun,
+        /// The id or name that was given, safe to print.
+        reference: String,
+        /// Ids or names that it may have been meant to be; only such as the acting user may list.
+        near: Vec<String>,
+    },
+    /// The acting user lacks the permission.
+    #[error("{actor} ({role}) may not {action}{}", describe_limit(limit.as_deref()))]
+    NotPermitted {
+        /// The acting user's name.
+        actor: String,
+        /// The acting user's role.
+        role: Role,
+        /// What was to be done.
+        action: Action,
+        /// What stood in the way, where the role alone does not say it.
+        limit: Option<String>,
+    },
+    /// Nobody could be made out on whose behalf to act.
+    #[error("{0}")]
+    Unidentified(#[from] Unidentified),
+    /// The state of the store does not allow the change.
+    #[error("{0}")]
+    Conflict(String),
+    /// The secret could not be handed over, so that the change was not made.
+    #[error("the secret could not be handed over, and nothing was changed")]
+    HandOver(#[source] io::Error),
+    /// The secret was handed over, but the change could not be committed afterwards.
+    #[error("the change could not be committed: the secret just printed is void")]
+    Void(#[source] Error),
+    /// What was read could not be passed on.
+    #[error("cannot write the output")]
+    Output(#[source] io::Error),
+    /// There is no store at the place.
+    #[error("no store at {}", .0.display())]
+    NoStore(PathBuf),
+    /// There is a store already where a new one was to be made.
+    #[error("there is a store at {} already", .0.display())]
+    StoreExists(PathBuf),
+    /// What is at the place is not used, and was not touched.
+    #[error("{}: {refusal}", path.display())]
+    StoreRefused {
+        /// The file that was refused.
+        path: PathBuf,
+        /// Why it was refused.
+        refusal: Refusal,
+    },
+    /// Another process kept the store locked.
+    #[error("the store was locked by another process for {} s", waited.as_secs())]
+    StoreLocked {
+        /// How long this process waited for it.
+        waited: Duration,
+    },
+    /// The store key cannot be used.
+    #[error("store key {}: {fault}", path.display())]
+    StoreKey {
+        /// The store key's file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: KeyFault,
+    },
+    /// The engine behind the store failed.
+    #[error("the store failed")]
+    Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A file could not be read or written.
+    #[error("{}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The store holds something that this program would not have written.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+    /// The operating system gave no random bytes.
+    #[error("the operating system gave no random bytes")]
+    Entropy(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Why no acting user could be made out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unidentified {
+    /// No user is mapped to the operating-system user.
+    #[error("operating-system user {uid} is no user of this account")]
+    NoMapping {
+        /// The operating-system user.
+        uid: u32,
+    },
+    /// `--as` named somebody who is not there.
+    #[error("there is no user {0} to act as")]
+    NobodyToActAs(String),
+    /// The user has left the account.
+    #[error("{0} has left the account")]
+    Left(String),
+    /// A token was given, and it is no live user token. Its owner is not told why by design of the caller,
+    /// who knows the file or variable that it came from.
+    #[error("the user token is not accepted: {0}")]
+    Token(TokenRefusal),
+}
+
+/// Why a user token does not name an acting user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenRefusal {
+    /// Nothing was given where a token was announced.
+    #[error("it is empty")]
+    Empty,
+    /// It does not look like a user token.
+    #[error("it has not the shape of a user token")]
+    WrongShape,
+    /// No such token is in the store.
+    #[error("it is unknown here")]
+    Unknown,
+    /// It was removed or rotated away.
+    #[error("it was removed or rotated")]
+    Dead,
+    /// Its time is over.
+    #[error("it has expired")]
+    Expired,
+    /// Its user has left.
+    #[error("its user has left the account")]
+    UserLeft,
+    /// The account has switched the ability off that user tokens need.
+    #[error("user tokens are switched off in this account")]
+    NoAbility,
+}
+
+/// Why a file is not used as a store.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A directory, a pipe or the like.
+    #[error("not a file")]
+    NotAFile,
+    /// A file of another kind, or cut off.
+    #[error("not a pdkeys store")]
+    NotAStore,
+    /// An SQLite database of another program.
+    #[error("an SQLite database, but not a pdkeys store")]
+    ForeignApplication,
+    /// Written by a newer pdkeys.
+    #[error("written by a newer pdkeys (schema {found}; this one knows {known})")]
+    NewerSchema {
+        /// The schema of the file.
+        found: i64,
+        /// The newest schema known here.
+        known: i64,
+    },
+    /// Somebody else could change it.
+    #[error("can be written by others (mode {mode:04o})")]
+    WritableByOthers {
+        /// The permission bits.
+        mode: u32,
+    },
+    /// The operating system refuses.
+    #[error("permission denied")]
+    PermissionDenied,
+    /// SQLite finds it damaged.
+    #[error("damaged or cut off")]
+    Corrupt,
+}
+
+/// Why a store key is not used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyFault {
+    /// There is no such file.
+    #[error("no such file")]
+    Missing,
+    /// Not 32 bytes.
+    #[error("{0} bytes long instead of 32")]
+    WrongSize(u64),
+    /// Another store's key.
+    #[error("belongs to another store")]
+    Foreign,
+    /// Somebody else can read or write it.
+    #[error("can be read by others (mode {mode:04o})")]
+    OpenToOthers {
+        /// The permission bits.
+        mode: u32,
+    },
+    /// The operating system refuses.
+    #[error("{0}")]
+    Unreadable(String),
+}
+
+fn describe_limit(limit: Option<&str>) -> String {
+    limit.map_or_else(String::new, |limit| format!(": {limit}"))
+}

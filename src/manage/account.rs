@@ -1,0 +1,120 @@
+//! The account: founding, settings, transfer.
+
+use jiff::Timestamp;
+
+use super::session::{Session, fresh_id};
+use crate::error::Result;
+use crate::model::{
+    Account, AccountEdit, Action, Change, Name, Noun, Permit, Policy, Role, Target, User, UserRef, require,
+};
+use crate::ports::{Clock, Entropy};
+use crate::store::{Place, Read, Store, Write, sqlite::SqliteStore};
+
+/// An account to be founded, with the user who becomes its owner.
+#[derive(Clone, Debug)]
+pub struct Founding {
+    /// What the account is to be called.
+    pub account: Name,
+    /// How requests are to be judged.
+    pub policy: Policy,
+    /// What the owner is to be called.
+    pub owner: Name,
+    /// The operating-system user who acts as the owner.
+    pub os_uid: u32,
+}
+
+impl Founding {
+    /// Makes a new store with the account in it.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::create`].
+    pub fn make_store(
+        &self,
+        place: &Place,
+        clock: &dyn Clock,
+        entropy: &mut dyn Entropy,
+    ) -> Result<SqliteStore> {
+        let mut random = [0; 8];
+        entropy.fill(&mut random)?;
+        let request_id = format!("{:016x}", u64::from_be_bytes(random));
+        let at = clock.now();
+        SqliteStore::create(place, entropy, |tx, entropy| self.found(tx, entropy, &request_id, at))
+    }
+
+    /// Puts the account and its owner into an empty store.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    pub fn found(
+        &self,
+        tx: &mut impl Write,
+        entropy: &mut dyn Entropy,
+        request_id: &str,
+        at: Timestamp,
+    ) -> Result<()> {
+        let owner = User {
+            id: fresh_id(tx, Noun::User, entropy)?,
+            name: self.owner.clone(),
+            email: None,
+            role: Role::Owner,
+            os_uid: Some(self.os_uid),
+            external_id: None,
+            rate_limit: None,
+            created_at: at,
+            left_at: None,
+        };
+        let owner_ref = UserRef { id: owner.id, name: owner.name.clone() };
+        let account = Account::new(self.account.clone(), owner_ref, self.policy, at);
+        let permit = Permit::founder(&owner, &account, request_id, at);
+        tx.save_account(permit, &Change::Create(account))?;
+        let permit = Permit::founder(&owner, &owner, request_id, at);
+        tx.save_user(permit, &Change::Create(owner))
+    }
+}
+
+impl<S: Store> Session<'_, S> {
+    /// The account.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn account(&mut self) -> Result<Account> {
+        self.read(|tx, acting| {
+            let account = tx.account()?;
+            require(acting, Action::ShowAccount, &Target::of(&account))?;
+            Ok(account)
+        })
+    }
+
+    /// Changes settings.
+    ///
+    /// # Errors
+    /// If the acting user may not.
+    pub fn edit_account(&mut self, edit: AccountEdit) -> Result<Account> {
+        self.write(|work| {
+            let before = work.tx.account()?;
+            let permit = work.authorize(Action::ChangeAccount, &Target::of(&before))?;
+            let after = edit.apply(&before);
+            if before != after {
+                work.tx.save_account(permit, &Change::Update { before, after: after.clone() })?;
+            }
+            Ok(after)
+        })
+    }
+
+    /// Makes another user the Account Owner; the one before becomes an admin.
+    ///
+    /// # Errors
+    /// If the acting user may not, or there is no such user.
+    pub fn transfer_account(&mut self, reference: &str) -> Result<Account> {
+        self.write(|work| {
+            let before = work.tx.account()?;
+            let permit = work.authorize(Action::TransferAccount, &Target::of(&before))?;
+            let heir = work.present_user(reference, Action::ShowUser)?;
+            let after = Account { owner: UserRef { id: heir.id, name: heir.name }, ..before.clone() };
+            if before != after {
+                work.tx.save_account(permit, &Change::Update { before, after: after.clone() })?;
+            }
+            Ok(after)
+        })
+    }
+}

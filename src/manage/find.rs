@@ -1,0 +1,88 @@
+//! Finding what a user typed, and what it may have been meant to be.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{CredentialKind, GeneralKey, Id, Noun, Secret, User};
+use crate::store::Read;
+
+/// How alike two names must be for one to be offered in place of the other; 1 is equal.
+const LIKENESS: f64 = 0.6;
+/// How many to offer.
+const MOST: usize = 3;
+
+/// What a user typed, fit to be repeated in a message. A key pasted where an id belongs shows as its hint.
+pub(super) fn safe_to_show(typed: &str) -> String {
+    if CredentialKind::of_shape(typed.trim().as_bytes()).is_some() {
+        let hint = Secret::presented(typed.trim().to_owned()).hint();
+        return format!("(a secret ending in {hint})");
+    }
+    crate::model::escape(typed).into_owned()
+}
+
+pub(super) fn not_found(noun: Noun, typed: &str, mut near: Vec<String>) -> Error {
+    near.truncate(MOST);
+    ErrorKind::NotFound { noun, reference: safe_to_show(typed), near }.into()
+}
+
+/// A general key by its id.
+pub(super) fn general_key(tx: &impl Read, typed: &str) -> Result<GeneralKey> {
+    if let Ok(id) = typed.parse::<Id>()
+        && id.noun() == Noun::GeneralKey
+        && let Some(key) = tx.general_key(id)?
+    {
+        return Ok(key);
+    }
+    let mut near = Vec::new();
+    for id in Id::neighbours(Noun::GeneralKey, typed) {
+        if let Some(key) = tx.general_key(id)? {
+            near.push(key.id.to_string());
+        }
+    }
+    Err(not_found(Noun::GeneralKey, typed, near))
+}
+
+/// A user by id or name; by id also one who has left.
+pub(super) fn user(tx: &impl Read, typed: &str) -> Result<User> {
+    let by_id = match typed.parse::<Id>() {
+        Ok(id) if id.noun() == Noun::User => tx.user(id)?,
+        _ => None,
+    };
+    if let Some(user) = by_id.map_or_else(|| tx.user_named(typed), |user| Ok(Some(user)))? {
+        return Ok(user);
+    }
+    let mut names = Names::near(Noun::User, typed);
+    tx.users(&mut |user| {
+        if !user.has_left() {
+            names.consider(user.id, user.name.as_str());
+        }
+        Ok(std::ops::ControlFlow::Continue(()))
+    })?;
+    Err(not_found(Noun::User, typed, names.found()))
+}
+
+/// Collects the names and ids that are like what was typed.
+pub(super) struct Names {
+    typed: String,
+    ids: Vec<Id>,
+    found: Vec<(f64, String)>,
+}
+
+impl Names {
+    pub(super) fn near(noun: Noun, typed: &str) -> Self {
+        Self { typed: typed.to_lowercase(), ids: Id::neighbours(noun, typed), found: Vec::new() }
+    }
+
+    pub(super) fn consider(&mut self, id: Id, name: &str) {
+        if self.ids.contains(&id) {
+            self.found.push((1.0, id.to_string()));
+        }
+        let likeness = strsim::normalized_damerau_levenshtein(&self.typed, &name.to_lowercase());
+        if likeness >= LIKENESS {
+            self.found.push((likeness, crate::model::escape(name).into_owned()));
+        }
+    }
+
+    pub(super) fn found(mut self) -> Vec<String> {
+        self.found.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+        self.found.into_iter().map(|(_, name)| name).collect()
+    }
+}

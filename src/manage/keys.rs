@@ -1,0 +1,249 @@
+//! General access keys: make, list, show, edit, disable, enable, rotate, remove.
+
+use std::io;
+use std::ops::ControlFlow;
+
+use jiff::SignedDuration;
+
+use super::find;
+use super::session::{Session, Work};
+use crate::error::{Error, Result};
+use crate::model::{
+    Action, Change, Disabled, GeneralKey, KeyEdit, KeyFilter, KeyOrder, KeySpec, KeyState, Label, Noun,
+    Secret, Target, require,
+};
+use crate::store::{Flow, Read, SecretChange, Store, Write};
+
+/// Receives a secret, once, before the change that makes it is committed. If it fails, the change is not made.
+pub type HandOver<'h, T> = &'h mut dyn FnMut(&T, &Secret) -> io::Result<()>;
+
+/// A key that was to be switched on or off, and whether that changed it.
+#[derive(Clone, Debug)]
+pub struct Switched {
+    /// The key as it is now.
+    pub key: GeneralKey,
+    /// Whether it was not so before.
+    pub changed: bool,
+}
+
+impl<S: Store> Session<'_, S> {
+    /// Makes a key, and hands its secret over.
+    ///
+    /// # Errors
+    /// If the acting user may not, the account has REST keys switched off, or the secret cannot be handed over; no
+    /// key is made then.
+    pub fn create_key(&mut self, spec: KeySpec, hand_over: HandOver<'_, GeneralKey>) -> Result<GeneralKey> {
+        self.write(|work| {
+            // Asked before an id is drawn for it, so that there is nothing to name yet.
+            work.require(Action::CreateGeneralKey, &Target::all(Noun::GeneralKey))?;
+            if !work.tx.account()?.rest_api {
+                return Err(Error::conflict("REST keys are switched off in this account"));
+            }
+            let secret = Secret::general_key(work.entropy)?;
+            let key = GeneralKey {
+                id: work.fresh_id(Noun::GeneralKey)?,
+                description: spec.description,
+                hint: Some(secret.hint()),
+                access: spec.access,
+                created_at: work.at(),
+                created_by: work.acting.into(),
+                disabled: None,
+                expires_at: spec.expires_at,
+                rate_limit: spec.rate_limit,
+                overlap_ends_at: None,
+                last_used_at: None,
+            };
+            let permit = work.authorize(Action::CreateGeneralKey, &Target::of(&key))?;
+            let issue = SecretChange::Issue(work.tx.digest(&secret.fingerprint()));
+            work.tx.save_general_key(permit, &Change::Create(key.clone()), issue)?;
+            work.hand_over(|| hand_over(&key, &secret))?;
+            Ok(key)
+        })
+    }
+
+    /// Shows the keys that match, in constant memory.
+    ///
+    /// # Errors
+    /// If the acting user may not, and whatever `visit` returns.
+    pub fn list_keys(
+        &mut self,
+        filter: &KeyFilter,
+        order: KeyOrder,
+        reverse: bool,
+        visit: &mut dyn FnMut(GeneralKey) -> Flow,
+    ) -> Result<()> {
+        let now = self.at();
+        self.read(|tx, acting| {
+            require(acting, Action::ListGeneralKeys, &Target::all(Noun::GeneralKey))?;
+            tx.general_keys(order, reverse, &mut |key| {
+                if filter.matches(&key, now) { visit(key) } else { Ok(ControlFlow::Continue(())) }
+            })
+        })
+    }
+
+    /// One key.
+    ///
+    /// # Errors
+    /// If the acting user may not, or there is none.
+    pub fn key(&mut self, id: &str) -> Result<GeneralKey> {
+        self.read(|tx, acting| {
+            require(acting, Action::ShowGeneralKey, &Target::all(Noun::GeneralKey))?;
+            find::general_key(tx, id)
+        })
+    }
+
+    /// Changes a key's description, end and limit, and narrows its access.
+    ///
+    /// # Errors
+    /// If the acting user may not, there is no such key, or its access would widen.
+    pub fn edit_key(&mut self, id: &str, edit: KeyEdit) -> Result<GeneralKey> {
+        self.write(|work| {
+            let before = work.key(id, Action::EditGeneralKey)?;
+            let after = edit.apply(&before)?;
+            work.update_key(Action::EditGeneralKey, before, after, SecretChange::Keep)
+        })
+    }
+
+    /// Switches keys off, all or none.
+    ///
+    /// # Errors
+    /// If the acting user may not, or there is no such key.
+    pub fn disable_keys(&mut self, ids: &[String], reason: Option<&Label>) -> Result<Vec<Switched>> {
+        self.write(|work| {
+            work.each_key(ids, Action::DisableGeneralKey, |work, before| {
+                if before.disabled.is_some() {
+                    return Ok(Switched { key: before, changed: false });
+                }
+                let disabled = Disabled { at: work.at(), by: work.acting.into(), reason: reason.cloned() };
+                let after = GeneralKey { disabled: Some(disabled), ..before.clone() };
+                let key = work.update_key(Action::DisableGeneralKey, before, after, SecretChange::Keep)?;
+                Ok(Switched { key, changed: true })
+            })
+        })
+    }
+
+    /// Switches keys on again, all or none.
+    ///
+    /// # Errors
+    /// If the acting user may not, or there is no such key.
+    pub fn enable_keys(&mut self, ids: &[String]) -> Result<Vec<Switched>> {
+        self.write(|work| {
+            work.each_key(ids, Action::EnableGeneralKey, |work, before| {
+                if before.disabled.is_none() {
+                    return Ok(Switched { key: before, changed: false });
+                }
+                let after = GeneralKey { disabled: None, ..before.clone() };
+                let key = work.update_key(Action::EnableGeneralKey, before, after, SecretChange::Keep)?;
+                Ok(Switched { key, changed: true })
+            })
+        })
+    }
+
+    /// Gives a key a new secret, and hands it over. With an overlap the present one goes on for that long; without,
+    /// it stops at once. One that an earlier overlap kept alive stops in any case.
+    ///
+    /// # Errors
+    /// If the acting user may not, there is no such key, it is switched off or at its end, or the secret cannot be
+    /// handed over; nothing is changed then.
+    pub fn rotate_key(
+        &mut self,
+        id: &str,
+        overlap: Option<SignedDuration>,
+        hand_over: HandOver<'_, GeneralKey>,
+    ) -> Result<GeneralKey> {
+        self.write(|work| {
+            let before = work.key(id, Action::RotateGeneralKey)?;
+            match before.state(work.at()) {
+                KeyState::Active => {}
+                state => {
+                    return Err(Error::conflict(format!(
+                        "key {} is {state}: it cannot be rotated",
+                        before.id
+                    )));
+                }
+            }
+            let secret = Secret::general_key(work.entropy)?;
+            let old_ends_at = overlap
+                .map(|overlap| work.at().checked_add(overlap))
+                .transpose()
+                .map_err(|_| Error::invalid("overlap", "too long"))?;
+            let after =
+                GeneralKey { hint: Some(secret.hint()), overlap_ends_at: old_ends_at, ..before.clone() };
+            let rotate = SecretChange::Rotate { new: work.tx.digest(&secret.fingerprint()), old_ends_at };
+            let key = work.update_key(Action::RotateGeneralKey, before, after, rotate)?;
+            work.hand_over(|| hand_over(&key, &secret))?;
+            Ok(key)
+        })
+    }
+
+    /// Stops the secret that an overlap keeps alive.
+    ///
+    /// # Errors
+    /// If the acting user may not, there is no such key, or no overlap.
+    pub fn end_overlap(&mut self, id: &str) -> Result<GeneralKey> {
+        self.write(|work| {
+            let before = work.key(id, Action::RotateGeneralKey)?;
+            if before.overlap(work.at()).is_none() {
+                return Err(Error::conflict(format!("key {} has no overlap to end", before.id)));
+            }
+            let after = GeneralKey { overlap_ends_at: None, ..before.clone() };
+            work.update_key(Action::RotateGeneralKey, before, after, SecretChange::EndOverlap)
+        })
+    }
+
+    /// Removes keys for good, all or none.
+    ///
+    /// # Errors
+    /// If the acting user may not, or there is no such key.
+    pub fn remove_keys(&mut self, ids: &[String], reason: Option<&Label>) -> Result<Vec<GeneralKey>> {
+        self.write(|work| {
+            work.each_key(ids, Action::RemoveGeneralKey, |work, before| {
+                let permit = work.authorize(Action::RemoveGeneralKey, &Target::of(&before))?;
+                let change = Change::Delete { before: before.clone(), reason: reason.cloned() };
+                work.tx.save_general_key(permit, &change, SecretChange::Keep)?;
+                Ok(before)
+            })
+        })
+    }
+}
+
+impl<T: Write> Work<'_, T> {
+    /// A key that the acting user may do this to. Whoever may not learns nothing of which keys there are.
+    fn key(&self, id: &str, action: Action) -> Result<GeneralKey> {
+        self.require(action, &Target::all(Noun::GeneralKey))?;
+        find::general_key(self.tx, id)
+    }
+
+    /// Does the same to several keys, each once, however often it is named.
+    fn each_key<R>(
+        &mut self,
+        ids: &[String],
+        action: Action,
+        mut act: impl FnMut(&mut Self, GeneralKey) -> Result<R>,
+    ) -> Result<Vec<R>> {
+        let mut keys: Vec<GeneralKey> = Vec::with_capacity(ids.len());
+        for id in ids {
+            let key = self.key(id, action)?;
+            if keys.iter().all(|other| other.id != key.id) {
+                keys.push(key);
+            }
+        }
+        keys.into_iter().map(|key| act(self, key)).collect()
+    }
+
+    fn update_key(
+        &mut self,
+        action: Action,
+        before: GeneralKey,
+        after: GeneralKey,
+        secrets: SecretChange,
+    ) -> Result<GeneralKey> {
+        if before == after && matches!(secrets, SecretChange::Keep) {
+            return Ok(after);
+        }
+        let permit = self.authorize(action, &Target::of(&before))?;
+        let change = Change::Update { before, after: after.clone() };
+        self.tx.save_general_key(permit, &change, secrets)?;
+        Ok(after)
+    }
+}

@@ -1,0 +1,202 @@
+//! A session: a store, on whose behalf, and when.
+
+use jiff::Timestamp;
+
+use crate::error::{Error, ErrorKind, Result, TokenRefusal, Unidentified};
+use crate::model::{
+    Acting, Action, CredentialKind, Head, Id, Noun, Permit, Secret, Target, User, authorize, require,
+};
+use crate::ports::{Clock, Entropy};
+use crate::store::{Chain, Read, Store, Write};
+
+/// How the acting user makes himself known.
+#[derive(Debug)]
+pub enum Identity {
+    /// As an operating-system user, which the caller asked the kernel for.
+    OsUser(u32),
+    /// By a user token. It is accepted or refused, and nothing else is tried instead.
+    Token(Secret),
+}
+
+/// What one acting user does with a store, at one moment.
+///
+/// Each method is one transaction. The acting user is looked up in that same transaction, so that a role taken
+/// away a moment ago is gone.
+pub struct Session<'s, S: Store> {
+    store: &'s mut S,
+    entropy: &'s mut dyn Entropy,
+    identity: Identity,
+    on_behalf_of: Option<String>,
+    request_id: String,
+    at: Timestamp,
+}
+
+impl<'s, S: Store> Session<'s, S> {
+    /// Begins a session. The time is taken from the clock here, once.
+    ///
+    /// # Errors
+    /// If there is no randomness.
+    pub fn begin(
+        store: &'s mut S,
+        identity: Identity,
+        clock: &dyn Clock,
+        entropy: &'s mut dyn Entropy,
+    ) -> Result<Self> {
+        let mut random = [0; 8];
+        entropy.fill(&mut random)?;
+        let request_id = format!("{:016x}", u64::from_be_bytes(random));
+        Ok(Self { store, entropy, identity, on_behalf_of: None, request_id, at: clock.now() })
+    }
+
+    /// The same session on behalf of another user, by name or id; the Account Owner alone may.
+    #[must_use]
+    pub fn on_behalf_of(self, user: impl Into<String>) -> Self {
+        Self { on_behalf_of: Some(user.into()), ..self }
+    }
+
+    /// The session's moment.
+    #[must_use]
+    pub fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    /// The acting user.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unidentified`] if there is none.
+    pub fn whoami(&mut self) -> Result<Acting> {
+        self.read(|_, acting| Ok(acting.clone()))
+    }
+
+    /// Reads one moment of the store.
+    pub(super) fn read<T>(&mut self, work: impl FnOnce(&S::Snapshot<'_>, &Acting) -> Result<T>) -> Result<T> {
+        let claim = Claim::of(&self.identity, self.store)?;
+        let tx = self.store.read()?;
+        let acting = claim.acting(&tx, self.on_behalf_of.as_deref(), &self.request_id, self.at)?;
+        work(&tx, &acting)
+    }
+
+    /// Does one piece of work in a transaction of its own, and commits it.
+    pub(super) fn write<T>(
+        &mut self,
+        work: impl FnOnce(&mut Work<'_, S::Transaction<'_>>) -> Result<T>,
+    ) -> Result<T> {
+        let claim = Claim::of(&self.identity, self.store)?;
+        let mut tx = self.store.write()?;
+        let acting = claim.acting(&tx, self.on_behalf_of.as_deref(), &self.request_id, self.at)?;
+        let mut desk = Work { tx: &mut tx, acting: &acting, entropy: self.entropy, handed_over: false };
+        let done = work(&mut desk)?;
+        let handed_over = desk.handed_over;
+        match tx.commit() {
+            Ok(()) => Ok(done),
+            Err(error) if handed_over => Err(ErrorKind::Void(error).into()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Computes the audit chain anew.
+    pub(super) fn verify_chain(&mut self, kept: Option<Head>) -> Result<Chain> {
+        self.store.verify_audit(kept)
+    }
+}
+
+/// Who somebody says to be, as far as that can be known before the store is read.
+struct Claim {
+    uid: Option<u32>,
+}
+
+impl Claim {
+    fn of<S: Store>(identity: &Identity, _store: &mut S) -> Result<Self> {
+        let refuse = |why| Err(Error::from(ErrorKind::from(Unidentified::Token(why))));
+        match identity {
+            Identity::OsUser(uid) => Ok(Self { uid: Some(*uid) }),
+            Identity::Token(token) if token.is_empty() => refuse(TokenRefusal::Empty),
+            Identity::Token(token) if token.kind() != Some(CredentialKind::UserToken) => {
+                refuse(TokenRefusal::WrongShape)
+            }
+            Identity::Token(_) => refuse(TokenRefusal::Unknown),
+        }
+    }
+
+    fn acting(
+        &self,
+        tx: &impl Read,
+        on_behalf_of: Option<&str>,
+        request_id: &str,
+        at: Timestamp,
+    ) -> Result<Acting> {
+        let uid = self.uid.unwrap_or_default();
+        let user = tx.user_of_uid(uid)?.ok_or(ErrorKind::Unidentified(Unidentified::NoMapping { uid }))?;
+        let acting = Acting::os_user(user, request_id.to_owned(), at);
+        let Some(reference) = on_behalf_of else { return Ok(acting) };
+        // Asked before the other is looked for, lest the answer tell who is there.
+        require(&acting, Action::ActAsUser, &Target::all(Noun::Account))?;
+        let other = present_user(tx, reference)?;
+        acting.on_behalf_of(other)
+    }
+}
+
+fn present_user(tx: &impl Read, reference: &str) -> Result<User> {
+    let found = match reference.parse::<Id>() {
+        Ok(id) if id.noun() == Noun::User => tx.user(id)?,
+        _ => tx.user_named(reference)?,
+    };
+    match found {
+        Some(user) if user.has_left() => {
+            Err(ErrorKind::from(Unidentified::Left(user.name.to_string())).into())
+        }
+        Some(user) => Ok(user),
+        None => {
+            let reference = super::find::safe_to_show(reference);
+            Err(ErrorKind::from(Unidentified::NobodyToActAs(reference)).into())
+        }
+    }
+}
+
+/// One piece of work: its transaction, on whose behalf, and whether a secret has left the house.
+pub(super) struct Work<'w, T> {
+    pub(super) tx: &'w mut T,
+    pub(super) acting: &'w Acting,
+    pub(super) entropy: &'w mut dyn Entropy,
+    handed_over: bool,
+}
+
+impl<T: Write> Work<'_, T> {
+    /// The moment of the work.
+    pub(super) fn at(&self) -> Timestamp {
+        self.acting.at()
+    }
+
+    /// Asks for the receipt that a change needs.
+    pub(super) fn authorize(&self, action: Action, target: &Target) -> Result<Permit> {
+        authorize(self.acting, action, target)
+    }
+
+    /// Asks without taking a receipt, before there is a thing to name, or before it is looked for.
+    pub(super) fn require(&self, action: Action, target: &Target) -> Result<()> {
+        require(self.acting, action, target)
+    }
+
+    /// Draws an id that was never used.
+    pub(super) fn fresh_id(&mut self, noun: Noun) -> Result<Id> {
+        fresh_id(self.tx, noun, self.entropy)
+    }
+
+    /// Hands a secret over, as the last step before the commit: if it fails, nothing was changed; if the commit
+    /// fails afterwards, the error says that the secret is void.
+    pub(super) fn hand_over(&mut self, hand_over: impl FnOnce() -> std::io::Result<()>) -> Result<()> {
+        hand_over().map_err(ErrorKind::HandOver)?;
+        self.handed_over = true;
+        Ok(())
+    }
+}
+
+/// Draws an id that was never used.
+pub(super) fn fresh_id(tx: &impl Read, noun: Noun, entropy: &mut dyn Entropy) -> Result<Id> {
+    loop {
+        let id = Id::generate(noun, entropy)?;
+        if !tx.is_taken(id)? {
+            return Ok(id);
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Users: add, list, show, edit, and mark as left.
+
+use std::ops::ControlFlow;
+
+use super::find;
+use super::session::{Session, Work};
+use crate::error::{Error, Result};
+use crate::model::{
+    Action, Audited as _, Change, Decision, Label, Name, Noun, RateLimit, Role, Target, User, UserEdit,
+    decide, require,
+};
+use crate::store::{Flow, Read, Store, Write};
+
+/// A user to be added.
+#[derive(Clone, Debug)]
+pub struct UserSpec {
+    /// The name.
+    pub name: Name,
+    /// The role; any but owner, which is given by a transfer of the account.
+    pub role: Role,
+    /// The e-mail address.
+    pub email: Option<Label>,
+    /// The operating-system user who acts as this user.
+    pub os_uid: Option<u32>,
+    /// The user's id in the API behind.
+    pub external_id: Option<Label>,
+    /// The limit that the user's tokens share, where it is not to be the documented one.
+    pub rate_limit: Option<RateLimit>,
+}
+
+impl<S: Store> Session<'_, S> {
+    /// Adds a user.
+    ///
+    /// # Errors
+    /// If the acting user may not, or the name, the operating-system user or the external id is taken.
+    pub fn add_user(&mut self, spec: UserSpec) -> Result<User> {
+        self.write(|work| {
+            let target = Target::all(Noun::User).granting(spec.role);
+            work.require(Action::AddUser, &target)?;
+            if spec.role == Role::Owner {
+                return Err(one_owner());
+            }
+            let user = User {
+                id: work.fresh_id(Noun::User)?,
+                name: spec.name,
+                email: spec.email,
+                role: spec.role,
+                os_uid: spec.os_uid,
+                external_id: spec.external_id,
+                rate_limit: spec.rate_limit,
+                created_at: work.at(),
+                left_at: None,
+            };
+            work.refuse_taken(&user)?;
+            let permit = work.authorize(Action::AddUser, &Target::of(&user).granting(user.role))?;
+            work.tx.save_user(permit, &Change::Create(user.clone()))?;
+            Ok(user)
+        })
+    }
+
+    /// Shows the users, in the order in which they were added: all, or to those who may see only themselves,
+    /// themselves.
+    ///
+    /// # Errors
+    /// Whatever `visit` returns.
+    pub fn list_users(&mut self, visit: &mut dyn FnMut(User) -> Flow) -> Result<()> {
+        self.read(|tx, acting| {
+            tx.users(&mut |user| {
+                let target = Target::of(&user).belonging_to(&user);
+                match decide(acting.user(), Action::ListUsers, &target) {
+                    Decision::Allowed => visit(user),
+                    Decision::Denied(_) => Ok(ControlFlow::Continue(())),
+                }
+            })
+        })
+    }
+
+    /// One user, by id or name.
+    ///
+    /// # Errors
+    /// If the acting user may not, or there is none.
+    pub fn user(&mut self, reference: &str) -> Result<User> {
+        self.read(|tx, acting| {
+            let everybody = Target::all(Noun::User);
+            let own = [acting.user().id.to_string(), acting.user().name.as_str().to_owned()];
+            if own.iter().any(|own| own.eq_ignore_ascii_case(reference)) {
+                return Ok(acting.user().clone());
+            }
+            require(acting, Action::ShowUser, &everybody)?;
+            find::user(tx, reference)
+        })
+    }
+
+    /// Changes a user.
+    ///
+    /// # Errors
+    /// If the acting user may not, there is none, the user has left, or something is taken.
+    pub fn edit_user(&mut self, reference: &str, edit: UserEdit) -> Result<User> {
+        self.write(|work| {
+            let action = if edit.role.is_some() { Action::SetUserRole } else { Action::EditUser };
+            let before = work.present_user(reference, action)?;
+            let after = edit.apply(&before);
+            let target = Target::of(&before).belonging_to(&before).granting(after.role);
+            let permit = work.authorize(action, &target)?;
+            if before == after {
+                return Ok(after);
+            }
+            if before.role != after.role && [before.role, after.role].contains(&Role::Owner) {
+                return Err(one_owner());
+            }
+            work.refuse_taken(&after)?;
+            work.tx.save_user(permit, &Change::Update { before, after: after.clone() })?;
+            Ok(after)
+        })
+    }
+
+    /// Marks users as left, all or none. What they made goes on; what they did stays recorded.
+    ///
+    /// # Errors
+    /// If the acting user may not, there is none, or it is the Account Owner.
+    pub fn remove_users(&mut self, references: &[String]) -> Result<Vec<User>> {
+        self.write(|work| {
+            let mut gone: Vec<User> = Vec::with_capacity(references.len());
+            for reference in references {
+                let before = work.present_user(reference, Action::RemoveUser)?;
+                if gone.iter().any(|user| user.id == before.id) {
+                    continue;
+                }
+                let permit =
+                    work.authorize(Action::RemoveUser, &Target::of(&before).belonging_to(&before))?;
+                if before.role == Role::Owner {
+                    return Err(Error::conflict(format!(
+                        "{} is the Account Owner; transfer the account first",
+                        before.name
+                    )));
+                }
+                let after = User { left_at: Some(work.at()), ..before.clone() };
+                work.tx.save_user(permit, &Change::Update { before, after: after.clone() })?;
+                gone.push(after);
+            }
+            Ok(gone)
+        })
+    }
+}
+
+fn one_owner() -> Error {
+    Error::conflict("an account has exactly one owner: account transfer makes another user the owner")
+}
+
+impl<T: Write> Work<'_, T> {
+    /// A user who has not left, and to whom the acting user may do this at all.
+    pub(super) fn present_user(&self, reference: &str, action: Action) -> Result<User> {
+        self.require(action, &Target::all(Noun::User))?;
+        let user = find::user(self.tx, reference)?;
+        if user.has_left() {
+            return Err(Error::conflict(format!("{} has left the account", user.audit_summary())));
+        }
+        Ok(user)
+    }
+
+    /// Refuses what another present user has already and only one can have.
+    fn refuse_taken(&self, user: &User) -> Result<()> {
+        let mut taken = None;
+        self.tx.users(&mut |other| {
+            if other.id == user.id || other.has_left() {
+                return Ok(ControlFlow::Continue(()));
+            }
+            let same =
+                |what: &str| Some(format!("user {} ({}) has this {what} already", other.name, other.id));
+            if other.name == user.name {
+                taken = same("name");
+            } else if user.os_uid.is_some() && other.os_uid == user.os_uid {
+                taken = same("operating-system user");
+            } else if user.external_id.is_some() && other.external_id == user.external_id {
+                taken = same("external id");
+            }
+            Ok(if taken.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        taken.map_or(Ok(()), |taken| Err(Error::conflict(taken)))
+    }
+}

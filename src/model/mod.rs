@@ -1,0 +1,35 @@
+//! The nouns of the key system: values and their rules. No I/O, no clock, no SQL.
+
+mod account;
+mod audit;
+mod id;
+mod key;
+mod keyring;
+mod moment;
+mod permission;
+mod rate;
+mod role;
+mod scope;
+mod secret;
+mod text;
+mod user;
+
+pub use account::{Account, AccountEdit, Policy, Subdomain};
+pub use audit::{
+    Actor, AuditAction, AuditRecord, Audited, Change, Details, ExecutionContext, FieldChange, Head, Method,
+    Resource,
+};
+pub use id::{Id, Noun};
+pub use key::{
+    API_VERSION, Access, AccessKind, Disabled, GeneralKey, KeyEdit, KeyFilter, KeyOrder, KeySpec, KeyState,
+    UserRef,
+};
+pub use keyring::{Digest, Keyring, StoreKey};
+pub use moment::{future_moment, length_of_time, past_moment};
+pub use permission::{Acting, Action, Decision, Permit, Target, authorize, decide, require};
+pub use rate::RateLimit;
+pub use role::Role;
+pub use scope::{Scope, ScopeSet};
+pub use secret::{CredentialKind, Fingerprint, Hint, Secret};
+pub use text::{Label, Name, escape, is_hazardous};
+pub use user::{User, UserEdit};

@@ -1,0 +1,91 @@
+//! Users of the account.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::model::{Audited, Id, Label, Name, Noun, RateLimit, Role};
+
+/// A person of the account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct User {
+    /// The user's id.
+    pub id: Id,
+    /// What the user is called here; unique among those who have not left.
+    pub name: Name,
+    /// The e-mail address, if one is noted.
+    pub email: Option<Label>,
+    /// The role.
+    pub role: Role,
+    /// The operating-system user who acts as this user.
+    pub os_uid: Option<u32>,
+    /// The user's id in the API behind, for the paths under `/users/OWN-ID`; unique.
+    pub external_id: Option<Label>,
+    /// The limit that all tokens of the user share, where it is not the documented one.
+    pub rate_limit: Option<RateLimit>,
+    /// When the user was added.
+    pub created_at: Timestamp,
+    /// When the user left, if so.
+    pub left_at: Option<Timestamp>,
+}
+
+impl User {
+    /// Whether the user has left the account.
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        self.left_at.is_some()
+    }
+}
+
+impl Audited for User {
+    const NOUN: Noun = Noun::User;
+
+    fn audit_id(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn audit_summary(&self) -> String {
+        self.name.as_str().to_owned()
+    }
+
+    fn audit_fields(&self) -> Vec<(&'static str, Option<String>)> {
+        vec![
+            ("name", Some(self.name.as_str().to_owned())),
+            ("email", self.email.as_ref().map(|email| email.as_str().to_owned())),
+            ("role", Some(self.role.to_string())),
+            ("os_uid", self.os_uid.map(|uid| uid.to_string())),
+            ("external_id", self.external_id.as_ref().map(|id| id.as_str().to_owned())),
+            ("rate_limit", self.rate_limit.map(|limit| limit.to_string())),
+            ("left_at", self.left_at.map(|at| at.to_string())),
+        ]
+    }
+}
+
+/// What to change of a user: `None` leaves a thing as it is, `Some(None)` takes it away.
+#[derive(Clone, Debug, Default)]
+pub struct UserEdit {
+    /// A new name.
+    pub name: Option<Name>,
+    /// A new role.
+    pub role: Option<Role>,
+    /// Another e-mail address.
+    pub email: Option<Option<Label>>,
+    /// Another operating-system user.
+    pub os_uid: Option<Option<u32>>,
+    /// Another id in the API behind.
+    pub external_id: Option<Option<Label>>,
+    /// Another rate limit.
+    pub rate_limit: Option<Option<RateLimit>>,
+}
+
+impl UserEdit {
+    pub(crate) fn apply(self, user: &User) -> User {
+        let mut user = user.clone();
+        user.name = self.name.unwrap_or(user.name);
+        user.role = self.role.unwrap_or(user.role);
+        user.email = self.email.unwrap_or(user.email);
+        user.os_uid = self.os_uid.unwrap_or(user.os_uid);
+        user.external_id = self.external_id.unwrap_or(user.external_id);
+        user.rate_limit = self.rate_limit.unwrap_or(user.rate_limit);
+        user
+    }
+}

@@ -1,0 +1,267 @@
+//! What a store is: reads in a snapshot, writes in a transaction that is all or nothing.
+//!
+//! The interface is that of no particular engine. [`sqlite`] is the one there is; another is done when it passes
+//! the conformance suite, `tests/store.rs`, unedited. Every changing call takes the
+//! [`Permit`](crate::model::Permit) for it, and writes the audit record in the same transaction.
+
+mod place;
+pub mod sqlite;
+
+use std::ops::ControlFlow;
+
+use jiff::Timestamp;
+
+use crate::error::Result;
+use crate::model::{
+    Account, AuditAction, AuditRecord, Change, Digest, Fingerprint, GeneralKey, Head, Id, KeyOrder, Permit,
+    User,
+};
+
+pub use place::Place;
+
+/// What a reader of many things answers after each: whether to go on.
+pub type Flow = Result<ControlFlow<()>>;
+
+/// A store of one account.
+pub trait Store {
+    /// What reads see: one moment of the store.
+    type Snapshot<'s>: Read
+    where
+        Self: 's;
+    /// What writes go through.
+    type Transaction<'s>: Write
+    where
+        Self: 's;
+
+    /// Begins to read.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn read(&mut self) -> Result<Self::Snapshot<'_>>;
+
+    /// Begins to write, alone. What is committed survives a power cut.
+    ///
+    /// # Errors
+    /// If the store cannot be written, another process keeps it locked, or the store key is not to be had.
+    fn write(&mut self) -> Result<Self::Transaction<'_>>;
+
+    /// The digest by which the store finds a secret.
+    ///
+    /// # Errors
+    /// If the store key is not to be had.
+    fn digest(&mut self, secret: &Fingerprint) -> Result<Digest>;
+
+    /// Adds what was counted. Usage is kept apart from the rest: adding it never waits for management, and losing
+    /// it loses counts only.
+    ///
+    /// # Errors
+    /// If the counts cannot be written.
+    fn add_usage(&mut self, counts: &[UsageCount]) -> Result<()>;
+
+    /// The end of the audit chain when every record up to it is as it was written, or the number of the first
+    /// record that is not. With a head that was kept elsewhere, the trail must still go through it.
+    ///
+    /// # Errors
+    /// If the store cannot be read, or the store key is not to be had.
+    fn verify_audit(&mut self, kept: Option<Head>) -> Result<Chain>;
+}
+
+/// Reads of one moment of a store.
+pub trait Read {
+    /// The account.
+    ///
+    /// # Errors
+    /// As all reads: if the store cannot be read, or holds what this program would not have written.
+    fn account(&self) -> Result<Account>;
+
+    /// A user, present or left.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn user(&self, id: Id) -> Result<Option<User>>;
+
+    /// The present user of a name.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn user_named(&self, name: &str) -> Result<Option<User>>;
+
+    /// The present user as whom an operating-system user acts.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn user_of_uid(&self, uid: u32) -> Result<Option<User>>;
+
+    /// Shows every user, those who left included, in the order in which they were added.
+    ///
+    /// # Errors
+    /// If the store cannot be read, and whatever `visit` returns.
+    fn users(&self, visit: &mut dyn FnMut(User) -> Flow) -> Result<()>;
+
+    /// A general key.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn general_key(&self, id: Id) -> Result<Option<GeneralKey>>;
+
+    /// Shows every general key, in constant memory.
+    ///
+    /// # Errors
+    /// If the store cannot be read, and whatever `visit` returns.
+    fn general_keys(
+        &self,
+        order: KeyOrder,
+        reverse: bool,
+        visit: &mut dyn FnMut(GeneralKey) -> Flow,
+    ) -> Result<()>;
+
+    /// What a digest belongs to, dead or alive.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn holder(&self, digest: &Digest) -> Result<Option<Holder>>;
+
+    /// Whether an id is in use, or ever was.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn is_taken(&self, id: Id) -> Result<bool>;
+
+    /// Shows the audit records that match, newest first.
+    ///
+    /// # Errors
+    /// If the store cannot be read, and whatever `visit` returns.
+    fn audit_records(&self, filter: &AuditFilter, visit: &mut dyn FnMut(AuditRecord) -> Flow) -> Result<()>;
+
+    /// The end of the audit chain as the store has it, unverified.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn audit_head(&self) -> Result<Head>;
+}
+
+/// Changes to a store; they hold together or not at all. Dropping the transaction undoes them.
+pub trait Write: Read {
+    /// The digest by which the store finds a secret.
+    fn digest(&self, secret: &Fingerprint) -> Digest;
+
+    /// Founds or changes the account. A change of owner makes the new one owner and the old one an admin.
+    ///
+    /// # Errors
+    /// As all changes: if the store cannot be written, or the permit is for something else.
+    fn save_account(&mut self, permit: Permit, change: &Change<Account>) -> Result<()>;
+
+    /// Adds or changes a user; leaving is a change.
+    ///
+    /// # Errors
+    /// If the store cannot be written, or the permit is for something else.
+    fn save_user(&mut self, permit: Permit, change: &Change<User>) -> Result<()>;
+
+    /// Adds, changes or removes a general key, and its secrets with it.
+    ///
+    /// # Errors
+    /// If the store cannot be written, or the permit is for something else.
+    fn save_general_key(
+        &mut self,
+        permit: Permit,
+        change: &Change<GeneralKey>,
+        secrets: SecretChange,
+    ) -> Result<()>;
+
+    /// Makes the changes last.
+    ///
+    /// # Errors
+    /// If they could not be made durable; then none of them was made.
+    fn commit(self) -> Result<()>;
+}
+
+/// What a change does to the secrets of a credential. Removing the credential kills them all, whatever is said here.
+#[derive(Clone, Copy, Debug)]
+pub enum SecretChange {
+    /// They stay as they are.
+    Keep,
+    /// It gets its first.
+    Issue(Digest),
+    /// It gets another. The one before goes on until a moment, or is dead at once; one before that is dead.
+    Rotate {
+        /// The new secret's digest.
+        new: Digest,
+        /// Until when the present one goes on.
+        old_ends_at: Option<Timestamp>,
+    },
+    /// The one before the present is dead.
+    EndOverlap,
+}
+
+/// What a secret belongs, or belonged, to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// A credential that has it.
+    Live {
+        /// The credential.
+        id: Id,
+        /// When the secret ends, if it is one that was rotated away with an overlap.
+        ends_at: Option<Timestamp>,
+    },
+    /// A credential that has it no more.
+    Dead(Tombstone),
+}
+
+/// What is left of a secret that is dead for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tombstone {
+    /// The credential that had it.
+    pub id: Id,
+    /// Why it is dead.
+    pub death: Death,
+    /// Since when.
+    pub at: Timestamp,
+}
+
+/// How a secret died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Death {
+    /// Its credential was removed.
+    Removed,
+    /// Another took its place.
+    Rotated,
+}
+
+/// So many checks of a credential, in the hour of a moment.
+#[derive(Clone, Debug)]
+pub struct UsageCount {
+    /// The credential.
+    pub id: Id,
+    /// When the last of them was.
+    pub at: Timestamp,
+    /// How many were allowed.
+    pub allowed: u64,
+    /// How many were denied.
+    pub denied: u64,
+}
+
+/// Which audit records to show; everything that is given must hold.
+#[derive(Clone, Debug, Default)]
+pub struct AuditFilter {
+    /// Those at or after a moment.
+    pub since: Option<Timestamp>,
+    /// Those before a moment.
+    pub until: Option<Timestamp>,
+    /// Those of an actor, by id.
+    pub actor: Option<String>,
+    /// Those that did this.
+    pub action: Option<AuditAction>,
+    /// Those about a thing, by id.
+    pub target: Option<String>,
+    /// Those about things of a type.
+    pub target_type: Option<String>,
+}
+
+/// What verifying the audit chain found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chain {
+    /// Every record is as it was written; this is the end.
+    Intact(Head),
+    /// The record with this number, or the lack of it, breaks the chain.
+    BrokenAt(u64),
+}

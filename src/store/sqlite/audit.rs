@@ -1,0 +1,99 @@
+//! The audit trail.
+
+use rusqlite::types::ToSql;
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::columns::text;
+use crate::error::{ErrorKind, Result};
+use crate::model::{AuditAction, AuditRecord, Audited, Change, Head, Keyring, Permit};
+use crate::store::{AuditFilter, Chain, Flow};
+
+pub(super) fn head(connection: &Connection) -> Result<Head> {
+    let end = connection
+        .prepare_cached("SELECT number, chain FROM audit ORDER BY number DESC LIMIT 1")?
+        .query_row([], |row| Ok(Head { number: row.get(0)?, end: row.get(1)? }))
+        .optional()?;
+    Ok(end.unwrap_or(Head::START))
+}
+
+/// Adds the record of a change to the end of the chain.
+pub(super) fn append<T: Audited>(
+    connection: &Connection,
+    keyring: &Keyring,
+    permit: Permit,
+    change: &Change<T>,
+) -> Result<()> {
+    let head = head(connection)?;
+    let number = head.number + 1;
+    let record = serde_json::to_string(&permit.record(change, number)?)
+        .map_err(|error| ErrorKind::Damaged(error.to_string()))?;
+    let end = keyring.link(&head.end, record.as_bytes());
+    connection
+        .prepare_cached("INSERT INTO audit (number, record, chain) VALUES (?1, ?2, ?3)")?
+        .execute(params![number, record, end])?;
+    Ok(())
+}
+
+pub(super) fn each(
+    connection: &Connection,
+    filter: &AuditFilter,
+    visit: &mut dyn FnMut(AuditRecord) -> Flow,
+) -> Result<()> {
+    let moment = |moment: jiff::Timestamp| format!("{moment:.3}");
+    let conditions = [
+        ("execution_time >= ?", filter.since.map(moment)),
+        ("execution_time < ?", filter.until.map(moment)),
+        ("actor = ?", filter.actor.clone()),
+        ("action = ?", filter.action.map(AuditAction::as_str).map(str::to_owned)),
+        ("target = ?", filter.target.clone()),
+        ("target_type = ?", filter.target_type.clone()),
+    ];
+    let mut sql = "SELECT record FROM audit WHERE true".to_owned();
+    let mut values: Vec<&dyn ToSql> = Vec::new();
+    for (condition, value) in &conditions {
+        if let Some(value) = value {
+            sql.push_str(" AND ");
+            sql.push_str(condition);
+            values.push(value);
+        }
+    }
+    sql.push_str(" ORDER BY number DESC");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(values.as_slice())?;
+    while let Some(row) = rows.next()? {
+        let record = row.get_ref(0)?.as_str().map_err(damaged)?;
+        if visit(serde_json::from_str(record).map_err(damaged)?)?.is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Computes the chain anew and compares it with what the store has.
+pub(super) fn verify(connection: &Connection, keyring: &Keyring, kept: Option<Head>) -> Result<Chain> {
+    let mut statement =
+        connection.prepare_cached("SELECT number, record, chain FROM audit ORDER BY number")?;
+    let mut rows = statement.query([])?;
+    let mut head = Head::START;
+    while let Some(row) = rows.next()? {
+        let number = head.number + 1;
+        let record = row.get_ref(1)?.as_str().map_err(damaged)?;
+        let end = keyring.link(&head.end, record.as_bytes());
+        // The number is in the record too, but nothing ties the column to it.
+        let numbered = serde_json::from_str::<AuditRecord>(record).is_ok_and(|record| record.id == number);
+        if row.get::<_, u64>(0)? != number || !numbered || row.get::<_, Vec<u8>>(2)? != end {
+            return Ok(Chain::BrokenAt(number));
+        }
+        head = Head { number, end };
+        if kept.is_some_and(|kept| kept.number == number && kept.end != end) {
+            return Ok(Chain::BrokenAt(number));
+        }
+    }
+    // Founding an account leaves records, so that an empty trail was emptied.
+    let least = kept.map_or(1, |kept| kept.number.max(1));
+    if head.number < least { Ok(Chain::BrokenAt(head.number + 1)) } else { Ok(Chain::Intact(head)) }
+}
+
+fn damaged(error: impl ToString) -> ErrorKind {
+    ErrorKind::Damaged(format!("audit trail: {}", text(&error)))
+}

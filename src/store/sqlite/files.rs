@@ -1,0 +1,182 @@
+//! The files of a store: who may touch them, how they come into being.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{ErrorKind as IoErrorKind, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use super::{Exposed, file_error, schema, sync_directory};
+use crate::error::{Error, ErrorKind, KeyFault, Refusal, Result};
+use crate::model::StoreKey;
+use crate::ports::Entropy;
+use crate::store::Place;
+
+const READABLE_BY_OTHERS: u32 = 0o044;
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+
+fn refuse(path: &Path, refusal: Refusal) -> Error {
+    ErrorKind::StoreRefused { path: path.to_owned(), refusal }.into()
+}
+
+/// Looks at the files before SQLite does, which would write beside whatever it opens. Gives those that others can
+/// read.
+///
+/// # Errors
+/// If there is no store, it is something else, or others can write it.
+pub(super) fn guard(place: &Place) -> Result<Vec<Exposed>> {
+    let path = place.database();
+    let cannot = |error: std::io::Error| match error.kind() {
+        IoErrorKind::NotFound => ErrorKind::NoStore(path.to_owned()).into(),
+        IoErrorKind::PermissionDenied => refuse(path, Refusal::PermissionDenied),
+        IoErrorKind::NotADirectory => refuse(path, Refusal::NotAFile),
+        _ => file_error(path)(error),
+    };
+    let metadata = fs::metadata(path).map_err(cannot)?;
+    if !metadata.is_file() {
+        return Err(refuse(path, Refusal::NotAFile));
+    }
+    let mode = metadata.permissions().mode() & 0o7777;
+    if mode & WRITABLE_BY_OTHERS != 0 {
+        return Err(refuse(path, Refusal::WritableByOthers { mode }));
+    }
+    guard_directory(place.directory())?;
+    // SQLite would write beside a file before it finds out whose it is.
+    let mut header = [0; schema::HEADER_LEN];
+    File::open(path).map_err(cannot)?.read_exact(&mut header).map_err(|error| match error.kind() {
+        IoErrorKind::UnexpectedEof => refuse(path, Refusal::NotAStore),
+        _ => cannot(error),
+    })?;
+    schema::check_header(&header).map_err(|refusal| refuse(path, refusal))?;
+    let exposed = mode & READABLE_BY_OTHERS != 0;
+    Ok(exposed.then(|| Exposed { path: path.to_owned(), mode }).into_iter().collect())
+}
+
+/// Who can write the directory can put another file in the store's place, or a write-ahead log beside it.
+fn guard_directory(directory: &Path) -> Result<()> {
+    let metadata = fs::metadata(directory).map_err(file_error(directory))?;
+    let mode = metadata.permissions().mode() & 0o7777;
+    if mode & WRITABLE_BY_OTHERS != 0 {
+        return Err(refuse(directory, Refusal::WritableByOthers { mode }));
+    }
+    Ok(())
+}
+
+/// Makes the directory of a new store, for its owner alone, or looks at the one that is there.
+pub(super) fn make_directory(place: &Place) -> Result<()> {
+    let directory = place.directory();
+    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|error| match error.kind() {
+        IoErrorKind::PermissionDenied => refuse(directory, Refusal::PermissionDenied),
+        _ => file_error(directory)(error),
+    })?;
+    guard_directory(directory)
+}
+
+/// Refuses to make a store where there is one, or where the write-ahead log of one was left behind: SQLite would
+/// lay that over the new file.
+pub(super) fn refuse_remains(place: &Place) -> Result<()> {
+    let database = place.database();
+    if fs::symlink_metadata(database).is_ok() {
+        return Err(ErrorKind::StoreExists(database.to_owned()).into());
+    }
+    let mut log = database.as_os_str().to_owned();
+    log.push("-wal");
+    if fs::symlink_metadata(&log).is_ok() {
+        return Err(Error::conflict(format!(
+            "{} is left over from a store that is gone; move it away first",
+            PathBuf::from(log).display()
+        )));
+    }
+    Ok(())
+}
+
+/// Reads a store key.
+pub(super) fn read_store_key(path: &Path) -> Result<StoreKey> {
+    let fault = |fault| Error::from(ErrorKind::StoreKey { path: path.to_owned(), fault });
+    let unreadable = |error: std::io::Error| match error.kind() {
+        IoErrorKind::NotFound => fault(KeyFault::Missing),
+        _ => fault(KeyFault::Unreadable(error.to_string())),
+    };
+    let file = File::open(path).map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(fault(KeyFault::Unreadable("not a file".to_owned())));
+    }
+    let mode = metadata.permissions().mode() & 0o7777;
+    if mode & (READABLE_BY_OTHERS | WRITABLE_BY_OTHERS) != 0 {
+        return Err(fault(KeyFault::OpenToOthers { mode }));
+    }
+    let mut bytes = Zeroizing::new(Vec::with_capacity(StoreKey::LEN + 1));
+    file.take(StoreKey::LEN as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    StoreKey::from_bytes(&bytes).ok_or_else(|| fault(KeyFault::WrongSize(metadata.len())))
+}
+
+/// Makes a store key, or reads the one that is there: one that was left by a kill before its database was made, or
+/// by somebody who was faster.
+pub(super) fn make_store_key(path: &Path, entropy: &mut dyn Entropy) -> Result<StoreKey> {
+    match read_store_key(path) {
+        Err(error) if matches!(error.kind(), ErrorKind::StoreKey { fault: KeyFault::Missing, .. }) => {}
+        found => return found,
+    }
+    let store_key = StoreKey::generate(entropy)?;
+    let mut draft = Draft::beside(path, entropy)?;
+    draft.file.write_all(store_key.as_bytes()).map_err(file_error(path))?;
+    match draft.link_into_place() {
+        Ok(()) => Ok(store_key),
+        Err(error) if matches!(error.kind(), ErrorKind::StoreExists(_)) => read_store_key(path),
+        Err(error) => Err(error),
+    }
+}
+
+/// A file in the making, under a name of its own. It goes when it is dropped; linked into place, it stays under the
+/// name that it was made for.
+pub(super) struct Draft {
+    file: File,
+    path: PathBuf,
+    target: PathBuf,
+}
+
+impl Draft {
+    /// Begins a file beside the one that it is to become, for its owner alone.
+    pub(super) fn beside(target: &Path, entropy: &mut dyn Entropy) -> Result<Self> {
+        let mut random = [0; 8];
+        entropy.fill(&mut random)?;
+        let mut name = std::ffi::OsString::from(".");
+        name.push(target.file_name().unwrap_or_default());
+        name.push(format!(".{:016x}.new", u64::from_ne_bytes(random)));
+        let path = target.with_file_name(name);
+        let file =
+            OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path).map_err(
+                |error| match error.kind() {
+                    IoErrorKind::PermissionDenied => refuse(target, Refusal::PermissionDenied),
+                    _ => file_error(target)(error),
+                },
+            )?;
+        Ok(Self { file, path, target: target.to_owned() })
+    }
+
+    /// Where it is for now.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Gives it its name, durably, unless there is something of that name.
+    pub(super) fn link_into_place(self) -> Result<()> {
+        self.file.sync_all().map_err(file_error(&self.target))?;
+        fs::hard_link(&self.path, &self.target).map_err(|error| match error.kind() {
+            IoErrorKind::AlreadyExists => ErrorKind::StoreExists(self.target.clone()).into(),
+            _ => file_error(&self.target)(error),
+        })?;
+        sync_directory(
+            self.target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")),
+        )
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // Nothing depends on it: what stays behind under this name is never opened.
+        let _ = fs::remove_file(&self.path);
+    }
+}

@@ -1,0 +1,172 @@
+//! General keys.
+
+use std::ops::ControlFlow;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::columns::{Columns, optional_millisecond, optional_text, text};
+use super::{secrets, usage};
+use crate::error::{ErrorKind, Result};
+use crate::model::{
+    Access, AccessKind, Change, CredentialKind, Disabled, GeneralKey, Hint, Id, KeyOrder, ScopeSet,
+};
+use crate::store::{Flow, SecretChange};
+
+const SELECT: &str = "
+    SELECT k.id, k.description, k.hint, k.access, k.scopes, k.created_at, k.created_by, maker.name,
+           k.disabled_at, k.disabled_by, disabler.name, k.disabled_reason, k.expires_at, k.rate_limit, k.overlap_ends_at
+    FROM general_key k
+    JOIN user maker ON maker.id = k.created_by
+    LEFT JOIN user disabler ON disabler.id = k.disabled_by";
+
+fn read(row: &rusqlite::Row<'_>) -> Result<GeneralKey> {
+    let mut columns = Columns::of(row);
+    Ok(GeneralKey {
+        id: columns.parsed()?,
+        description: columns.label()?,
+        hint: columns.value::<Option<String>>()?.map(Hint::stored),
+        access: read_access(&mut columns)?,
+        created_at: columns.moment()?,
+        created_by: columns.user()?,
+        disabled: read_disabled(&mut columns)?,
+        expires_at: columns.optional_moment()?,
+        rate_limit: columns.optional()?,
+        overlap_ends_at: columns.optional_moment()?,
+        last_used_at: None,
+    })
+}
+
+fn read_access(columns: &mut Columns<'_>) -> Result<Access> {
+    let kind: AccessKind = columns.parsed()?;
+    let scopes: Option<ScopeSet> = columns.optional()?;
+    match (kind, scopes) {
+        (AccessKind::Full, None) => Ok(Access::Full),
+        (AccessKind::ReadOnly, None) => Ok(Access::ReadOnly),
+        (AccessKind::Scopes, Some(scopes)) => Ok(Access::Scopes(scopes)),
+        (AccessKind::Role, scopes) => Ok(Access::Role(scopes)),
+        (kind, _) => Err(ErrorKind::Damaged(format!("access {kind} does not fit its scopes")).into()),
+    }
+}
+
+fn read_disabled(columns: &mut Columns<'_>) -> Result<Option<Disabled>> {
+    let at = columns.optional_moment()?;
+    let by = columns.optional_user()?;
+    let reason = columns.optional()?;
+    Ok(at.zip(by).map(|(at, by)| Disabled { at, by, reason }))
+}
+
+pub(super) fn with_id(connection: &Connection, id: Id) -> Result<Option<GeneralKey>> {
+    let mut statement = connection.prepare_cached(&format!("{SELECT} WHERE k.id = ?1"))?;
+    let mut rows = statement.query([text(&id)])?;
+    rows.next()?.map(read).transpose()
+}
+
+pub(super) fn each(
+    connection: &Connection,
+    order: KeyOrder,
+    reverse: bool,
+    visit: &mut dyn FnMut(GeneralKey) -> Flow,
+) -> Result<()> {
+    // Row order is the order of making. Nothing was ever used where there is no usage file.
+    let order = match (order, reverse) {
+        (KeyOrder::Created | KeyOrder::LastUsed, false) => "k.row",
+        (KeyOrder::Created | KeyOrder::LastUsed, true) => "k.row DESC",
+        (KeyOrder::Description, false) => "k.description, k.row",
+        (KeyOrder::Description, true) => "k.description DESC, k.row DESC",
+        (KeyOrder::Expires, false) => "k.expires_at NULLS LAST, k.row",
+        (KeyOrder::Expires, true) => "k.expires_at DESC NULLS FIRST, k.row DESC",
+    };
+    let mut statement = connection.prepare_cached(&format!("{SELECT} ORDER BY {order}"))?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        if visit(read(row)?)?.is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Shows keys in the order of their last use. The two files cannot be joined without holding both, so the order
+/// comes from the usage file, and those that it does not know from the other.
+pub(super) fn each_by_last_use(
+    connection: &Connection,
+    counted: &Connection,
+    reverse: bool,
+    visit: &mut dyn FnMut(GeneralKey) -> Flow,
+) -> Result<()> {
+    let never_used = |visit: &mut dyn FnMut(GeneralKey) -> Flow| {
+        let mut flow = ControlFlow::Continue(());
+        each(connection, KeyOrder::Created, reverse, &mut |key| {
+            if usage::last_used(counted, key.id)?.is_none() {
+                flow = visit(key)?;
+            }
+            Ok(flow)
+        })?;
+        Ok::<_, crate::error::Error>(flow)
+    };
+    let used = |visit: &mut dyn FnMut(GeneralKey) -> Flow| {
+        let mut flow = ControlFlow::Continue(());
+        usage::each_by_last_use(counted, reverse, &mut |id, at| {
+            if let Some(key) = with_id(connection, id)? {
+                flow = visit(GeneralKey { last_used_at: Some(at), ..key })?;
+            }
+            Ok(flow)
+        })?;
+        Ok::<_, crate::error::Error>(flow)
+    };
+    let flow = if reverse { used(visit)? } else { never_used(visit)? };
+    if flow.is_continue() {
+        let _ = if reverse { never_used(visit)? } else { used(visit)? };
+    }
+    Ok(())
+}
+
+pub(super) fn save(
+    connection: &Connection,
+    change: &Change<GeneralKey>,
+    secrets: SecretChange,
+    at: Timestamp,
+) -> Result<()> {
+    let key = change.subject();
+    if let Change::Delete { .. } = change {
+        secrets::kill_all(connection, CredentialKind::General, row_of(connection, key.id)?, key.id, at)?;
+        connection.execute("DELETE FROM general_key WHERE id = ?1", [text(&key.id)])?;
+        return Ok(());
+    }
+    connection
+        .prepare_cached(
+            "INSERT INTO general_key (id, description, hint, access, scopes, created_at, created_by, disabled_at,
+                 disabled_by, disabled_reason, expires_at, rate_limit, overlap_ends_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+             ON CONFLICT (id) DO UPDATE SET description = excluded.description, hint = excluded.hint,
+                 access = excluded.access, scopes = excluded.scopes, disabled_at = excluded.disabled_at,
+                 disabled_by = excluded.disabled_by, disabled_reason = excluded.disabled_reason,
+                 expires_at = excluded.expires_at, rate_limit = excluded.rate_limit,
+                 overlap_ends_at = excluded.overlap_ends_at",
+        )?
+        .execute(params![
+            text(&key.id),
+            key.description.as_str(),
+            key.hint.as_ref().map(Hint::as_str),
+            key.access.kind().as_str(),
+            optional_text(key.access.scopes()),
+            key.created_at.as_millisecond(),
+            text(&key.created_by.id),
+            optional_millisecond(key.disabled.as_ref().map(|disabled| disabled.at)),
+            key.disabled.as_ref().map(|disabled| text(&disabled.by.id)),
+            key.disabled.as_ref().and_then(|disabled| optional_text(disabled.reason.as_ref())),
+            optional_millisecond(key.expires_at),
+            optional_text(key.rate_limit.as_ref()),
+            optional_millisecond(key.overlap_ends_at),
+        ])?;
+    secrets::apply(connection, CredentialKind::General, row_of(connection, key.id)?, key.id, secrets, at)
+}
+
+fn row_of(connection: &Connection, id: Id) -> Result<i64> {
+    connection
+        .prepare_cached("SELECT row FROM general_key WHERE id = ?1")?
+        .query_row([text(&id)], |row| row.get(0))
+        .optional()?
+        .ok_or_else(|| ErrorKind::Damaged(format!("key {id} is gone")).into())
+}

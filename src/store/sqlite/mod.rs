@@ -1,0 +1,224 @@
+//! The store in an SQLite file.
+//!
+//! Management goes to `NAME.db`, durably; what checks count goes to `NAME.usage.db`, at leisure. Both are in
+//! write-ahead mode, so that readers wait for nobody. Opening does no work that the command at hand does not need:
+//! the store key is read, and the usage file opened, at first use.
+
+mod account;
+mod audit;
+mod columns;
+mod files;
+mod keys;
+mod schema;
+mod secrets;
+mod transaction;
+mod usage;
+mod users;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+
+use crate::error::{Error, ErrorKind, KeyFault, Refusal, Result};
+use crate::model::{Digest, Fingerprint, Head, Keyring};
+use crate::ports::Entropy;
+use crate::store::{Chain, Place, Store, UsageCount};
+
+pub use transaction::SqliteTransaction;
+
+/// How long to wait for another process that writes.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A store in an SQLite file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    main: Connection,
+    usage: Option<Connection>,
+    keyring: Option<Keyring>,
+    place: Place,
+    exposed: Vec<Exposed>,
+}
+
+/// A file of the store that others than its owner can read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exposed {
+    /// The file.
+    pub path: PathBuf,
+    /// Its permission bits.
+    pub mode: u32,
+}
+
+impl SqliteStore {
+    /// Opens a store that is there.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NoStore`] if there is none, [`ErrorKind::StoreRefused`] if what is there is not to be used;
+    /// it is not touched then.
+    pub fn open(place: &Place) -> Result<Self> {
+        let exposed = files::guard(place)?;
+        let mut main = connect(place.database())?;
+        schema::bring_up_to_date(&mut main, place.database())?;
+        // What was printed must survive a power cut.
+        main.pragma_update(None, "synchronous", "FULL")?;
+        main.pragma_update(None, "foreign_keys", true)?;
+        // Nothing of a removed key stays behind in a free page.
+        main.pragma_update(None, "secure_delete", true)?;
+        Ok(Self { main, usage: None, keyring: None, place: place.clone(), exposed })
+    }
+
+    /// Makes a new store, and lets `found` put the account into it. The store key comes first, reused if it is
+    /// there; the database is made under another name and linked into place when it is whole. So a kill at any
+    /// moment leaves no store or a whole one, and of two that race one wins.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StoreExists`] if there is one already, or another process was faster.
+    pub fn create(
+        place: &Place,
+        entropy: &mut dyn Entropy,
+        found: impl FnOnce(&mut SqliteTransaction<'_, &Keyring>, &mut dyn Entropy) -> Result<()>,
+    ) -> Result<Self> {
+        files::make_directory(place)?;
+        files::refuse_remains(place)?;
+        let keyring = Keyring::new(&files::make_store_key(place.store_key(), entropy)?)?;
+        let draft = files::Draft::beside(place.database(), entropy)?;
+        {
+            let mut connection = connect(draft.path())?;
+            // Nobody sees the file before it is whole and synced, so that it needs no journal on disk meanwhile.
+            connection.pragma_update(None, "journal_mode", "MEMORY")?;
+            connection.pragma_update(None, "synchronous", "OFF")?;
+            connection.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
+            schema::bring_up_to_date(&mut connection, draft.path())?;
+            let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            tx.execute("INSERT INTO store_key_check (only, value) VALUES (1, ?1)", [keyring.check_value()])?;
+            let mut tx = SqliteTransaction::new(tx, None, &keyring);
+            found(&mut tx, entropy)?;
+            crate::store::Write::commit(tx)?;
+            connection.pragma_update(None, "journal_mode", "WAL")?;
+            connection.close().map_err(|(_, error)| error)?;
+        }
+        draft.link_into_place()?;
+        Self::open(place)
+    }
+
+    /// Where the store is.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// The files of the store that others than its owner can read.
+    #[must_use]
+    pub fn exposed(&self) -> &[Exposed] {
+        &self.exposed
+    }
+
+    /// The keys derived from the store key, read at first use.
+    fn keyring(&mut self) -> Result<&Keyring> {
+        if self.keyring.is_none() {
+            let path = self.place.store_key();
+            let keyring = Keyring::new(&files::read_store_key(path)?)?;
+            let check: Vec<u8> =
+                self.main.query_row("SELECT value FROM store_key_check", [], |row| row.get(0))?;
+            if !keyring.belongs_to(&check) {
+                return Err(ErrorKind::StoreKey { path: path.to_owned(), fault: KeyFault::Foreign }.into());
+            }
+            return Ok(self.keyring.insert(keyring));
+        }
+        self.keyring.as_ref().ok_or_else(|| ErrorKind::Damaged("no store key".to_owned()).into())
+    }
+
+    /// Opens the usage file if there is one.
+    fn open_usage(&mut self) -> Result<()> {
+        if self.usage.is_none() && self.place.usage().exists() {
+            self.usage = Some(usage::open(&self.place.usage())?);
+        }
+        Ok(())
+    }
+}
+
+impl Store for SqliteStore {
+    type Snapshot<'s> = SqliteTransaction<'s, ()>;
+    type Transaction<'s> = SqliteTransaction<'s, &'s Keyring>;
+
+    fn read(&mut self) -> Result<Self::Snapshot<'_>> {
+        self.open_usage()?;
+        let tx = self.main.transaction()?;
+        Ok(SqliteTransaction::new(tx, self.usage.as_ref(), ()))
+    }
+
+    fn write(&mut self) -> Result<Self::Transaction<'_>> {
+        self.keyring()?;
+        self.open_usage()?;
+        let Self { main, usage, keyring: Some(keyring), .. } = self else {
+            return Err(ErrorKind::Damaged("no store key".to_owned()).into());
+        };
+        let tx = main.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        Ok(SqliteTransaction::new(tx, usage.as_ref(), keyring))
+    }
+
+    fn digest(&mut self, secret: &Fingerprint) -> Result<Digest> {
+        Ok(self.keyring()?.digest(secret))
+    }
+
+    fn add_usage(&mut self, counts: &[UsageCount]) -> Result<()> {
+        if self.usage.is_none() {
+            self.usage = Some(usage::open_or_make(&self.place.usage())?);
+        }
+        self.usage.as_mut().map_or(Ok(()), |connection| usage::add(connection, counts))
+    }
+
+    fn verify_audit(&mut self, kept: Option<Head>) -> Result<Chain> {
+        self.keyring()?;
+        match &self.keyring {
+            Some(keyring) => audit::verify(&self.main, keyring, kept),
+            None => Err(ErrorKind::Damaged("no store key".to_owned()).into()),
+        }
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(|error| refused(path, error))?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    Ok(connection)
+}
+
+/// Names the file in what SQLite says at the first touch of it.
+fn refused(path: &Path, error: rusqlite::Error) -> Error {
+    let refusal = match error.sqlite_error_code() {
+        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
+            Refusal::PermissionDenied
+        }
+        Some(ErrorCode::DatabaseCorrupt) => Refusal::Corrupt,
+        Some(ErrorCode::NotADatabase) => Refusal::NotAStore,
+        _ => return error.into(),
+    };
+    ErrorKind::StoreRefused { path: path.to_owned(), refusal }.into()
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                ErrorKind::StoreLocked { waited: BUSY_TIMEOUT }
+            }
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                ErrorKind::Damaged(error.to_string())
+            }
+            _ => ErrorKind::Engine(Box::new(error)),
+        }
+        .into()
+    }
+}
+
+fn file_error(path: &Path) -> impl FnOnce(io::Error) -> Error + '_ {
+    move |source| ErrorKind::File { path: path.to_owned(), source }.into()
+}
+
+/// Makes what happened to the names in a directory survive a power cut.
+fn sync_directory(directory: &Path) -> Result<()> {
+    fs::File::open(directory).and_then(|handle| handle.sync_all()).map_err(file_error(directory))
+}

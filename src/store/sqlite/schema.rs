@@ -1,0 +1,69 @@
+//! The schema: whose file it is, how old, and how to bring it up to date.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+use rusqlite_migration::{M, Migrations};
+
+use super::refused;
+use crate::error::{ErrorKind, Refusal, Result};
+
+/// What SQLite's header calls a pdkeys store: "pdky".
+pub(super) const APPLICATION_ID: i32 = 0x7064_6b79;
+
+/// The length of SQLite's file header in bytes.
+pub(super) const HEADER_LEN: usize = 100;
+
+/// Every step that the schema ever took. A step that has been released is never changed; a new one is appended.
+const STEPS: &[M<'_>] = &[M::up(include_str!("migrations/0001_account_users_keys.sql"))];
+
+/// The schema that this program writes.
+#[expect(clippy::cast_possible_wrap, reason = "a handful of steps")]
+const KNOWN: i64 = STEPS.len() as i64;
+
+/// Tells a store from other files by the file's header, before SQLite opens it.
+pub(super) fn check_header(header: &[u8; HEADER_LEN]) -> Result<(), Refusal> {
+    let (magic, _) = header.split_at(16);
+    if magic != b"SQLite format 3\0" {
+        return Err(Refusal::NotAStore);
+    }
+    let [a, b, c, d] = [header[68], header[69], header[70], header[71]];
+    if i32::from_be_bytes([a, b, c, d]) != APPLICATION_ID {
+        return Err(Refusal::ForeignApplication);
+    }
+    Ok(())
+}
+
+/// Takes the steps that the file lacks, and refuses one that has taken more than are known.
+pub(super) fn bring_up_to_date(connection: &mut Connection, path: &Path) -> Result<()> {
+    let version = |connection: &Connection| {
+        connection
+            .pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))
+            .map_err(|error| refused(path, error))
+    };
+    let found = version(connection)?;
+    if found == KNOWN {
+        return Ok(());
+    }
+    if found > KNOWN {
+        let refusal = Refusal::NewerSchema { found, known: KNOWN };
+        return Err(ErrorKind::StoreRefused { path: path.to_owned(), refusal }.into());
+    }
+    match Migrations::from_slice(STEPS).to_latest(connection) {
+        Ok(()) => Ok(()),
+        // Another process may have taken the same steps meanwhile.
+        Err(_) if version(connection)? == KNOWN => Ok(()),
+        Err(rusqlite_migration::Error::RusqliteError { err, .. }) => Err(err.into()),
+        Err(error) => Err(ErrorKind::Engine(Box::new(error)).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_migrations_are_well_formed() {
+        Migrations::from_slice(STEPS).validate().unwrap();
+    }
+}

@@ -1,0 +1,134 @@
+//! The digests of secrets, and the tombstones of those that are dead.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, params};
+
+use super::columns::{Columns, optional_millisecond, text};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{CredentialKind, Digest, Id, Noun};
+use crate::store::{Death, Holder, SecretChange, Tombstone};
+
+/// Makes a change to the secrets of the credential in a row of the table of its kind.
+pub(super) fn apply(
+    connection: &Connection,
+    kind: CredentialKind,
+    holder: i64,
+    id: Id,
+    change: SecretChange,
+    at: Timestamp,
+) -> Result<()> {
+    match change {
+        SecretChange::Keep => Ok(()),
+        SecretChange::Issue(digest) => issue(connection, kind, holder, &digest),
+        SecretChange::EndOverlap => kill(connection, kind, holder, id, Which::Overlapped, Death::Rotated, at),
+        SecretChange::Rotate { new, old_ends_at: None } => {
+            kill(connection, kind, holder, id, Which::All, Death::Rotated, at)?;
+            issue(connection, kind, holder, &new)
+        }
+        SecretChange::Rotate { new, old_ends_at } => {
+            kill(connection, kind, holder, id, Which::Overlapped, Death::Rotated, at)?;
+            connection
+                .prepare_cached("UPDATE digest SET ends_at = ?3 WHERE kind = ?1 AND holder = ?2")?
+                .execute(params![kind.as_str(), holder, optional_millisecond(old_ends_at)])?;
+            issue(connection, kind, holder, &new)
+        }
+    }
+}
+
+/// Kills every secret of a credential that is removed.
+pub(super) fn kill_all(
+    connection: &Connection,
+    kind: CredentialKind,
+    holder: i64,
+    id: Id,
+    at: Timestamp,
+) -> Result<()> {
+    kill(connection, kind, holder, id, Which::All, Death::Removed, at)
+}
+
+#[derive(Clone, Copy)]
+enum Which {
+    All,
+    Overlapped,
+}
+
+fn issue(connection: &Connection, kind: CredentialKind, holder: i64, digest: &Digest) -> Result<()> {
+    // A secret that is dead for good does not come back to life.
+    let dead: bool = connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM tombstone WHERE digest = ?1)")?
+        .query_row([digest.as_bytes()], |row| row.get(0))?;
+    if dead {
+        return Err(Error::conflict("this secret was removed or rotated away, and cannot come back"));
+    }
+    connection
+        .prepare_cached("INSERT INTO digest (digest, kind, holder) VALUES (?1, ?2, ?3)")?
+        .execute(params![digest.as_bytes(), kind.as_str(), holder])?;
+    Ok(())
+}
+
+fn kill(
+    connection: &Connection,
+    kind: CredentialKind,
+    holder: i64,
+    id: Id,
+    which: Which,
+    death: Death,
+    at: Timestamp,
+) -> Result<()> {
+    let condition = match which {
+        Which::All => "kind = ?1 AND holder = ?2",
+        Which::Overlapped => "kind = ?1 AND holder = ?2 AND ends_at IS NOT NULL",
+    };
+    let death = match death {
+        Death::Removed => "removed",
+        Death::Rotated => "rotated",
+    };
+    connection
+        .prepare_cached(&format!(
+            "INSERT INTO tombstone (digest, id, death, died_at) SELECT digest, ?3, ?4, ?5 FROM digest WHERE {condition}"
+        ))?
+        .execute(params![kind.as_str(), holder, text(&id), death, at.as_millisecond()])?;
+    connection
+        .prepare_cached(&format!("DELETE FROM digest WHERE {condition}"))?
+        .execute(params![kind.as_str(), holder])?;
+    Ok(())
+}
+
+pub(super) fn holder(connection: &Connection, digest: &Digest) -> Result<Option<Holder>> {
+    let mut live = connection.prepare_cached(
+        "SELECT k.id, d.ends_at FROM digest d JOIN general_key k ON d.kind = 'general' AND k.row = d.holder
+         WHERE d.digest = ?1",
+    )?;
+    let mut rows = live.query([digest.as_bytes()])?;
+    if let Some(row) = rows.next()? {
+        let mut columns = Columns::of(row);
+        return Ok(Some(Holder::Live { id: columns.parsed()?, ends_at: columns.optional_moment()? }));
+    }
+    let mut dead = connection.prepare_cached("SELECT id, death, died_at FROM tombstone WHERE digest = ?1")?;
+    let mut rows = dead.query([digest.as_bytes()])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let mut columns = Columns::of(row);
+    let id = columns.parsed()?;
+    let death = match columns.value::<String>()?.as_str() {
+        "removed" => Death::Removed,
+        "rotated" => Death::Rotated,
+        other => return Err(ErrorKind::Damaged(format!("a secret cannot be {other}")).into()),
+    };
+    Ok(Some(Holder::Dead(Tombstone { id, death, at: columns.moment()? })))
+}
+
+/// Whether an id is in use, or was: tombstones and the audit trail remember what is gone.
+pub(super) fn is_taken(connection: &Connection, id: Id) -> Result<bool> {
+    let table = match id.noun() {
+        Noun::User => "user",
+        Noun::GeneralKey => "general_key",
+        noun => return Err(ErrorKind::Damaged(format!("no table holds a {noun}")).into()),
+    };
+    Ok(connection
+        .prepare_cached(&format!(
+            "SELECT EXISTS (SELECT 1 FROM {table} WHERE id = ?1)
+                 OR EXISTS (SELECT 1 FROM tombstone WHERE id = ?1)
+                 OR EXISTS (SELECT 1 FROM audit WHERE target = ?1)"
+        ))?
+        .query_row([text(&id)], |row| row.get(0))?)
+}

@@ -1,0 +1,125 @@
+//! A transaction: the reads of one moment, and with the store key the writes too.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, Transaction};
+
+use super::{account, audit, keys, secrets, usage, users};
+use crate::error::{Error, Result};
+use crate::model::{
+    Account, AuditRecord, Audited, Change, Digest, Fingerprint, GeneralKey, Head, Id, KeyOrder, Keyring,
+    Permit, User,
+};
+use crate::store::{AuditFilter, Flow, Holder, Read, SecretChange, Write};
+
+/// A transaction on an SQLite store. `K` is `()` for one that reads, and the keyring for one that writes.
+#[derive(Debug)]
+pub struct SqliteTransaction<'s, K> {
+    main: Transaction<'s>,
+    usage: Option<&'s Connection>,
+    keyring: K,
+}
+
+impl<'s, K> SqliteTransaction<'s, K> {
+    pub(super) fn new(main: Transaction<'s>, usage: Option<&'s Connection>, keyring: K) -> Self {
+        Self { main, usage, keyring }
+    }
+
+    fn last_used(&self, id: Id) -> Result<Option<Timestamp>> {
+        self.usage.map_or(Ok(None), |usage| usage::last_used(usage, id))
+    }
+}
+
+impl<K> Read for SqliteTransaction<'_, K> {
+    fn account(&self) -> Result<Account> {
+        account::get(&self.main)
+    }
+
+    fn user(&self, id: Id) -> Result<Option<User>> {
+        users::with_id(&self.main, id)
+    }
+
+    fn user_named(&self, name: &str) -> Result<Option<User>> {
+        users::named(&self.main, name)
+    }
+
+    fn user_of_uid(&self, uid: u32) -> Result<Option<User>> {
+        users::of_uid(&self.main, uid)
+    }
+
+    fn users(&self, visit: &mut dyn FnMut(User) -> Flow) -> Result<()> {
+        users::each(&self.main, visit)
+    }
+
+    fn general_key(&self, id: Id) -> Result<Option<GeneralKey>> {
+        let Some(key) = keys::with_id(&self.main, id)? else { return Ok(None) };
+        Ok(Some(GeneralKey { last_used_at: self.last_used(id)?, ..key }))
+    }
+
+    fn general_keys(
+        &self,
+        order: KeyOrder,
+        reverse: bool,
+        visit: &mut dyn FnMut(GeneralKey) -> Flow,
+    ) -> Result<()> {
+        match (order, self.usage) {
+            (KeyOrder::LastUsed, Some(usage)) => keys::each_by_last_use(&self.main, usage, reverse, visit),
+            _ => keys::each(&self.main, order, reverse, &mut |key| {
+                visit(GeneralKey { last_used_at: self.last_used(key.id)?, ..key })
+            }),
+        }
+    }
+
+    fn holder(&self, digest: &Digest) -> Result<Option<Holder>> {
+        secrets::holder(&self.main, digest)
+    }
+
+    fn is_taken(&self, id: Id) -> Result<bool> {
+        secrets::is_taken(&self.main, id)
+    }
+
+    fn audit_records(&self, filter: &AuditFilter, visit: &mut dyn FnMut(AuditRecord) -> Flow) -> Result<()> {
+        audit::each(&self.main, filter, visit)
+    }
+
+    fn audit_head(&self) -> Result<Head> {
+        audit::head(&self.main)
+    }
+}
+
+impl SqliteTransaction<'_, &Keyring> {
+    /// Writes the audit record of a change, and so makes sure that it is the permitted one, before it is made.
+    fn record<T: Audited>(&mut self, permit: Permit, change: &Change<T>) -> Result<()> {
+        audit::append(&self.main, self.keyring, permit, change)
+    }
+}
+
+impl Write for SqliteTransaction<'_, &Keyring> {
+    fn digest(&self, secret: &Fingerprint) -> Digest {
+        self.keyring.digest(secret)
+    }
+
+    fn save_account(&mut self, permit: Permit, change: &Change<Account>) -> Result<()> {
+        self.record(permit, change)?;
+        account::save(&self.main, change)
+    }
+
+    fn save_user(&mut self, permit: Permit, change: &Change<User>) -> Result<()> {
+        self.record(permit, change)?;
+        users::save(&self.main, change)
+    }
+
+    fn save_general_key(
+        &mut self,
+        permit: Permit,
+        change: &Change<GeneralKey>,
+        secrets: SecretChange,
+    ) -> Result<()> {
+        let at = permit.at();
+        self.record(permit, change)?;
+        keys::save(&self.main, change, secrets, at)
+    }
+
+    fn commit(self) -> Result<()> {
+        self.main.commit().map_err(Error::from)
+    }
+}

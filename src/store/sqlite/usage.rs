@@ -1,0 +1,89 @@
+//! The usage file: when each credential was last used, and how often in each hour.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
+
+use super::columns::{Columns, text};
+use super::{connect, file_error, refused};
+use crate::error::Result;
+use crate::model::Id;
+use crate::store::{Flow, UsageCount};
+
+const MILLISECONDS_AN_HOUR: i64 = 3_600_000;
+
+/// Opens the usage file.
+pub(super) fn open(path: &Path) -> Result<Connection> {
+    let connection = connect(path)?;
+    // Counts may be lost to a power cut; checks are many.
+    connection.pragma_update(None, "synchronous", "NORMAL").map_err(|error| refused(path, error))?;
+    Ok(connection)
+}
+
+/// Opens the usage file, and makes it first if it is not there.
+pub(super) fn open_or_make(path: &Path) -> Result<Connection> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(file_error(path)(error)),
+    }
+    let connection = open(path)?;
+    connection.pragma_update(None, "journal_mode", "WAL").map_err(|error| refused(path, error))?;
+    connection.execute_batch(include_str!("usage.sql"))?;
+    Ok(connection)
+}
+
+pub(super) fn add(connection: &mut Connection, counts: &[UsageCount]) -> Result<()> {
+    let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    {
+        let mut last_used = tx.prepare_cached(
+            "INSERT INTO last_used (id, at) VALUES (?1, ?2)
+             ON CONFLICT (id) DO UPDATE SET at = max(at, excluded.at)",
+        )?;
+        let mut hourly = tx.prepare_cached(
+            "INSERT INTO hourly (id, hour, allowed, denied) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (id, hour) DO UPDATE SET allowed = allowed + excluded.allowed,
+                 denied = denied + excluded.denied",
+        )?;
+        for count in counts {
+            let at = count.at.as_millisecond();
+            last_used.execute(params![text(&count.id), at])?;
+            hourly.execute(params![
+                text(&count.id),
+                at.div_euclid(MILLISECONDS_AN_HOUR),
+                count.allowed,
+                count.denied
+            ])?;
+        }
+    }
+    Ok(tx.commit()?)
+}
+
+pub(super) fn last_used(connection: &Connection, id: Id) -> Result<Option<Timestamp>> {
+    let mut statement = connection.prepare_cached("SELECT at FROM last_used WHERE id = ?1")?;
+    let at: Option<i64> = statement.query_row([text(&id)], |row| row.get(0)).optional()?;
+    Ok(at.and_then(|at| Timestamp::from_millisecond(at).ok()))
+}
+
+/// Shows when each credential was last used, the longest unused first.
+pub(super) fn each_by_last_use(
+    connection: &Connection,
+    reverse: bool,
+    visit: &mut dyn FnMut(Id, Timestamp) -> Flow,
+) -> Result<()> {
+    let direction = if reverse { "DESC" } else { "ASC" };
+    let mut statement =
+        connection.prepare_cached(&format!("SELECT id, at FROM last_used ORDER BY at {direction}, id"))?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let mut columns = Columns::of(row);
+        if visit(columns.parsed()?, columns.moment()?)?.is_break() {
+            break;
+        }
+    }
+    Ok(())
+}

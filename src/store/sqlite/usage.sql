@@ -1,0 +1,14 @@
+-- What was counted. A file of its own: checks write here, and never wait for management.
+
+CREATE TABLE IF NOT EXISTS last_used (
+    id TEXT PRIMARY KEY,
+    at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS hourly (
+    id TEXT NOT NULL,
+    hour INTEGER NOT NULL, -- hours since 1970
+    allowed INTEGER NOT NULL,
+    denied INTEGER NOT NULL,
+    PRIMARY KEY (id, hour)
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,82 @@
+//! Users.
+
+use rusqlite::{Connection, Params, params};
+
+use super::columns::{Columns, optional_millisecond, optional_text, text};
+use crate::error::{Error, Result};
+use crate::model::{Change, Id, Noun, User};
+use crate::store::Flow;
+
+const SELECT: &str =
+    "SELECT id, name, email, role, os_uid, external_id, rate_limit, created_at, left_at FROM user";
+
+fn read(row: &rusqlite::Row<'_>) -> Result<User> {
+    let mut columns = Columns::of(row);
+    Ok(User {
+        id: columns.parsed()?,
+        name: columns.name(Noun::User)?,
+        email: columns.optional()?,
+        role: columns.parsed()?,
+        os_uid: columns.value()?,
+        external_id: columns.optional()?,
+        rate_limit: columns.optional()?,
+        created_at: columns.moment()?,
+        left_at: columns.optional_moment()?,
+    })
+}
+
+fn find(connection: &Connection, condition: &str, params: impl Params) -> Result<Option<User>> {
+    let mut statement = connection.prepare_cached(&format!("{SELECT} WHERE {condition}"))?;
+    let mut rows = statement.query(params)?;
+    rows.next()?.map(read).transpose()
+}
+
+pub(super) fn with_id(connection: &Connection, id: Id) -> Result<Option<User>> {
+    find(connection, "id = ?1", [text(&id)])
+}
+
+pub(super) fn named(connection: &Connection, name: &str) -> Result<Option<User>> {
+    find(connection, "name = ?1 AND left_at IS NULL", [name])
+}
+
+pub(super) fn of_uid(connection: &Connection, uid: u32) -> Result<Option<User>> {
+    find(connection, "os_uid = ?1 AND left_at IS NULL", [uid])
+}
+
+pub(super) fn each(connection: &Connection, visit: &mut dyn FnMut(User) -> Flow) -> Result<()> {
+    let mut statement = connection.prepare_cached(&format!("{SELECT} ORDER BY row"))?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        if visit(read(row)?)?.is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn save(connection: &Connection, change: &Change<User>) -> Result<()> {
+    if let Change::Delete { .. } = change {
+        return Err(Error::conflict("a user is marked as left, never deleted: others name the user"));
+    }
+    let user = change.subject();
+    connection
+        .prepare_cached(
+            "INSERT INTO user (id, name, email, role, os_uid, external_id, rate_limit, created_at, left_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+             ON CONFLICT (id) DO UPDATE SET name = excluded.name, email = excluded.email, role = excluded.role,
+                 os_uid = excluded.os_uid, external_id = excluded.external_id, rate_limit = excluded.rate_limit,
+                 left_at = excluded.left_at",
+        )?
+        .execute(params![
+            text(&user.id),
+            user.name.as_str(),
+            optional_text(user.email.as_ref()),
+            user.role.as_str(),
+            user.os_uid,
+            optional_text(user.external_id.as_ref()),
+            optional_text(user.rate_limit.as_ref()),
+            user.created_at.as_millisecond(),
+            optional_millisecond(user.left_at),
+        ])?;
+    Ok(())
+}
