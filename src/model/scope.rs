@@ -23,7 +23,7 @@ impl Scope {
     /// Whether it is a right to read.
     #[must_use]
     pub fn is_read(&self) -> bool {
-        self.0.ends_with(".read")
+        self.0.rsplit_once('.').is_some_and(|(_, right)| right == "read")
     }
 
     /// Whether only owner and admins hold it.

@@ -126,6 +126,15 @@ impl Secret {
         Fingerprint(Sha256::digest(self.0.as_bytes()).into())
     }
 
+    /// A text with every occurrence of this secret replaced by its hint.
+    #[must_use]
+    pub fn redact(&self, text: &str) -> String {
+        if self.is_empty() {
+            return text.to_owned();
+        }
+        text.replace(self.0.as_str(), &format!("(a secret ending in {})", self.hint()))
+    }
+
     /// Hands the plaintext over, the bare characters and nothing else.
     ///
     /// # Errors

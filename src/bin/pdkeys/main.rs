@@ -1,1 +1,40 @@
-fn main() {}
+//! The command line: parse, open, run, one exit.
+
+mod commands;
+mod complete;
+mod context;
+mod failure;
+mod handover;
+mod moments;
+mod render;
+mod terminal;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use commands::Cli;
+use context::Context;
+use failure::Failure;
+use terminal::Terminal;
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if let Some(code) = complete::answer_the_shell(&arguments) {
+        return code;
+    }
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return failure::parse_error(&error, &arguments),
+    };
+    let terminal = Terminal::new(cli.globals.color, cli.globals.quiet);
+    let context = Context::new(cli.globals, terminal);
+    match cli.command.run(&context) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            context.terminal.failure(&failure);
+            Failure::code(&failure).into()
+        }
+    }
+}

@@ -1,9 +1,10 @@
 //! The audit trail.
 
+use std::fmt::Display;
+
 use rusqlite::types::ToSql;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::columns::text;
 use crate::error::{ErrorKind, Result};
 use crate::model::{AuditAction, AuditRecord, Audited, Change, Head, Keyring, Permit};
 use crate::store::{AuditFilter, Chain, Flow};
@@ -61,8 +62,8 @@ pub(super) fn each(
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(values.as_slice())?;
     while let Some(row) = rows.next()? {
-        let record = row.get_ref(0)?.as_str().map_err(damaged)?;
-        if visit(serde_json::from_str(record).map_err(damaged)?)?.is_break() {
+        let record = row.get_ref(0)?.as_str().map_err(|error| damaged(&error))?;
+        if visit(serde_json::from_str(record).map_err(|error| damaged(&error))?)?.is_break() {
             break;
         }
     }
@@ -77,7 +78,7 @@ pub(super) fn verify(connection: &Connection, keyring: &Keyring, kept: Option<He
     let mut head = Head::START;
     while let Some(row) = rows.next()? {
         let number = head.number + 1;
-        let record = row.get_ref(1)?.as_str().map_err(damaged)?;
+        let record = row.get_ref(1)?.as_str().map_err(|error| damaged(&error))?;
         let end = keyring.link(&head.end, record.as_bytes());
         // The number is in the record too, but nothing ties the column to it.
         let numbered = serde_json::from_str::<AuditRecord>(record).is_ok_and(|record| record.id == number);
@@ -94,6 +95,6 @@ pub(super) fn verify(connection: &Connection, keyring: &Keyring, kept: Option<He
     if head.number < least { Ok(Chain::BrokenAt(head.number + 1)) } else { Ok(Chain::Intact(head)) }
 }
 
-fn damaged(error: impl ToString) -> ErrorKind {
-    ErrorKind::Damaged(format!("audit trail: {}", text(&error)))
+fn damaged(error: &dyn Display) -> ErrorKind {
+    ErrorKind::Damaged(format!("audit trail: {error}"))
 }

@@ -1,0 +1,52 @@
+//! `pdkeys init`.
+
+use clap::Args;
+use pdkeys::manage::Founding;
+use pdkeys::model::{Name, Noun, Policy};
+use pdkeys::ports::{SystemClock, SystemEntropy};
+
+use crate::context::{Context, login_name, os_user};
+use crate::failure::{Exit, Failure};
+
+/// Make a new store
+///
+/// The operating-system user who runs this acts as the Account Owner from then on. The store key is made beside the
+/// store: without it the store's contents are worthless, so keep a copy elsewhere.
+#[derive(Args, Debug)]
+pub(crate) struct Init {
+    /// What to call the account
+    account: Option<String>,
+
+    /// What to call the Account Owner; the login name if not given
+    #[arg(long, value_name = "NAME")]
+    owner: Option<String>,
+
+    /// How requests are judged: `pagerduty` or `convention`
+    #[arg(long, value_name = "POLICY", default_value_t)]
+    policy: Policy,
+}
+
+impl Init {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let (place, _) = context.place()?;
+        let os_uid = os_user(place.directory())?;
+        let check = |text: &str| Name::parse(Noun::Account, text).map(drop);
+        let account = context.required(self.account, "Account name", Some("default"), check)?;
+        let owner = match self.owner {
+            Some(owner) => Name::parse(Noun::User, &owner)?,
+            None => login_name(os_uid)?,
+        };
+        let founding =
+            Founding { account: Name::parse(Noun::Account, &account)?, policy: self.policy, owner, os_uid };
+        founding.make_store(&place, &SystemClock, &mut SystemEntropy)?;
+        context.terminal.done(
+            "Made",
+            &format!("a store at {}; {} is Account Owner", place.database().display(), founding.owner),
+        );
+        context.terminal.hint(&format!(
+            "keep a copy of {} elsewhere: without it the store is worthless",
+            place.store_key().display()
+        ));
+        Ok(Exit::Done)
+    }
+}

@@ -1,0 +1,515 @@
+//! General access keys: `create`, `list`, `show`, `edit`, `disable`, `enable`, `rotate`, `remove`.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use clap_complete::ArgValueCompleter;
+use jiff::{SignedDuration, Timestamp};
+use pdkeys::manage::Session;
+use pdkeys::model::{
+    API_VERSION, Access, AccessKind, CredentialKind, GeneralKey, Hint, Id, KeyEdit, KeyFilter, KeyOrder,
+    KeySpec, KeyState, Label, RateLimit, Scope, ScopeSet, future_moment, length_of_time,
+};
+use pdkeys::ports::{Clock as _, SystemClock};
+use pdkeys::store::sqlite::SqliteStore;
+use serde::Serialize;
+
+use crate::complete;
+use crate::context::{Context, FirstUse};
+use crate::failure::{Exit, Failure};
+use crate::handover::Receiver;
+use crate::moments;
+use crate::render::{self, Eyes, Record};
+
+/// A general key as it is printed.
+#[derive(Debug, Serialize)]
+pub(crate) struct KeyRecord {
+    id: Id,
+    kind: CredentialKind,
+    description: Label,
+    hint: Option<Hint>,
+    access: AccessKind,
+    scopes: Option<ScopeSet>,
+    created_at: Timestamp,
+    created_by: String,
+    api_version: &'static str,
+    status: KeyState,
+    disabled_at: Option<Timestamp>,
+    disabled_by: Option<String>,
+    disabled_reason: Option<Label>,
+    last_used_at: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
+    rate_limit: Option<RateLimit>,
+    overlap_ends_at: Option<Timestamp>,
+}
+
+impl KeyRecord {
+    pub(crate) fn new(key: GeneralKey, now: Timestamp) -> Self {
+        let status = key.state(now);
+        let overlap_ends_at = key.overlap(now);
+        let (disabled_at, disabled_by, disabled_reason) = match key.disabled {
+            Some(disabled) => (Some(disabled.at), Some(disabled.by.name.to_string()), disabled.reason),
+            None => (None, None, None),
+        };
+        Self {
+            id: key.id,
+            kind: CredentialKind::General,
+            description: key.description,
+            hint: key.hint,
+            access: key.access.kind(),
+            scopes: key.access.scopes().cloned(),
+            created_at: key.created_at,
+            created_by: key.created_by.name.to_string(),
+            api_version: API_VERSION,
+            status,
+            disabled_at,
+            disabled_by,
+            disabled_reason,
+            last_used_at: key.last_used_at,
+            expires_at: key.expires_at,
+            rate_limit: key.rate_limit,
+            overlap_ends_at,
+        }
+    }
+}
+
+impl Record for KeyRecord {
+    const HEADINGS: &'static [&'static str] =
+        &["ID", "DESCRIPTION", "HINT", "ACCESS", "CREATED", "API", "STATUS", "LAST USED", "EXPIRES"];
+
+    fn cells(&self, eyes: &Eyes) -> Vec<String> {
+        let access = match &self.scopes {
+            Some(scopes) => scopes.to_string(),
+            None => self.access.to_string(),
+        };
+        let mut status = self.status.to_string();
+        if let (Some(at), Some(by)) = (self.disabled_at, &self.disabled_by) {
+            status = format!("{status} by {by} {}", eyes.moment(at));
+        }
+        if let Some(reason) = &self.disabled_reason {
+            status = format!("{status}: {reason}");
+        }
+        vec![
+            self.id.to_string(),
+            self.description.to_string(),
+            self.hint.as_ref().map_or_else(|| "-".to_owned(), |hint| format!("...{hint}")),
+            access,
+            eyes.moment(self.created_at),
+            self.api_version.to_owned(),
+            status,
+            eyes.optional_moment(self.last_used_at, "never"),
+            eyes.optional_moment(self.expires_at, "never"),
+        ]
+    }
+}
+
+/// What a key is called in questions and notices.
+fn name(key: &GeneralKey) -> String {
+    let hint = key.hint.as_ref().map(|hint| format!(", ...{hint}")).unwrap_or_default();
+    format!("key {} ({}{hint})", key.id, key.description)
+}
+
+fn parse_end(text: Option<&str>, now: Timestamp) -> Result<Option<Timestamp>, Failure> {
+    Ok(text.map(|text| future_moment("expiry", text, now)).transpose()?.flatten())
+}
+
+fn parse_reason(text: Option<&str>) -> Result<Option<Label>, Failure> {
+    Ok(text.map(|text| Label::parse("reason", text)).transpose()?)
+}
+
+/// Make a general access key
+///
+/// Prints the key, alone on its line, on standard output. It is shown this once: nothing can bring it back, and a
+/// lost one is replaced. If it cannot be printed, it is not made. The first use makes a store at the default place.
+#[derive(Args, Debug)]
+pub(crate) struct Create {
+    /// What the key is for
+    description: Option<String>,
+
+    /// Let it make only GET calls
+    #[arg(long, conflicts_with = "scopes")]
+    read_only: bool,
+
+    /// Limit it to this scope, such as `incidents.read` (can be repeated)
+    #[arg(long = "scope", value_name = "SCOPE")]
+    scopes: Vec<Scope>,
+
+    /// When it ends: `90d`, `2027-01-31`, a time, or `never`
+    #[arg(long, value_name = "WHEN")]
+    expires: Option<String>,
+
+    /// How often it may be used, such as `100/min`, or `none` for no limit
+    #[arg(long, value_name = "LIMIT")]
+    rate_limit: Option<RateLimit>,
+
+    /// Write the key to this new file, readable by its owner alone, instead of standard output
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    write_to: Option<PathBuf>,
+}
+
+impl Create {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let check = |text: &str| Label::parse("description", text).map(drop);
+        let description = context.required(self.description, "Description", None, check)?;
+        let description = Label::parse("description", &description)?;
+        let access = match (self.read_only, self.scopes.is_empty()) {
+            (true, _) => Access::ReadOnly,
+            (false, true) => Access::Full,
+            (false, false) => Access::Scopes(self.scopes.into_iter().collect()),
+        };
+        // Refused before a store is opened, or made.
+        parse_end(self.expires.as_deref(), SystemClock.now())?;
+        let mut receiver = Receiver::new(context, self.write_to);
+        context.with_session(FirstUse::MakesStore, |session| {
+            let now = session.at();
+            let spec = KeySpec {
+                description,
+                access,
+                expires_at: parse_end(self.expires.as_deref(), now)?,
+                rate_limit: self.rate_limit,
+            };
+            let key = session.create_key(spec, &mut |key, secret| {
+                receiver.take(secret, &KeyRecord::new(key.clone(), now))
+            })?;
+            receiver.keep();
+            context.terminal.done("Created", &format!("{}; its secret is shown only this once", name(&key)));
+            Ok(Exit::Done)
+        })
+    }
+}
+
+/// In which order keys are listed.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Sort {
+    /// Oldest first
+    #[default]
+    Created,
+    /// By description
+    Description,
+    /// Never and longest unused first
+    LastUsed,
+    /// Those that end soonest first
+    Expires,
+}
+
+/// List general access keys
+#[derive(Args, Debug)]
+pub(crate) struct List {
+    /// Only those of this status: `active`, `disabled` or `expired`
+    #[arg(long)]
+    status: Option<KeyState>,
+
+    /// Only those with this access: `full`, `read-only` or `scopes`
+    #[arg(long)]
+    access: Option<AccessKind>,
+
+    /// Only those made by this user
+    #[arg(long, value_name = "USER", add = ArgValueCompleter::new(complete::user_names))]
+    created_by: Option<String>,
+
+    /// Only those with this in their description
+    #[arg(long)]
+    text: Option<String>,
+
+    /// Only those not used for this long, such as `90d`
+    #[arg(long, value_name = "LENGTH")]
+    unused_for: Option<String>,
+
+    /// In which order
+    #[arg(long, value_enum, default_value_t)]
+    sort: Sort,
+
+    /// The other way round
+    #[arg(long)]
+    reverse: bool,
+
+    /// At most so many
+    #[arg(long, value_name = "NUMBER")]
+    limit: Option<usize>,
+}
+
+impl List {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        context.with_session(FirstUse::NeedsStore, |session| {
+            let now = session.at();
+            let filter = self.filter(session)?;
+            let order = match self.sort {
+                Sort::Created => KeyOrder::Created,
+                Sort::Description => KeyOrder::Description,
+                Sort::LastUsed => KeyOrder::LastUsed,
+                Sort::Expires => KeyOrder::Expires,
+            };
+            let mut left = self.limit.unwrap_or(usize::MAX);
+            render::list(&context.terminal, context.globals.output, now, |emit| {
+                Ok(session.list_keys(&filter, order, self.reverse, &mut |key| {
+                    if left == 0 {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                    left -= 1;
+                    emit(KeyRecord::new(key, now))?;
+                    Ok(ControlFlow::Continue(()))
+                })?)
+            })?;
+            Ok(Exit::Done)
+        })
+    }
+
+    fn filter(&self, session: &mut Session<'_, SqliteStore>) -> Result<KeyFilter, Failure> {
+        let now = session.at();
+        let unused_since = self
+            .unused_for
+            .as_deref()
+            .map(|length| length_of_time("unused for", length, now))
+            .transpose()?
+            .map(|length| now.checked_sub(length).unwrap_or(Timestamp::MIN));
+        Ok(KeyFilter {
+            state: self.status,
+            access: self.access,
+            created_by: self
+                .created_by
+                .as_deref()
+                .map(|user| session.user(user))
+                .transpose()?
+                .map(|user| user.id),
+            text: self.text.clone(),
+            unused_since,
+        })
+    }
+}
+
+/// Show one general access key
+#[derive(Args, Debug)]
+pub(crate) struct Show {
+    /// The key's id
+    #[arg(add = ArgValueCompleter::new(complete::key_ids))]
+    id: String,
+}
+
+impl Show {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        context.with_session(FirstUse::NeedsStore, |session| {
+            let key = session.key(&self.id)?;
+            let now = session.at();
+            render::show(&context.terminal, context.globals.output, now, &KeyRecord::new(key, now))?;
+            Ok(Exit::Done)
+        })
+    }
+}
+
+/// Change a key's description, expiry or rate limit, or narrow its access
+#[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("change").multiple(true).required(true))]
+pub(crate) struct Edit {
+    /// The key's id
+    #[arg(add = ArgValueCompleter::new(complete::key_ids))]
+    id: String,
+
+    /// What the key is for
+    #[arg(long, group = "change")]
+    description: Option<String>,
+
+    /// Let it make only GET calls from now on
+    #[arg(long, group = "change", conflicts_with = "scopes")]
+    read_only: bool,
+
+    /// Limit it to this scope from now on (can be repeated)
+    #[arg(long = "scope", value_name = "SCOPE", group = "change")]
+    scopes: Vec<Scope>,
+
+    /// When it ends: `90d`, `2027-01-31`, a time, or `never`
+    #[arg(long, value_name = "WHEN", group = "change")]
+    expires: Option<String>,
+
+    /// How often it may be used: `100/min`, `none` for no limit, `default` for the documented one
+    #[arg(long, value_name = "LIMIT", group = "change", value_parser = parse_limit_edit)]
+    rate_limit: Option<LimitEdit>,
+}
+
+/// A new rate limit, or the documented one again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LimitEdit(pub(crate) Option<RateLimit>);
+
+pub(crate) fn parse_limit_edit(text: &str) -> Result<LimitEdit, pdkeys::Error> {
+    if text == "default" { Ok(LimitEdit(None)) } else { text.parse().map(|limit| LimitEdit(Some(limit))) }
+}
+
+impl Edit {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        context.with_session(FirstUse::NeedsStore, |session| {
+            let now = session.at();
+            let access = match (self.read_only, self.scopes.is_empty()) {
+                (true, _) => Some(Access::ReadOnly),
+                (false, true) => None,
+                (false, false) => Some(Access::Scopes(self.scopes.into_iter().collect())),
+            };
+            let edit = KeyEdit {
+                description: self.description.map(|text| Label::parse("description", &text)).transpose()?,
+                access,
+                expires_at: self.expires.map(|text| future_moment("expiry", &text, now)).transpose()?,
+                rate_limit: self.rate_limit.map(|LimitEdit(limit)| limit),
+            };
+            let key = session.edit_key(&self.id, edit)?;
+            changed(context, "Changed", vec![key], now)
+        })
+    }
+}
+
+/// Switch keys off; they can be enabled again
+#[derive(Args, Debug)]
+pub(crate) struct Disable {
+    /// The keys' ids
+    #[arg(required = true, value_name = "ID", add = ArgValueCompleter::new(complete::key_ids))]
+    ids: Vec<String>,
+
+    /// Why; `key-compromise` is the one that other tools read
+    #[arg(long)]
+    reason: Option<String>,
+}
+
+impl Disable {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let reason = parse_reason(self.reason.as_deref())?;
+        context.with_session(FirstUse::NeedsStore, |session| {
+            let now = session.at();
+            confirm_each(context, session, &self.ids, "Disable", "These stop working:")?;
+            let (changes, same): (Vec<_>, Vec<_>) = session
+                .disable_keys(&self.ids, reason.as_ref())?
+                .into_iter()
+                .partition(|switched| switched.changed);
+            for switched in &same {
+                context.terminal.done("Unchanged", &format!("{} was disabled already", name(&switched.key)));
+            }
+            changed(context, "Disabled", changes.into_iter().map(|switched| switched.key).collect(), now)
+        })
+    }
+}
+
+/// Switch disabled keys on again
+#[derive(Args, Debug)]
+pub(crate) struct Enable {
+    /// The keys' ids
+    #[arg(required = true, value_name = "ID", add = ArgValueCompleter::new(complete::key_ids))]
+    ids: Vec<String>,
+}
+
+impl Enable {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        context.with_session(FirstUse::NeedsStore, |session| {
+            let now = session.at();
+            let (changes, same): (Vec<_>, Vec<_>) =
+                session.enable_keys(&self.ids)?.into_iter().partition(|switched| switched.changed);
+            for switched in &same {
+                context.terminal.done("Unchanged", &format!("{} was enabled already", name(&switched.key)));
+            }
+            changed(context, "Enabled", changes.into_iter().map(|switched| switched.key).collect(), now)
+        })
+    }
+}
+
+/// Give a key a new secret; its id, description and access stay
+///
+/// Prints the new secret on standard output, this once. With `--overlap` the present one goes on for that long;
+/// without, it stops at once.
+#[derive(Args, Debug)]
+pub(crate) struct Rotate {
+    /// The key's id
+    #[arg(add = ArgValueCompleter::new(complete::key_ids))]
+    id: String,
+
+    /// How long the present secret goes on, such as `24h`
+    #[arg(long, value_name = "LENGTH")]
+    overlap: Option<String>,
+
+    /// Make no new secret, but stop the one that an overlap keeps alive
+    #[arg(long, conflicts_with_all = ["overlap", "write_to"])]
+    end_overlap: bool,
+
+    /// Write the secret to this new file, readable by its owner alone, instead of standard output
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    write_to: Option<PathBuf>,
+}
+
+impl Rotate {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let mut receiver = Receiver::new(context, self.write_to);
+        context.with_session(FirstUse::NeedsStore, |session| {
+            let now = session.at();
+            if self.end_overlap {
+                let key = session.end_overlap(&self.id)?;
+                return changed(context, "Ended", vec![key], now);
+            }
+            let overlap: Option<SignedDuration> =
+                self.overlap.as_deref().map(|length| length_of_time("overlap", length, now)).transpose()?;
+            if overlap.is_none() {
+                let ids = [self.id.clone()];
+                confirm_each(context, session, &ids, "Rotate", "The present secret stops working at once:")?;
+            }
+            let key = session.rotate_key(&self.id, overlap, &mut |key, secret| {
+                receiver.take(secret, &KeyRecord::new(key.clone(), now))
+            })?;
+            receiver.keep();
+            let until = key.overlap(now).map_or_else(
+                || "the one before stopped working".to_owned(),
+                |end| format!("the one before works until {}", moments::exact(end)),
+            );
+            context.terminal.done("Rotated", &format!("{}; {until}", name(&key)));
+            Ok(Exit::Done)
+        })
+    }
+}
+
+/// Remove keys for good
+#[derive(Args, Debug)]
+pub(crate) struct Remove {
+    /// The keys' ids
+    #[arg(required = true, value_name = "ID", add = ArgValueCompleter::new(complete::key_ids))]
+    ids: Vec<String>,
+
+    /// Why; `key-compromise` is the one that other tools read
+    #[arg(long)]
+    reason: Option<String>,
+}
+
+impl Remove {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let reason = parse_reason(self.reason.as_deref())?;
+        context.with_session(FirstUse::NeedsStore, |session| {
+            let now = session.at();
+            confirm_each(context, session, &self.ids, "Remove", "These go for good, and cannot come back:")?;
+            let keys = session.remove_keys(&self.ids, reason.as_ref())?;
+            changed(context, "Removed", keys, now)
+        })
+    }
+}
+
+/// Shows what will happen to which keys, and asks.
+fn confirm_each(
+    context: &Context,
+    session: &mut Session<'_, SqliteStore>,
+    ids: &[String],
+    verb: &str,
+    consequence: &str,
+) -> Result<(), Failure> {
+    let keys = ids.iter().map(|id| session.key(id)).collect::<Result<Vec<_>, _>>()?;
+    let mut what = vec![consequence.to_owned()];
+    what.extend(keys.iter().map(|key| format!("  {}", name(key))));
+    let question = match keys.as_slice() {
+        [key] => format!("{verb} key {}?", key.id),
+        keys => format!("{verb} {} keys?", keys.len()),
+    };
+    context.confirm(&what, &question)
+}
+
+/// Says what was changed; as data only if a format was asked for.
+fn changed(context: &Context, verb: &str, keys: Vec<GeneralKey>, now: Timestamp) -> Result<Exit, Failure> {
+    for key in &keys {
+        context.terminal.done(verb, &name(key));
+    }
+    if context.globals.output != render::Format::Table {
+        render::list(&context.terminal, context.globals.output, now, |emit| {
+            keys.into_iter().try_for_each(|key| emit(KeyRecord::new(key, now))).map_err(Failure::from)
+        })?;
+    }
+    Ok(Exit::Done)
+}

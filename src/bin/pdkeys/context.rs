@@ -1,0 +1,294 @@
+//! What a command runs in: the global options, the environment, the operating system's user, the store.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use directories::ProjectDirs;
+use pdkeys::ErrorKind;
+use pdkeys::manage::{Founding, Identity, Session};
+use pdkeys::model::{Name, Noun, Policy, Secret};
+use pdkeys::ports::{SystemClock, SystemEntropy};
+use pdkeys::store::Place;
+use pdkeys::store::sqlite::SqliteStore;
+use zeroize::Zeroizing;
+
+use crate::failure::Failure;
+use crate::render::Format;
+use crate::terminal::{Color, Terminal};
+
+/// The largest file that can hold a token and nothing else.
+const LARGEST_TOKEN_FILE: usize = 4096;
+
+/// Options that every command takes, before or after its name.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Globals {
+    /// Use the store in this file instead of the one at the default place
+    ///
+    /// `PDKEYS_STORE` does the same. The file must have been made with `pdkeys init`.
+    #[arg(long, global = true, value_name = "PATH", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) store: Option<PathBuf>,
+
+    /// Act as the owner of the user token in this file
+    ///
+    /// `PDKEYS_TOKEN` does the same with the token itself. A token that is not accepted is an error; the
+    /// operating-system user is never tried instead.
+    #[arg(long, global = true, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) token_file: Option<PathBuf>,
+
+    /// Act as this user; the Account Owner alone may
+    #[arg(long = "as", global = true, value_name = "USER")]
+    pub(crate) on_behalf_of: Option<String>,
+
+    /// Do it without asking
+    #[arg(short, long, global = true)]
+    pub(crate) yes: bool,
+
+    /// Print no notices and hints
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    pub(crate) color: Color,
+
+    /// How to print data
+    #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Format,
+}
+
+/// Whether a command that finds no store at the default place makes one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FirstUse {
+    /// It does: it would put something in.
+    MakesStore,
+    /// It does not: there would be nothing to find.
+    NeedsStore,
+}
+
+/// What a command runs in.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) globals: Globals,
+    pub(crate) terminal: Terminal,
+}
+
+impl Context {
+    pub(crate) fn new(globals: Globals, terminal: Terminal) -> Self {
+        Self { globals, terminal }
+    }
+
+    /// Where the store is to be, and whether that is the default place.
+    pub(crate) fn place(&self) -> Result<(Place, bool), Failure> {
+        let named = self.globals.store.clone().or_else(|| variable("PDKEYS_STORE").map(PathBuf::from));
+        let is_default = named.is_none();
+        let database = match named {
+            Some(path) if path.as_os_str().is_empty() => {
+                return Err(Failure::usage("the store's path is empty"));
+            }
+            Some(path) => path,
+            None => default_database()?,
+        };
+        let place = Place::new(database);
+        let place = match variable("PDKEYS_STORE_KEY_FILE") {
+            Some(path) => place.with_store_key(path),
+            None => place,
+        };
+        Ok((place, is_default))
+    }
+
+    /// Opens the store, or makes it if this is the first use and the command is one that may.
+    pub(crate) fn open(&self, first_use: FirstUse) -> Result<SqliteStore, Failure> {
+        let (place, is_default) = self.place()?;
+        let store = match SqliteStore::open(&place) {
+            Err(error)
+                if is_default
+                    && first_use == FirstUse::MakesStore
+                    && matches!(error.kind(), ErrorKind::NoStore(_)) =>
+            {
+                self.make_first_store(&place)?
+            }
+            opened => opened?,
+        };
+        for exposed in store.exposed() {
+            self.terminal.warning(&format!(
+                "{} can be read by others (mode {:04o}); chmod 0600 it",
+                exposed.path.display(),
+                exposed.mode
+            ));
+        }
+        Ok(store)
+    }
+
+    fn make_first_store(&self, place: &Place) -> Result<SqliteStore, Failure> {
+        if variable("SUDO_UID").is_some() {
+            return Err(Failure::failed(format!(
+                "no store at {}, and none is made under sudo",
+                place.database().display()
+            ))
+            .with_hint("pdkeys init makes it on purpose; --store or PDKEYS_STORE names another"));
+        }
+        let uid = rustix::process::getuid().as_raw();
+        let founding = Founding {
+            account: Name::parse(Noun::Account, "default")?,
+            policy: Policy::default(),
+            owner: login_name(uid)?,
+            os_uid: uid,
+        };
+        match founding.make_store(place, &SystemClock, &mut SystemEntropy) {
+            Ok(store) => {
+                self.terminal.done(
+                    "Made",
+                    &format!(
+                        "a store at {}; {} is Account Owner",
+                        place.database().display(),
+                        founding.owner
+                    ),
+                );
+                Ok(store)
+            }
+            // Somebody else's first use was faster.
+            Err(error) if matches!(error.kind(), ErrorKind::StoreExists(_)) => Ok(SqliteStore::open(place)?),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Opens the store, and begins a session in it for the acting user.
+    pub(crate) fn with_session<T>(
+        &self,
+        first_use: FirstUse,
+        work: impl FnOnce(&mut Session<'_, SqliteStore>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        // Asked before the store is made: who has not the token that was announced makes none.
+        let token = self.token()?;
+        let mut store = self.open(first_use)?;
+        let identity = match token {
+            Some(token) => Identity::Token(token),
+            None => Identity::OsUser(os_user(store.place().database())?),
+        };
+        let mut entropy = SystemEntropy;
+        let session = Session::begin(&mut store, identity, &SystemClock, &mut entropy)?;
+        match &self.globals.on_behalf_of {
+            Some(user) => work(&mut session.on_behalf_of(user)),
+            None => work(&mut { session }),
+        }
+    }
+
+    /// The user token that was given, if one was: what is announced and missing is an error, never nothing.
+    fn token(&self) -> Result<Option<Secret>, Failure> {
+        if let Some(path) = &self.globals.token_file {
+            let bytes = fs::read(path).map(Zeroizing::new).map_err(|error| {
+                Failure::not_permitted(format!("token file {}: {error}", path.display()))
+                    .with_hint("it must hold a user token, as pdkeys token create --write-to makes it")
+            })?;
+            if bytes.len() > LARGEST_TOKEN_FILE {
+                return Err(Failure::not_permitted(format!("token file {}: too large", path.display())));
+            }
+            let text = String::from_utf8_lossy(&bytes);
+            return Ok(Some(Secret::presented(without_line_end(&text).to_owned())));
+        }
+        Ok(variable("PDKEYS_TOKEN").map(|token| Secret::presented(token.to_string_lossy().into_owned())))
+    }
+
+    /// Asks before what cannot be undone, or stops something that works.
+    pub(crate) fn confirm(&self, what: &[String], question: &str) -> Result<(), Failure> {
+        if self.globals.yes {
+            return Ok(());
+        }
+        if !self.terminal.is_interactive() {
+            return Err(Failure::not_confirmed("not confirmed, and nothing was done")
+                .with_hint("--yes does it without asking"));
+        }
+        for line in what {
+            self.terminal.show(line);
+        }
+        if self.terminal.confirm(question) {
+            Ok(())
+        } else {
+            Err(Failure::not_confirmed("not confirmed, and nothing was done"))
+        }
+    }
+
+    /// A value that must be given: asked for on a terminal, a usage error without one.
+    pub(crate) fn required(
+        &self,
+        given: Option<String>,
+        what: &str,
+        preset: Option<&str>,
+        check: impl Fn(&str) -> Result<(), pdkeys::Error>,
+    ) -> Result<String, Failure> {
+        match given {
+            Some(given) => Ok(given),
+            None if self.terminal.is_interactive() => self.terminal.ask(what, preset, check),
+            None => Err(Failure::usage(format!("{} is missing", what.to_lowercase()))
+                .with_hint("without a terminal nothing is asked; --help shows what to give")),
+        }
+    }
+}
+
+fn without_line_end(text: &str) -> &str {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    text.strip_suffix('\r').unwrap_or(text)
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is where the command line reads its environment")]
+pub(crate) fn variable(name: &str) -> Option<OsString> {
+    env::var_os(name)
+}
+
+/// The store in the platform's data directory.
+fn default_database() -> Result<PathBuf, Failure> {
+    let is_set = |name| variable(name).is_some_and(|value| Path::new(&value).is_absolute());
+    let unknown = || {
+        Failure::failed("there is no default place for the store: HOME is not set")
+            .with_hint("set HOME, or name the store with --store or PDKEYS_STORE")
+    };
+    // Without HOME the directory would come from the password file: somewhere, but where nobody looks.
+    if !is_set("HOME") && !is_set("XDG_DATA_HOME") {
+        return Err(unknown());
+    }
+    let project = ProjectDirs::from("", "", "pdkeys").ok_or_else(unknown)?;
+    Ok(project.data_dir().join("pdkeys.db"))
+}
+
+/// The operating-system user who acts: asked from the kernel, and behind sudo the one who called it, where the
+/// process could do as it likes with the store in any case.
+pub(crate) fn os_user(database: &Path) -> Result<u32, Failure> {
+    let real = rustix::process::getuid().as_raw();
+    let effective = rustix::process::geteuid().as_raw();
+    let Some(sudo_uid) = variable("SUDO_UID") else { return Ok(real) };
+    let owner = fs::metadata(database).map(|metadata| metadata.uid()).ok();
+    let is_trusted = |uid: u32| uid == 0 || Some(uid) == owner;
+    if !(is_trusted(real) && is_trusted(effective)) {
+        return Ok(real);
+    }
+    sudo_uid.to_str().and_then(|uid| uid.parse().ok()).ok_or_else(|| {
+        Failure::not_permitted("SUDO_UID is not a user id")
+            .with_hint("sudo sets it; unset it to act as yourself")
+    })
+}
+
+/// What an operating-system user is called, if that can be a user's name here.
+pub(crate) fn login_name(uid: u32) -> Result<Name, Failure> {
+    let login = uzers::get_user_by_uid(uid).map(|user| user.name().to_string_lossy().into_owned());
+    let name = login.and_then(|login| Name::parse(Noun::User, &login).ok());
+    match name {
+        Some(name) => Ok(name),
+        None => Ok(Name::parse(Noun::User, &format!("uid-{uid}"))?),
+    }
+}
+
+/// An operating-system user by login name or number.
+pub(crate) fn uid_of(login: &str) -> Result<u32, Failure> {
+    if let Ok(uid) = login.parse() {
+        return Ok(uid);
+    }
+    uzers::get_user_by_name(login).map(|user| user.uid()).ok_or_else(|| {
+        Failure::usage(format!("there is no operating-system user {login}"))
+            .with_hint("a number is taken as it is")
+    })
+}

@@ -1,0 +1,193 @@
+//! What the library's errors mean on a command line: heading, hint, exit code. One match, without a wildcard.
+
+use std::error::Error as _;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use pdkeys::ErrorKind;
+use pdkeys::error::{KeyFault, Refusal, Unidentified};
+use pdkeys::model::{CredentialKind, Noun, Secret};
+
+/// How a command ends. The numbers are documented, and never re-ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Done.
+    Done = 0,
+    /// It failed, or the store cannot be used.
+    Failed = 1,
+    /// It was called wrongly.
+    Usage = 2,
+    /// The answer is no.
+    No = 3,
+    /// The acting user may not.
+    NotPermitted = 4,
+    /// The store has no such thing.
+    NotFound = 5,
+    /// It was not confirmed, and not done.
+    NotConfirmed = 6,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// A command that was not done.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    exit: Exit,
+    message: String,
+    hints: Vec<String>,
+    /// Whoever read the output has gone away; there is nothing to say about that.
+    silent: bool,
+}
+
+impl Failure {
+    fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), hints: Vec::new(), silent: false }
+    }
+
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    pub(crate) fn not_confirmed(message: impl Into<String>) -> Self {
+        Self::new(Exit::NotConfirmed, message)
+    }
+
+    pub(crate) fn not_permitted(message: impl Into<String>) -> Self {
+        Self::new(Exit::NotPermitted, message)
+    }
+
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self::new(Exit::Failed, message)
+    }
+
+    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    pub(crate) fn code(&self) -> Exit {
+        self.exit
+    }
+
+    pub(crate) fn message(&self) -> Option<String> {
+        (!self.silent).then(|| pdkeys::model::escape(&self.message).into_owned())
+    }
+
+    pub(crate) fn hints(&self) -> &[String] {
+        if self.silent { &[] } else { &self.hints }
+    }
+}
+
+impl From<pdkeys::Error> for Failure {
+    fn from(error: pdkeys::Error) -> Self {
+        let mut message = error.to_string();
+        let mut cause = error.source();
+        while let Some(source) = cause {
+            // Writing to a string does not fail.
+            let _ = write!(message, ": {source}");
+            cause = source.source();
+        }
+        let failure = |exit| Self::new(exit, message.clone());
+        match error.kind() {
+            ErrorKind::Invalid { .. } => failure(Exit::Usage),
+            ErrorKind::NotFound { noun, near, .. } => match near.as_slice() {
+                [] => failure(Exit::NotFound).with_hint(format!("{} shows what there is", list_command(*noun))),
+                near => failure(Exit::NotFound).with_hint(format!("did you mean {}?", near.join(" or "))),
+            },
+            ErrorKind::NotPermitted { .. } => {
+                failure(Exit::NotPermitted).with_hint("pdkeys whoami shows on whose behalf this ran")
+            }
+            ErrorKind::Unidentified(Unidentified::NoMapping { uid }) => failure(Exit::NotPermitted).with_hint(
+                format!("an owner or admin can run: pdkeys user edit USER --os-user {uid}; or set PDKEYS_TOKEN"),
+            ),
+            ErrorKind::Unidentified(Unidentified::Token(_)) => failure(Exit::NotPermitted)
+                .with_hint("the token comes from --token-file or PDKEYS_TOKEN; unset it to act as the operating-system user"),
+            ErrorKind::Unidentified(Unidentified::NobodyToActAs(_) | Unidentified::Left(_)) => {
+                failure(Exit::NotPermitted).with_hint("pdkeys user list shows who is here")
+            }
+            ErrorKind::Conflict(_) | ErrorKind::HandOver(_) | ErrorKind::Engine(_) | ErrorKind::Entropy(_) => {
+                failure(Exit::Failed)
+            }
+            ErrorKind::Void(_) => failure(Exit::Failed).with_hint("throw the printed secret away, and run it again"),
+            ErrorKind::Output(source) => {
+                Self { silent: source.kind() == io::ErrorKind::BrokenPipe, ..failure(Exit::Failed) }
+            }
+            ErrorKind::NoStore(_) => failure(Exit::Failed)
+                .with_hint("pdkeys init makes a store; --store or PDKEYS_STORE names another"),
+            ErrorKind::StoreExists(_) => {
+                failure(Exit::Failed).with_hint("it is used as it is; --store names another place")
+            }
+            ErrorKind::StoreRefused { path, refusal } => match refusal {
+                Refusal::NotAFile | Refusal::NotAStore | Refusal::ForeignApplication => failure(Exit::Failed)
+                    .with_hint("nothing was touched; --store or PDKEYS_STORE names another place"),
+                Refusal::NewerSchema { .. } => failure(Exit::Failed).with_hint("install a newer pdkeys"),
+                Refusal::WritableByOthers { .. } => {
+                    failure(Exit::Failed).with_hint(format!("chmod go-w {}", path.display()))
+                }
+                Refusal::PermissionDenied => {
+                    failure(Exit::Failed).with_hint("run it as the user who owns the store, through sudo for instance")
+                }
+                Refusal::Corrupt => failure(Exit::Failed).with_hint("put a backup in its place"),
+            },
+            ErrorKind::StoreLocked { .. } => {
+                failure(Exit::Failed).with_hint("nothing was changed; try again, or see who holds it: fuser -v FILE")
+            }
+            ErrorKind::StoreKey { path, fault } => match fault {
+                KeyFault::Missing => failure(Exit::Failed)
+                    .with_hint("put it back from where it is kept, or name it with PDKEYS_STORE_KEY_FILE"),
+                KeyFault::OpenToOthers { .. } => {
+                    failure(Exit::Failed).with_hint(format!("chmod 0600 {}", path.display()))
+                }
+                KeyFault::WrongSize(_) | KeyFault::Foreign => failure(Exit::Failed)
+                    .with_hint("the store works with the key that it was made with, and no other"),
+                KeyFault::Unreadable(_) => failure(Exit::Failed)
+                    .with_hint("run it as the user who owns the store, through sudo for instance"),
+            },
+            ErrorKind::File { .. } => failure(Exit::Failed),
+            ErrorKind::Damaged(_) => failure(Exit::Failed).with_hint("put a backup in its place"),
+        }
+    }
+}
+
+fn list_command(noun: Noun) -> &'static str {
+    match noun {
+        Noun::Account => "pdkeys account show",
+        Noun::GeneralKey => "pdkeys list",
+        Noun::UserToken => "pdkeys token list",
+        Noun::App => "pdkeys app list",
+        Noun::User => "pdkeys user list",
+        Noun::Service => "pdkeys service list",
+        Noun::Orchestration => "pdkeys orchestration list",
+        Noun::Integration => "pdkeys integration list",
+    }
+}
+
+/// Prints what clap has to say, help included, with no secret in it: an argument that looks like one shows its hint.
+pub(crate) fn parse_error(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
+    let secrets: Vec<Secret> = arguments
+        .iter()
+        .filter_map(|argument| argument.to_str())
+        .flat_map(|argument| argument.split('='))
+        .filter(|part| CredentialKind::of_shape(part.as_bytes()).is_some())
+        .map(|part| Secret::presented(part.to_owned()))
+        .collect();
+    let rendered = error.render();
+    let plain = if secrets.is_empty() { rendered.ansi().to_string() } else { rendered.to_string() };
+    let shown = secrets.iter().fold(plain, |text, secret| secret.redact(&text));
+    let written = if error.use_stderr() {
+        write!(anstream::stderr(), "{shown}").map_err(|_| ())
+    } else {
+        write!(anstream::stdout(), "{shown}").map_err(|_| ())
+    };
+    match (error.use_stderr(), written) {
+        (true, _) => Exit::Usage.into(),
+        (false, Ok(())) => Exit::Done.into(),
+        (false, Err(())) => Exit::Failed.into(),
+    }
+}

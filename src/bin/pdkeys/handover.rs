@@ -1,0 +1,100 @@
+//! Hands a new secret over, to standard output or to a new file, before it is committed.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+
+use pdkeys::model::Secret;
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::context::Context;
+use crate::render::{self, Format};
+
+/// Longer than any secret with its record, so that the buffer is not moved and leaves no copy behind.
+const ROOM: usize = 16 * 1024;
+
+/// Where a new secret goes: standard output, or a file that is made for it. A file is taken away again unless the
+/// secret turns out to be worth keeping.
+pub(crate) struct Receiver<'c> {
+    context: &'c Context,
+    file: Option<PathBuf>,
+    made: Option<PathBuf>,
+}
+
+impl<'c> Receiver<'c> {
+    pub(crate) fn new(context: &'c Context, file: Option<PathBuf>) -> Self {
+        Self { context, file, made: None }
+    }
+
+    /// Takes a secret: alone on its line, or in front of its record if a format was asked for.
+    pub(crate) fn take(&mut self, secret: &Secret, record: &impl Serialize) -> io::Result<()> {
+        if let Some(path) = self.file.clone() {
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path)
+                .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+            self.made = Some(path);
+            file.write_all(&alone(secret)?)?;
+            file.sync_all()?;
+            return self.hand_over_record(record);
+        }
+        match self.context.globals.output {
+            Format::Table => self.context.terminal.hand_over(&alone(secret)?),
+            Format::Json | Format::Jsonl => self.context.terminal.hand_over(&with_record(secret, record)?),
+            Format::Csv => Err(io::Error::other("a secret is printed alone or as json; -o csv is for lists")),
+        }
+    }
+
+    fn hand_over_record(&self, record: &impl Serialize) -> io::Result<()> {
+        match self.context.globals.output {
+            Format::Json | Format::Jsonl => {
+                let mut bytes = render::json_bytes(record)?;
+                bytes.push(b'\n');
+                self.context.terminal.hand_over(&bytes)
+            }
+            Format::Table | Format::Csv => Ok(()),
+        }
+    }
+
+    /// The secret is committed: what was made for it stays.
+    pub(crate) fn keep(mut self) {
+        self.made = None;
+    }
+}
+
+impl Drop for Receiver<'_> {
+    fn drop(&mut self) {
+        if let Some(path) = &self.made {
+            // What it holds is void, and the error that led here is already being told.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+fn alone(secret: &Secret) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut line = Zeroizing::new(Vec::with_capacity(ROOM));
+    secret.write_to(&mut *line)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// The record's object with the secret after its id. A secret's alphabet needs no escaping in JSON.
+fn with_record(secret: &Secret, record: &impl Serialize) -> io::Result<Zeroizing<Vec<u8>>> {
+    let object = render::json_bytes(record)?;
+    let after_id = object
+        .iter()
+        .position(|byte| *byte == b',')
+        .ok_or_else(|| io::Error::other("a record begins with its id"))?;
+    let mut line = Zeroizing::new(Vec::with_capacity(ROOM));
+    line.extend_from_slice(&object[..after_id]);
+    line.extend_from_slice(b",\"secret\":\"");
+    secret.write_to(&mut *line)?;
+    line.push(b'"');
+    line.extend_from_slice(&object[after_id..]);
+    line.push(b'\n');
+    Ok(line)
+}

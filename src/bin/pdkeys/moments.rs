@@ -1,0 +1,49 @@
+//! How moments are shown to people: relative on a terminal, exact elsewhere.
+
+use jiff::Timestamp;
+
+const MINUTE: i64 = 60;
+const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
+const MONTH: i64 = 30 * DAY;
+const YEAR: i64 = 365 * DAY;
+
+/// A moment seen from another: `3 days ago`, `in 2 months`.
+pub(crate) fn relative(moment: Timestamp, now: Timestamp) -> String {
+    let seconds = moment.as_second() - now.as_second();
+    let (number, unit) = match seconds.abs() {
+        0..MINUTE => return if seconds > 0 { "in a moment".to_owned() } else { "just now".to_owned() },
+        length @ MINUTE..HOUR => (length / MINUTE, "minute"),
+        length @ HOUR..DAY => (length / HOUR, "hour"),
+        length @ DAY..MONTH => (length / DAY, "day"),
+        length @ MONTH..YEAR => (length / MONTH, "month"),
+        length => (length / YEAR, "year"),
+    };
+    let plural = if number == 1 { "" } else { "s" };
+    if seconds > 0 { format!("in {number} {unit}{plural}") } else { format!("{number} {unit}{plural} ago") }
+}
+
+/// A moment in full.
+pub(crate) fn exact(moment: Timestamp) -> String {
+    format!("{moment:.0}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_told_in_its_largest_unit() {
+        let now: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
+        for (moment, told) in [
+            ("2026-03-01T11:59:30Z", "just now"),
+            ("2026-03-01T11:59:00Z", "1 minute ago"),
+            ("2026-03-01T09:00:00Z", "3 hours ago"),
+            ("2026-02-19T12:00:00Z", "10 days ago"),
+            ("2026-05-30T12:00:00Z", "in 3 months"),
+            ("2020-03-01T12:00:00Z", "6 years ago"),
+        ] {
+            assert_eq!(relative(moment.parse().unwrap(), now), told);
+        }
+    }
+}

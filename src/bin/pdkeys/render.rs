@@ -1,0 +1,301 @@
+//! Data on standard output: as a table, JSON, JSON lines or CSV.
+//!
+//! JSON lines and CSV stream in constant memory, JSON too; a table must be seen whole before its columns have a
+//! width. The names and the order of the fields are those of the serialised type, in every format but the table.
+
+use std::io::{self, Write};
+
+use clap::ValueEnum;
+use comfy_table::{Attribute, Cell, ContentArrangement, Table, presets};
+use jiff::Timestamp;
+use pdkeys::ErrorKind;
+use pdkeys::model::{escape, is_hazardous};
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
+
+use crate::failure::Failure;
+use crate::moments;
+use crate::terminal::Terminal;
+
+/// How data is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Columns for people
+    #[default]
+    Table,
+    /// One JSON document
+    Json,
+    /// One JSON object a line
+    Jsonl,
+    /// Comma-separated values with a header
+    Csv,
+}
+
+/// Something that can be listed.
+pub(crate) trait Record: Serialize {
+    /// The columns of the table.
+    const HEADINGS: &'static [&'static str];
+
+    /// The record's cells in the table.
+    fn cells(&self, eyes: &Eyes) -> Vec<String>;
+}
+
+/// Who looks at a table.
+pub(crate) struct Eyes {
+    people: bool,
+    now: Timestamp,
+}
+
+impl Eyes {
+    /// A moment as they like it.
+    pub(crate) fn moment(&self, moment: Timestamp) -> String {
+        if self.people { moments::relative(moment, self.now) } else { moments::exact(moment) }
+    }
+
+    /// A moment that may not be.
+    pub(crate) fn optional_moment(&self, moment: Option<Timestamp>, otherwise: &str) -> String {
+        moment.map_or_else(|| otherwise.to_owned(), |moment| self.moment(moment))
+    }
+}
+
+/// Prints the records that `produce` emits, in a format. Emitting fails when the output does.
+pub(crate) fn list<R: Record, T>(
+    terminal: &Terminal,
+    format: Format,
+    now: Timestamp,
+    produce: impl FnOnce(&mut dyn FnMut(R) -> Result<(), pdkeys::Error>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let mut out = terminal.data();
+    let mut sink = Sink::new(&mut out, format, terminal, now, R::HEADINGS);
+    let produced =
+        produce(&mut |record: R| sink.put(&record).map_err(|error| ErrorKind::Output(error).into()))?;
+    sink.finish().and_then(|()| out.flush()).map_err(output_error)?;
+    Ok(produced)
+}
+
+/// Prints one record whole: its fields one below the other, or as an object.
+pub(crate) fn show<R: Serialize>(
+    terminal: &Terminal,
+    format: Format,
+    now: Timestamp,
+    record: &R,
+) -> Result<(), Failure> {
+    let mut out = terminal.data();
+    let written = match format {
+        Format::Table => show_fields(&mut out, terminal, now, record),
+        Format::Json => write_json(&mut out, PrettyFormatter::new(), record).and_then(|()| writeln!(out)),
+        Format::Jsonl => write_json(&mut out, CompactFormatter, record).and_then(|()| writeln!(out)),
+        Format::Csv => flatten(record).and_then(|fields| {
+            let mut csv = csv::Writer::from_writer(&mut out);
+            csv.write_record(fields.iter().map(|(name, _)| name))?;
+            csv.write_record(fields.iter().map(|(_, value)| value))?;
+            csv.flush()
+        }),
+    };
+    written.and_then(|()| out.flush()).map_err(output_error)
+}
+
+/// Prints one line of data.
+pub(crate) fn line(terminal: &Terminal, text: &str) -> Result<(), Failure> {
+    let mut out = terminal.data();
+    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(output_error)
+}
+
+/// A record as one compact JSON object in bytes, for what must be handed over with a secret.
+pub(crate) fn json_bytes<R: Serialize>(record: &R) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    write_json(&mut bytes, CompactFormatter, record)?;
+    Ok(bytes)
+}
+
+fn output_error(error: io::Error) -> Failure {
+    pdkeys::Error::from(ErrorKind::Output(error)).into()
+}
+
+struct Sink<'o, W: Write> {
+    out: &'o mut W,
+    state: State,
+    eyes: Eyes,
+    started: bool,
+}
+
+enum State {
+    Table(Box<Table>),
+    Json,
+    Jsonl,
+    Csv,
+}
+
+impl<'o, W: Write> Sink<'o, W> {
+    fn new(out: &'o mut W, format: Format, terminal: &Terminal, now: Timestamp, headings: &[&str]) -> Self {
+        let state = match format {
+            Format::Table => State::Table(Box::new(new_table(terminal, headings))),
+            Format::Json => State::Json,
+            Format::Jsonl => State::Jsonl,
+            Format::Csv => State::Csv,
+        };
+        Self { out, state, eyes: Eyes { people: terminal.shows_to_people(), now }, started: false }
+    }
+
+    fn put<R: Record>(&mut self, record: &R) -> io::Result<()> {
+        let first = !std::mem::replace(&mut self.started, true);
+        match &mut self.state {
+            State::Table(table) => {
+                table.add_row(record.cells(&self.eyes).iter().map(|cell| escape(cell).into_owned()));
+                Ok(())
+            }
+            State::Json => {
+                self.out.write_all(if first { b"[\n  " } else { b",\n  " })?;
+                write_json(&mut *self.out, CompactFormatter, record)
+            }
+            State::Jsonl => {
+                write_json(&mut *self.out, CompactFormatter, record)?;
+                writeln!(self.out)
+            }
+            State::Csv => {
+                let fields = flatten(record)?;
+                let mut csv = csv::Writer::from_writer(&mut *self.out);
+                if first {
+                    csv.write_record(fields.iter().map(|(name, _)| name))?;
+                }
+                csv.write_record(fields.iter().map(|(_, value)| value))?;
+                csv.flush()
+            }
+        }
+    }
+
+    fn finish(self) -> io::Result<()> {
+        match self.state {
+            State::Table(table) => write_table(self.out, &table),
+            State::Json if self.started => writeln!(self.out, "\n]"),
+            State::Json => writeln!(self.out, "[]"),
+            State::Jsonl | State::Csv => Ok(()),
+        }
+    }
+}
+
+fn new_table(terminal: &Terminal, headings: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    if terminal.shows_to_people() {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+        if let Some(width) = terminal.width() {
+            table.set_width(width);
+        }
+        table.enforce_styling();
+        table.set_header(headings.iter().map(|heading| Cell::new(heading).add_attribute(Attribute::Bold)));
+    } else {
+        table.force_no_tty();
+        table.set_header(headings);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table
+}
+
+fn write_table(out: &mut impl Write, table: &Table) -> io::Result<()> {
+    for line in table.lines() {
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+fn show_fields<R: Serialize>(
+    out: &mut impl Write,
+    terminal: &Terminal,
+    now: Timestamp,
+    record: &R,
+) -> io::Result<()> {
+    let fields = flatten(record)?;
+    let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
+        let name = name.replace('_', " ");
+        let told = value
+            .parse::<Timestamp>()
+            .ok()
+            .filter(|_| terminal.shows_to_people())
+            .map(|moment| format!(" ({})", moments::relative(moment, now)));
+        writeln!(out, "{name:width$}  {}{}", escape(value), told.unwrap_or_default())?;
+    }
+    Ok(())
+}
+
+/// The fields of a record as text: nothing for null, blanks between the items of a list.
+fn flatten<R: Serialize>(record: &R) -> io::Result<Vec<(String, String)>> {
+    fn plain(value: &Value) -> String {
+        match value {
+            Value::Null => String::new(),
+            Value::String(text) => escape(text).into_owned(),
+            Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(" "),
+            other => other.to_string(),
+        }
+    }
+    match serde_json::to_value(record)? {
+        Value::Object(fields) => {
+            Ok(fields.iter().map(|(name, value)| (name.clone(), plain(value))).collect())
+        }
+        other => Ok(vec![("value".to_owned(), plain(&other))]),
+    }
+}
+
+fn write_json<R: Serialize>(out: impl Write, formatter: impl Formatter, record: &R) -> io::Result<()> {
+    let mut serializer = serde_json::Serializer::with_formatter(out, Harmless(formatter));
+    record.serialize(&mut serializer).map_err(io::Error::from)
+}
+
+/// Writes JSON that a terminal can show: what could move a cursor or turn the reading direction is escaped, which
+/// JSON itself asks only for C0.
+struct Harmless<F>(F);
+
+macro_rules! as_the_inner_formatter {
+    ($($name:ident($($argument:ident: $type:ty),*);)*) => {
+        $(fn $name<W: ?Sized + Write>(&mut self, writer: &mut W $(, $argument: $type)*) -> io::Result<()> {
+            self.0.$name(writer $(, $argument)*)
+        })*
+    };
+}
+
+impl<F: Formatter> Formatter for Harmless<F> {
+    as_the_inner_formatter! {
+        begin_array();
+        end_array();
+        begin_array_value(first: bool);
+        end_array_value();
+        begin_object();
+        end_object();
+        begin_object_key(first: bool);
+        end_object_key();
+        begin_object_value();
+        end_object_value();
+    }
+
+    fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        let mut rest = fragment;
+        while let Some(at) = rest.find(is_hazardous) {
+            let (before, after) = rest.split_at(at);
+            writer.write_all(before.as_bytes())?;
+            let mut characters = after.chars();
+            if let Some(character) = characters.next() {
+                write!(writer, "\\u{:04x}", u32::from(character))?;
+            }
+            rest = characters.as_str();
+        }
+        writer.write_all(rest.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_escapes_what_could_move_a_cursor_and_reads_back_the_same() {
+        let text = "a\u{7f}\u{85}\u{202e}é\"\\\u{1b}";
+        let mut bytes = Vec::new();
+        write_json(&mut bytes, CompactFormatter, &text).unwrap();
+        assert_eq!(String::from_utf8(bytes.clone()).unwrap(), "\"a\\u007f\\u0085\\u202eé\\\"\\\\\\u001b\"");
+        assert_eq!(serde_json::from_slice::<String>(&bytes).unwrap(), text);
+    }
+}

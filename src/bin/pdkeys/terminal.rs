@@ -1,0 +1,195 @@
+//! The standard streams, colour and prompts. Nothing else touches them.
+//!
+//! Standard output is data and nothing but; everything else goes to standard error.
+
+#![expect(clippy::disallowed_methods, reason = "this file is the one that the standard streams belong to")]
+#![expect(clippy::unused_self, reason = "who holds a terminal may use the streams; nobody else does")]
+
+use std::fs;
+use std::io::{self, BufWriter, IsTerminal as _, Write, stderr, stdin, stdout};
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::unix::fs::MetadataExt as _;
+use std::time::{Duration, Instant};
+
+use anstream::{AutoStream, ColorChoice};
+use anstyle::{AnsiColor, Style};
+use clap::ValueEnum;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+
+use crate::failure::Failure;
+
+/// How long the reader of a secret may keep it waiting. The store is locked meanwhile.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// What a pipe that is ready takes without blocking: POSIX's least `PIPE_BUF`.
+const SURE_TO_FIT: usize = 512;
+
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+const HINT: Style = AnsiColor::Cyan.on_default().bold();
+const DONE: Style = AnsiColor::Green.on_default().bold();
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The terminal, or what stands in its place.
+#[derive(Debug)]
+pub(crate) struct Terminal {
+    color: ColorChoice,
+    quiet: bool,
+}
+
+impl Terminal {
+    pub(crate) fn new(color: Color, quiet: bool) -> Self {
+        let color = match color {
+            Color::Auto => ColorChoice::Auto,
+            Color::Always => ColorChoice::Always,
+            Color::Never => ColorChoice::Never,
+        };
+        Self { color, quiet }
+    }
+
+    /// Whether there is somebody to ask.
+    pub(crate) fn is_interactive(&self) -> bool {
+        stdin().is_terminal() && stderr().is_terminal()
+    }
+
+    /// Whether data goes to somebody's eyes.
+    pub(crate) fn shows_to_people(&self) -> bool {
+        stdout().is_terminal()
+    }
+
+    /// The width of the terminal that data goes to, in columns.
+    pub(crate) fn width(&self) -> Option<u16> {
+        let size = rustix::termios::tcgetwinsize(stdout()).ok()?;
+        (size.ws_col > 0).then_some(size.ws_col)
+    }
+
+    /// Where data goes.
+    pub(crate) fn data(&self) -> impl Write {
+        BufWriter::new(AutoStream::new(stdout(), self.color).lock())
+    }
+
+    fn message(&self, style: Style, label: &str, text: &str) {
+        let mut stream = AutoStream::new(stderr(), self.color).lock();
+        // There is nowhere left to complain that standard error is gone.
+        let _ = writeln!(stream, "{style}{label}{style:#} {text}");
+    }
+
+    /// Says what was done.
+    pub(crate) fn done(&self, verb: &str, text: &str) {
+        if !self.quiet {
+            self.message(DONE, verb, text);
+        }
+    }
+
+    /// Says what somebody should know.
+    pub(crate) fn warning(&self, text: &str) {
+        self.message(WARNING, "warning:", text);
+    }
+
+    /// Says what to do next.
+    pub(crate) fn hint(&self, text: &str) {
+        if !self.quiet {
+            self.message(HINT, "hint:", text);
+        }
+    }
+
+    /// Says what went wrong, and what to do about it.
+    pub(crate) fn failure(&self, failure: &Failure) {
+        if let Some(message) = failure.message() {
+            self.message(ERROR, "error:", &message);
+        }
+        for hint in failure.hints() {
+            self.message(HINT, "hint:", hint);
+        }
+    }
+
+    /// Shows what a question is about.
+    pub(crate) fn show(&self, text: &str) {
+        let mut stream = AutoStream::new(stderr(), self.color).lock();
+        let _ = writeln!(stream, "{text}");
+    }
+
+    /// Asks for a line of text, again as long as `check` refuses it.
+    pub(crate) fn ask(
+        &self,
+        question: &str,
+        preset: Option<&str>,
+        check: impl Fn(&str) -> Result<(), pdkeys::Error>,
+    ) -> Result<String, Failure> {
+        let mut input = dialoguer::Input::<String>::new().with_prompt(question);
+        if let Some(preset) = preset {
+            input = input.default(preset.to_owned());
+        }
+        input
+            .validate_with(|text: &String| check(text).map_err(|error| error.to_string()))
+            .interact_text()
+            .map_err(|_| Failure::not_confirmed("nothing was answered, and nothing was done"))
+    }
+
+    /// Asks whether to go on; without an answer, no.
+    pub(crate) fn confirm(&self, question: &str) -> bool {
+        dialoguer::Confirm::new().with_prompt(question).default(false).interact().unwrap_or(false)
+    }
+
+    /// Writes a secret to standard output, and knows afterwards that it was taken: an output that is closed, full,
+    /// or stopped for longer than two seconds is an error.
+    pub(crate) fn hand_over(&self, bytes: &[u8]) -> io::Result<()> {
+        let stdout = stdout();
+        let stream = stdout.as_fd();
+        refuse_closed(stream)?;
+        let deadline = Instant::now() + PATIENCE;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            wait_until_writable(stream, deadline)?;
+            match rustix::io::write(stream, &rest[..rest.len().min(SURE_TO_FIT)]) {
+                Ok(written) => rest = &rest[written..],
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn wait_until_writable(stream: BorrowedFd<'_>, deadline: Instant) -> io::Result<()> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
+        let mut polled = [PollFd::new(&stream, PollFlags::OUT)];
+        match rustix::event::poll(&mut polled, Some(&timeout)) {
+            Ok(0) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    format!("standard output took nothing for {} s", PATIENCE.as_secs()),
+                ));
+            }
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Where standard output is closed, Rust opens `/dev/null` for reading and writing in its place before `main`. A
+/// secret written there is lost. A shell's `> /dev/null` is open for writing only, and somebody's wish.
+fn refuse_closed(stream: BorrowedFd<'_>) -> io::Result<()> {
+    let status = rustix::fs::fstat(stream)?;
+    let is_null = fs::metadata("/dev/null")
+        .is_ok_and(|null| null.rdev() == status.st_rdev && null.ino() == status.st_ino);
+    let flags = rustix::fs::fcntl_getfl(stream)?;
+    if is_null && flags.contains(rustix::fs::OFlags::RDWR) {
+        return Err(io::Error::new(io::ErrorKind::BrokenPipe, "standard output is closed"));
+    }
+    Ok(())
+}
