@@ -40,21 +40,21 @@ pub fn escape(text: &str) -> Cow<'_, str> {
 }
 
 fn check<'t>(what: &'static str, text: &'t str) -> Result<&'t str> {
-    let text = text.trim();
-    if text.is_empty() {
-        return Err(Error::invalid(what, "must not be empty"));
-    }
     let length = text.chars().count();
     if length > MAX_CHARS {
         return Err(Error::invalid(what, format!("{length} characters long; {MAX_CHARS} are allowed")));
     }
+    // Before the blanks go: a line end is a control character, and blank to Unicode.
     if let Some(character) = text.chars().find(|character| is_hazardous(*character)) {
         return Err(Error::invalid(
             what,
             format!("must not contain control characters ({})", character.escape_unicode()),
         ));
     }
-    Ok(text)
+    match text.trim() {
+        "" => Err(Error::invalid(what, "must not be empty")),
+        text => Ok(text),
+    }
 }
 
 /// A line of free text: a description, a reason, an e-mail address.
