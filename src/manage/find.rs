@@ -1,7 +1,12 @@
 //! Finding what a user typed, and what it may have been meant to be.
 
+use std::ops::ControlFlow;
+
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{CredentialKind, GeneralKey, Id, Noun, Secret, User};
+use crate::model::{
+    Acting, Action, CredentialKind, Destination, GeneralKey, Id, Integration, Noun, Secret, Target, User,
+    require,
+};
 use crate::store::Read;
 
 /// How alike two names must be for one to be offered in place of the other; 1 is equal.
@@ -40,6 +45,48 @@ pub(super) fn general_key(tx: &impl Read, typed: &str) -> Result<GeneralKey> {
     Err(not_found(Noun::GeneralKey, typed, near))
 }
 
+/// A user whom the acting user may see: everybody sees himself.
+pub(super) fn seen_user(tx: &impl Read, acting: &Acting, typed: &str) -> Result<User> {
+    let own = [acting.user().id.to_string(), acting.user().name.as_str().to_owned()];
+    if own.iter().any(|own| own.eq_ignore_ascii_case(typed)) {
+        return Ok(acting.user().clone());
+    }
+    require(acting, Action::ShowUser, &Target::all(Noun::User))?;
+    user(tx, typed)
+}
+
+/// An integration by its id.
+pub(super) fn integration(tx: &impl Read, typed: &str) -> Result<Integration> {
+    if let Ok(id) = typed.parse::<Id>()
+        && id.noun() == Noun::Integration
+        && let Some(integration) = tx.integration(id)?
+    {
+        return Ok(integration);
+    }
+    let mut near = Vec::new();
+    for id in Id::neighbours(Noun::Integration, typed) {
+        near.extend(tx.integration(id)?.map(|integration| integration.id.to_string()));
+    }
+    Err(not_found(Noun::Integration, typed, near))
+}
+
+/// A service or an orchestration, by id or name.
+pub(super) fn destination(tx: &impl Read, noun: Noun, typed: &str) -> Result<Destination> {
+    let by_id = match typed.parse::<Id>() {
+        Ok(id) if id.noun() == noun => tx.destination(id)?,
+        _ => None,
+    };
+    if let Some(found) = by_id.map_or_else(|| tx.destination_named(noun, typed), |found| Ok(Some(found)))? {
+        return Ok(found);
+    }
+    let mut names = Names::near(noun, typed);
+    tx.destinations(noun, &mut |destination| {
+        names.consider(destination.id, destination.name.as_str());
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Err(not_found(noun, typed, names.found()))
+}
+
 /// A user by id or name; by id also one who has left.
 pub(super) fn user(tx: &impl Read, typed: &str) -> Result<User> {
     let by_id = match typed.parse::<Id>() {
@@ -54,7 +101,7 @@ pub(super) fn user(tx: &impl Read, typed: &str) -> Result<User> {
         if !user.has_left() {
             names.consider(user.id, user.name.as_str());
         }
-        Ok(std::ops::ControlFlow::Continue(()))
+        Ok(ControlFlow::Continue(()))
     })?;
     Err(not_found(Noun::User, typed, names.found()))
 }

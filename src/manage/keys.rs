@@ -54,7 +54,7 @@ impl<S: Store> Session<'_, S> {
                 last_used_at: None,
             };
             let permit = work.authorize(Action::CreateGeneralKey, &Target::of(&key))?;
-            let issue = SecretChange::Issue(work.tx.digest(&secret.fingerprint()));
+            let issue = SecretChange::Issue(work.tx.keyring().digest(&secret.fingerprint()));
             work.tx.save_general_key(permit, &Change::Create(key.clone()), issue)?;
             work.hand_over(|| hand_over(&key, &secret))?;
             Ok(key)
@@ -163,13 +163,11 @@ impl<S: Store> Session<'_, S> {
                 }
             }
             let secret = Secret::general_key(work.entropy)?;
-            let old_ends_at = overlap
-                .map(|overlap| work.at().checked_add(overlap))
-                .transpose()
-                .map_err(|_| Error::invalid("overlap", "too long"))?;
+            let old_ends_at = work.overlap_end(overlap)?;
             let after =
                 GeneralKey { hint: Some(secret.hint()), overlap_ends_at: old_ends_at, ..before.clone() };
-            let rotate = SecretChange::Rotate { new: work.tx.digest(&secret.fingerprint()), old_ends_at };
+            let rotate =
+                SecretChange::Rotate { new: work.tx.keyring().digest(&secret.fingerprint()), old_ends_at };
             let key = work.update_key(Action::RotateGeneralKey, before, after, rotate)?;
             work.hand_over(|| hand_over(&key, &secret))?;
             Ok(key)
@@ -199,9 +197,7 @@ impl<S: Store> Session<'_, S> {
         self.write(|work| {
             work.each_key(ids, Action::RemoveGeneralKey, |work, before| {
                 let permit = work.authorize(Action::RemoveGeneralKey, &Target::of(&before))?;
-                let change = Change::Delete { before: before.clone(), reason: reason.cloned() };
-                work.tx.save_general_key(permit, &change, SecretChange::Keep)?;
-                Ok(before)
+                work.delete(permit, before, reason)
             })
         })
     }
@@ -238,12 +234,7 @@ impl<T: Write> Work<'_, T> {
         after: GeneralKey,
         secrets: SecretChange,
     ) -> Result<GeneralKey> {
-        if before == after && matches!(secrets, SecretChange::Keep) {
-            return Ok(after);
-        }
         let permit = self.authorize(action, &Target::of(&before))?;
-        let change = Change::Update { before, after: after.clone() };
-        self.tx.save_general_key(permit, &change, secrets)?;
-        Ok(after)
+        self.update(permit, before, after, secrets)
     }
 }

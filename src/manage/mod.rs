@@ -3,11 +3,17 @@
 mod account;
 mod audit;
 mod find;
+mod integrations;
 mod keys;
+mod services;
 mod session;
+mod tokens;
 mod users;
 
 pub use account::Founding;
+pub use integrations::{NewIntegration, Shown, Where};
 pub use keys::{HandOver, Switched};
+pub use services::{Kind, WithIntegrations};
 pub use session::{Identity, Session};
+pub use tokens::Whose;
 pub use users::UserSpec;

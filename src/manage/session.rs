@@ -1,13 +1,14 @@
 //! A session: a store, on whose behalf, and when.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::error::{Error, ErrorKind, Result, TokenRefusal, Unidentified};
 use crate::model::{
-    Acting, Action, CredentialKind, Head, Id, Noun, Permit, Secret, Target, User, authorize, require,
+    Acting, Action, Audited, Change, CredentialKind, Digest, GeneralKey, Head, Hint, Id, Integration,
+    KeyState, Keyring, Label, Noun, Permit, Secret, Target, User, UserToken, authorize, require,
 };
 use crate::ports::{Clock, Entropy};
-use crate::store::{Chain, Read, Store, Write};
+use crate::store::{Chain, Holder, Read, SecretChange, Store, Write};
 
 /// How the acting user makes himself known.
 #[derive(Debug)]
@@ -94,6 +95,16 @@ impl<'s, S: Store> Session<'s, S> {
         }
     }
 
+    /// What is wrong with the store key, if anything: reading works without it, but integration keys do not show.
+    pub fn store_key_fault(&mut self) -> Option<Error> {
+        self.store.keyring().err()
+    }
+
+    /// The keys derived from the store key, for what is shown after a read.
+    pub(super) fn keyring(&mut self) -> Result<Keyring> {
+        self.store.keyring()
+    }
+
     /// Computes the audit chain anew.
     pub(super) fn verify_chain(&mut self, kept: Option<Head>) -> Result<Chain> {
         self.store.verify_audit(kept)
@@ -101,20 +112,23 @@ impl<'s, S: Store> Session<'s, S> {
 }
 
 /// Who somebody says to be, as far as that can be known before the store is read.
-struct Claim {
-    uid: Option<u32>,
+enum Claim {
+    OsUser(u32),
+    Token { digest: Digest, hint: Hint },
 }
 
 impl Claim {
-    fn of<S: Store>(identity: &Identity, _store: &mut S) -> Result<Self> {
-        let refuse = |why| Err(Error::from(ErrorKind::from(Unidentified::Token(why))));
+    fn of(identity: &Identity, store: &mut impl Store) -> Result<Self> {
         match identity {
-            Identity::OsUser(uid) => Ok(Self { uid: Some(*uid) }),
-            Identity::Token(token) if token.is_empty() => refuse(TokenRefusal::Empty),
+            Identity::OsUser(uid) => Ok(Self::OsUser(*uid)),
+            Identity::Token(token) if token.is_empty() => Err(refuse(TokenRefusal::Empty)),
             Identity::Token(token) if token.kind() != Some(CredentialKind::UserToken) => {
-                refuse(TokenRefusal::WrongShape)
+                Err(refuse(TokenRefusal::WrongShape))
             }
-            Identity::Token(_) => refuse(TokenRefusal::Unknown),
+            Identity::Token(token) => {
+                let digest = store.keyring()?.digest(&token.fingerprint());
+                Ok(Self::Token { digest, hint: token.hint() })
+            }
         }
     }
 
@@ -125,15 +139,45 @@ impl Claim {
         request_id: &str,
         at: Timestamp,
     ) -> Result<Acting> {
-        let uid = self.uid.unwrap_or_default();
-        let user = tx.user_of_uid(uid)?.ok_or(ErrorKind::Unidentified(Unidentified::NoMapping { uid }))?;
-        let acting = Acting::os_user(user, request_id.to_owned(), at);
+        let acting = match self {
+            Self::OsUser(uid) => {
+                let unmapped = ErrorKind::Unidentified(Unidentified::NoMapping { uid: *uid });
+                Acting::os_user(tx.user_of_uid(*uid)?.ok_or(unmapped)?, request_id.to_owned(), at)
+            }
+            Self::Token { digest, hint } => {
+                Acting::api_token(owner_of(tx, digest, at)?, Some(hint), request_id.to_owned(), at)
+            }
+        };
         let Some(reference) = on_behalf_of else { return Ok(acting) };
         // Asked before the other is looked for, lest the answer tell who is there.
         require(&acting, Action::ActAsUser, &Target::all(Noun::Account))?;
         let other = present_user(tx, reference)?;
         acting.on_behalf_of(other)
     }
+}
+
+fn refuse(why: TokenRefusal) -> Error {
+    ErrorKind::Unidentified(Unidentified::Token(why)).into()
+}
+
+/// Whose token it is, if it is one that works.
+fn owner_of(tx: &impl Read, digest: &Digest, at: Timestamp) -> Result<User> {
+    let id = match tx.holder(digest)? {
+        None => return Err(refuse(TokenRefusal::Unknown)),
+        Some(Holder::Dead(_)) => return Err(refuse(TokenRefusal::Dead)),
+        Some(Holder::Live { ends_at: Some(end), .. }) if end <= at => return Err(refuse(TokenRefusal::Dead)),
+        Some(Holder::Live { id, .. }) => id,
+    };
+    let token = tx.user_token(id)?.ok_or_else(|| refuse(TokenRefusal::Unknown))?;
+    match token.state(at) {
+        KeyState::Disabled => return Err(refuse(TokenRefusal::UserLeft)),
+        KeyState::Expired => return Err(refuse(TokenRefusal::Expired)),
+        KeyState::Active => {}
+    }
+    if !tx.account()?.has_user_tokens() {
+        return Err(refuse(TokenRefusal::NoAbility));
+    }
+    Ok(token.user)
 }
 
 fn present_user(tx: &impl Read, reference: &str) -> Result<User> {
@@ -150,6 +194,29 @@ fn present_user(tx: &impl Read, reference: &str) -> Result<User> {
             let reference = super::find::safe_to_show(reference);
             Err(ErrorKind::from(Unidentified::NobodyToActAs(reference)).into())
         }
+    }
+}
+
+/// A noun whose changes are saved with a permit.
+pub(super) trait Saved: Audited + Clone + PartialEq {
+    fn save(tx: &mut impl Write, permit: Permit, change: &Change<Self>, secrets: SecretChange) -> Result<()>;
+}
+
+impl Saved for GeneralKey {
+    fn save(tx: &mut impl Write, permit: Permit, change: &Change<Self>, secrets: SecretChange) -> Result<()> {
+        tx.save_general_key(permit, change, secrets)
+    }
+}
+
+impl Saved for UserToken {
+    fn save(tx: &mut impl Write, permit: Permit, change: &Change<Self>, secrets: SecretChange) -> Result<()> {
+        tx.save_user_token(permit, change, secrets)
+    }
+}
+
+impl Saved for Integration {
+    fn save(tx: &mut impl Write, permit: Permit, change: &Change<Self>, secrets: SecretChange) -> Result<()> {
+        tx.save_integration(permit, change, secrets)
     }
 }
 
@@ -180,6 +247,41 @@ impl<T: Write> Work<'_, T> {
     /// Draws an id that was never used.
     pub(super) fn fresh_id(&mut self, noun: Noun) -> Result<Id> {
         fresh_id(self.tx, noun, self.entropy)
+    }
+
+    /// Saves what a credential becomes; what changes nothing leaves no record.
+    pub(super) fn update<C: Saved>(
+        &mut self,
+        permit: Permit,
+        before: C,
+        after: C,
+        secrets: SecretChange,
+    ) -> Result<C> {
+        if before == after && matches!(secrets, SecretChange::Keep) {
+            return Ok(after);
+        }
+        C::save(self.tx, permit, &Change::Update { before, after: after.clone() }, secrets)?;
+        Ok(after)
+    }
+
+    /// Removes a credential, and kills its secrets.
+    pub(super) fn delete<C: Saved>(
+        &mut self,
+        permit: Permit,
+        before: C,
+        reason: Option<&Label>,
+    ) -> Result<C> {
+        let change = Change::Delete { before: before.clone(), reason: reason.cloned() };
+        C::save(self.tx, permit, &change, SecretChange::Keep)?;
+        Ok(before)
+    }
+
+    /// When a secret ends that is rotated away with an overlap.
+    pub(super) fn overlap_end(&self, overlap: Option<SignedDuration>) -> Result<Option<Timestamp>> {
+        overlap
+            .map(|overlap| self.at().checked_add(overlap))
+            .transpose()
+            .map_err(|_| Error::invalid("overlap", "too long"))
     }
 
     /// Hands a secret over, as the last step before the commit: if it fails, nothing was changed; if the commit

@@ -7,7 +7,7 @@ use super::session::{Session, Work};
 use crate::error::{Error, Result};
 use crate::model::{
     Action, Audited as _, Change, Decision, Label, Name, Noun, RateLimit, Role, Target, User, UserEdit,
-    decide, require,
+    decide,
 };
 use crate::store::{Flow, Read, Store, Write};
 
@@ -80,15 +80,7 @@ impl<S: Store> Session<'_, S> {
     /// # Errors
     /// If the acting user may not, or there is none.
     pub fn user(&mut self, reference: &str) -> Result<User> {
-        self.read(|tx, acting| {
-            let everybody = Target::all(Noun::User);
-            let own = [acting.user().id.to_string(), acting.user().name.as_str().to_owned()];
-            if own.iter().any(|own| own.eq_ignore_ascii_case(reference)) {
-                return Ok(acting.user().clone());
-            }
-            require(acting, Action::ShowUser, &everybody)?;
-            find::user(tx, reference)
-        })
+        self.read(|tx, acting| find::seen_user(tx, acting, reference))
     }
 
     /// Changes a user.

@@ -76,6 +76,12 @@ impl Account {
     pub fn new(name: Name, owner: UserRef, policy: Policy, created_at: Timestamp) -> Self {
         Self { name, owner, policy, subdomain: None, rest_api: true, advanced_permissions: true, created_at }
     }
+
+    /// Whether user tokens can be made and are accepted: they are REST keys, and an ability of their own.
+    #[must_use]
+    pub fn has_user_tokens(&self) -> bool {
+        self.rest_api && self.advanced_permissions
+    }
 }
 
 /// A label of a host name: lower-case letters, digits and hyphens.
@@ -136,7 +142,9 @@ impl AccountEdit {
 }
 
 impl Audited for Account {
-    const NOUN: Noun = Noun::Account;
+    fn noun(&self) -> Noun {
+        Noun::Account
+    }
 
     fn audit_id(&self) -> String {
         Self::AUDIT_ID.to_owned()

@@ -154,7 +154,7 @@ mod milliseconds {
 /// A noun whose changes are recorded.
 pub trait Audited {
     /// Which noun.
-    const NOUN: Noun;
+    fn noun(&self) -> Noun;
 
     /// Its id, as records name it.
     fn audit_id(&self) -> String;
@@ -169,7 +169,7 @@ pub trait Audited {
     fn resource(&self) -> Resource {
         Resource {
             id: self.audit_id(),
-            kind: Self::NOUN.resource_type().to_owned(),
+            kind: self.noun().resource_type().to_owned(),
             summary: self.audit_summary(),
         }
     }

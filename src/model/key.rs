@@ -216,7 +216,9 @@ impl GeneralKey {
 }
 
 impl Audited for GeneralKey {
-    const NOUN: Noun = Noun::GeneralKey;
+    fn noun(&self) -> Noun {
+        Noun::GeneralKey
+    }
 
     fn audit_id(&self) -> String {
         self.id.to_string()

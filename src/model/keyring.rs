@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use chacha20poly1305::aead::{Aead as _, Payload};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
@@ -13,7 +15,7 @@ use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use crate::error::{ErrorKind, Result};
-use crate::model::Fingerprint;
+use crate::model::{Fingerprint, Id};
 use crate::ports::Entropy;
 
 /// The 32 random bytes in a file beside the store, without which the store's contents are worthless.
@@ -70,11 +72,39 @@ impl fmt::Debug for Digest {
     }
 }
 
+/// A secret that must be shown again, sealed with XChaCha20-Poly1305 under the seal key: the nonce, and the cipher
+/// text with its tag.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Sealed(Vec<u8>);
+
+impl Sealed {
+    const NONCE_LEN: usize = 24;
+
+    /// Takes what the store kept.
+    #[must_use]
+    pub fn stored(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes for the store.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sealed(..)")
+    }
+}
+
 /// The keys derived from one store key by HKDF-SHA-256, ready for use.
 #[derive(Clone)]
 pub struct Keyring {
     lookup: Hmac<Sha256>,
     audit: Hmac<Sha256>,
+    seal: XChaCha20Poly1305,
     check: [u8; 32],
 }
 
@@ -98,6 +128,7 @@ impl Keyring {
         Ok(Self {
             lookup: mac(&*derive("pdkeys 1 lookup")?)?,
             audit: mac(&*derive("pdkeys 1 audit")?)?,
+            seal: XChaCha20Poly1305::new((&*derive("pdkeys 1 seal")?).into()),
             check: *derive("pdkeys 1 check")?,
         })
     }
@@ -117,6 +148,27 @@ impl Keyring {
         mac.update(end);
         mac.update(record);
         mac.finalize().into_bytes().into()
+    }
+
+    /// Seals what must be shown again, for one id: moved to another row, it does not open.
+    pub(super) fn seal(&self, id: Id, plain: &[u8], entropy: &mut dyn Entropy) -> Result<Sealed> {
+        let mut nonce = [0; Sealed::NONCE_LEN];
+        entropy.fill(&mut nonce)?;
+        let aad = id.to_string();
+        let cipher = self
+            .seal
+            .encrypt(&XNonce::from(nonce), Payload { msg: plain, aad: aad.as_bytes() })
+            .map_err(|_| ErrorKind::Damaged("a key cannot be sealed".to_owned()))?;
+        Ok(Sealed([nonce.as_slice(), &cipher].concat()))
+    }
+
+    /// Opens what was sealed for an id.
+    pub(super) fn unseal(&self, id: Id, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>> {
+        let damaged = || ErrorKind::Damaged(format!("the sealed key of {id} does not open"));
+        let (nonce, cipher) = sealed.0.split_first_chunk::<{ Sealed::NONCE_LEN }>().ok_or_else(damaged)?;
+        let aad = id.to_string();
+        let plain = self.seal.decrypt(&XNonce::from(*nonce), Payload { msg: cipher, aad: aad.as_bytes() });
+        Ok(Zeroizing::new(plain.map_err(|_| damaged())?))
     }
 
     /// A value that the store keeps to tell its own store key from another's. It gives nothing of the key away.
@@ -165,6 +217,18 @@ mod tests {
 
     // Python: hkdf-expand and hmac of the standard library over bytes([7] * 32).
     const DIGEST_BY_PYTHON: &str = "d5c2f4f563fd4e643b14cdb010ba97c9012495831af7505a336989f50f9346d8";
+
+    #[test]
+    fn what_is_sealed_opens_for_its_own_id_and_store_key_alone() {
+        let id: Id = "I00000001".parse().unwrap();
+        let one = keyring(1);
+        let secret = Secret::presented("0123456789abcdef0123456789abcdef".to_owned());
+        let sealed = secret.seal(&one, id, &mut crate::ports::SystemEntropy).unwrap();
+        assert_eq!(Secret::unseal(&one, id, &sealed).unwrap().fingerprint(), secret.fingerprint());
+        assert!(Secret::unseal(&one, "I00000002".parse().unwrap(), &sealed).is_err());
+        assert!(Secret::unseal(&keyring(2), id, &sealed).is_err());
+        assert!(Secret::unseal(&one, id, &Sealed::stored(vec![0; 5])).is_err());
+    }
 
     #[test]
     fn a_foreign_store_key_is_recognised() {

@@ -11,7 +11,9 @@ mod rate;
 mod role;
 mod scope;
 mod secret;
+mod service;
 mod text;
+mod token;
 mod user;
 
 pub use account::{Account, AccountEdit, Policy, Subdomain};
@@ -24,12 +26,14 @@ pub use key::{
     API_VERSION, Access, AccessKind, Disabled, GeneralKey, KeyEdit, KeyFilter, KeyOrder, KeySpec, KeyState,
     UserRef,
 };
-pub use keyring::{Digest, Keyring, StoreKey};
+pub use keyring::{Digest, Keyring, Sealed, StoreKey};
 pub use moment::{future_moment, length_of_time, past_moment};
 pub use permission::{Acting, Action, Decision, Permit, Target, authorize, decide, require};
 pub use rate::RateLimit;
 pub use role::Role;
 pub use scope::{Scope, ScopeSet};
 pub use secret::{CredentialKind, Fingerprint, Hint, Secret};
+pub use service::{Destination, DestinationEdit, DestinationRef, Integration, IntegrationType};
 pub use text::{Label, Name, escape, is_hazardous};
+pub use token::{TokenEdit, TokenSpec, UserToken};
 pub use user::{User, UserEdit};

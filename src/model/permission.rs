@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::audit::{Details, ExecutionContext, Method};
 use crate::model::{
-    Actor, AuditAction, AuditRecord, Audited, Change, Id, Name, Noun, Resource, Role, ScopeSet, User,
+    Actor, AuditAction, AuditRecord, Audited, Change, Hint, Id, Name, Noun, Resource, Role, ScopeSet, User,
 };
 
 /// What the table says of one role and one action.
@@ -283,6 +283,14 @@ impl Acting {
         Self { user, owner: None, method, request_id, at }
     }
 
+    /// The owner of a user token.
+    #[must_use]
+    pub fn api_token(user: User, hint: Option<&Hint>, request_id: String, at: Timestamp) -> Self {
+        let truncated_token = hint.map(|hint| hint.as_str().to_owned());
+        let method = Method { kind: "api_token".to_owned(), truncated_token };
+        Self { user, owner: None, method, request_id, at }
+    }
+
     /// The same run on behalf of somebody else.
     ///
     /// # Errors
@@ -406,7 +414,7 @@ impl Permit {
     /// The founding of an account, by the operating-system user who becomes its owner. There is nobody to ask yet.
     pub(crate) fn founder<T: Audited>(owner: &User, founded: &T, request_id: &str, at: Timestamp) -> Self {
         Self {
-            noun: T::NOUN,
+            noun: founded.noun(),
             effect: Some(AuditAction::Create),
             target: founded.audit_id(),
             actors: vec![owner.resource()],
@@ -428,13 +436,14 @@ impl Permit {
     /// If the change is another than the one permitted.
     pub fn record<T: Audited>(self, change: &Change<T>, number: u64) -> Result<AuditRecord> {
         let root_resource = change.subject().resource();
-        if (self.noun, self.effect, &self.target) != (T::NOUN, Some(change.action()), &root_resource.id) {
+        let noun = change.subject().noun();
+        if (self.noun, self.effect, &self.target) != (noun, Some(change.action()), &root_resource.id) {
             return Err(Error::conflict(format!(
                 "a permit for {} {} does not allow to {} {} {}",
                 self.noun,
                 self.target,
                 change.action().as_str(),
-                T::NOUN,
+                noun,
                 root_resource.id
             )));
         }

@@ -9,12 +9,14 @@
 
 use std::fmt;
 use std::io::{self, Write};
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use crate::error::Result;
+use super::{Id, Keyring, Sealed};
+use crate::error::{Error, ErrorKind, Result};
 use crate::ports::Entropy;
 
 const REST: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
@@ -68,6 +70,17 @@ impl CredentialKind {
     }
 }
 
+impl FromStr for CredentialKind {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        [Self::General, Self::UserToken, Self::AppToken, Self::Integration]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| Error::invalid("kind", "must be general, user-token, app-token or integration"))
+    }
+}
+
 impl fmt::Display for CredentialKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
@@ -100,6 +113,58 @@ impl Secret {
         let mut draw = Draw::new(entropy);
         draw.one_of(ALPHANUMERIC)?.many_of(REST, 18)?.one_of(ALPHANUMERIC)?;
         Ok(draw.finish())
+    }
+
+    /// Draws a user token: `u+` and 18 characters, 107 bits and more.
+    ///
+    /// # Errors
+    /// If there is no randomness.
+    pub fn user_token(entropy: &mut dyn Entropy) -> Result<Self> {
+        let mut draw = Draw::new(entropy);
+        draw.text.push_str("u+");
+        draw.many_of(REST, 17)?.one_of(ALPHANUMERIC)?;
+        Ok(draw.finish())
+    }
+
+    /// Draws the integration key of a service: 32 lower-case hexadecimal digits, 128 bits.
+    ///
+    /// # Errors
+    /// If there is no randomness.
+    pub fn service_integration_key(entropy: &mut dyn Entropy) -> Result<Self> {
+        let mut draw = Draw::new(entropy);
+        draw.many_of(LOWER_HEX, 32)?;
+        Ok(draw.finish())
+    }
+
+    /// Draws the integration key of an orchestration: an `R` and 31 upper-case letters and digits, 160 bits.
+    ///
+    /// # Errors
+    /// If there is no randomness.
+    pub fn orchestration_integration_key(entropy: &mut dyn Entropy) -> Result<Self> {
+        let mut draw = Draw::new(entropy);
+        draw.text.push('R');
+        draw.many_of(UPPER_ALPHANUMERIC, 31)?;
+        Ok(draw.finish())
+    }
+
+    /// Seals it for an id, so that it can be shown again: of an integration key alone.
+    pub(crate) fn seal(&self, keyring: &Keyring, id: Id, entropy: &mut dyn Entropy) -> Result<Sealed> {
+        keyring.seal(id, self.0.as_bytes(), entropy)
+    }
+
+    /// Opens what was sealed for an id.
+    pub(crate) fn unseal(keyring: &Keyring, id: Id, sealed: &Sealed) -> Result<Self> {
+        let plain = keyring.unseal(id, sealed)?;
+        match std::str::from_utf8(&plain) {
+            Ok(text) => Ok(Self(Zeroizing::new(text.to_owned()))),
+            Err(_) => Err(ErrorKind::Damaged(format!("the sealed key of {id} is no text")).into()),
+        }
+    }
+
+    /// The plaintext of an integration key, which stays visible to those who may see it; of nothing else.
+    #[must_use]
+    pub fn visible(&self) -> Option<&str> {
+        (self.kind() == Some(CredentialKind::Integration)).then_some(self.0.as_str())
     }
 
     /// The kind of credential that this has the shape of.
@@ -254,6 +319,23 @@ mod tests {
             let text = secret.0.as_bytes();
             assert_eq!(secret.kind(), Some(CredentialKind::General));
             assert!(text[0].is_ascii_alphanumeric() && text[19].is_ascii_alphanumeric());
+        }
+    }
+
+    #[test]
+    fn every_kind_has_the_shape_by_which_it_is_known() {
+        for _ in 0..500 {
+            let token = Secret::user_token(&mut SystemEntropy).unwrap();
+            assert_eq!(token.kind(), Some(CredentialKind::UserToken));
+            assert!(token.0.as_bytes()[19].is_ascii_alphanumeric());
+            let service = Secret::service_integration_key(&mut SystemEntropy).unwrap();
+            assert_eq!((service.kind(), service.0.len()), (Some(CredentialKind::Integration), 32));
+            let orchestration = Secret::orchestration_integration_key(&mut SystemEntropy).unwrap();
+            assert_eq!(
+                (orchestration.kind(), orchestration.0.len()),
+                (Some(CredentialKind::Integration), 32)
+            );
+            assert!(token.visible().is_none() && orchestration.visible().is_some());
         }
     }
 

@@ -37,7 +37,9 @@ impl User {
 }
 
 impl Audited for User {
-    const NOUN: Noun = Noun::User;
+    fn noun(&self) -> Noun {
+        Noun::User
+    }
 
     fn audit_id(&self) -> String {
         self.id.to_string()

@@ -13,8 +13,8 @@ use jiff::Timestamp;
 
 use crate::error::Result;
 use crate::model::{
-    Account, AuditAction, AuditRecord, Change, Digest, Fingerprint, GeneralKey, Head, Id, KeyOrder, Permit,
-    User,
+    Account, AuditAction, AuditRecord, Change, Destination, Digest, GeneralKey, Head, Id, Integration,
+    KeyOrder, Keyring, Noun, Permit, User, UserToken,
 };
 
 pub use place::Place;
@@ -45,11 +45,11 @@ pub trait Store {
     /// If the store cannot be written, another process keeps it locked, or the store key is not to be had.
     fn write(&mut self) -> Result<Self::Transaction<'_>>;
 
-    /// The digest by which the store finds a secret.
+    /// The keys derived from the store key: what a secret is found by, and an integration key opened with.
     ///
     /// # Errors
-    /// If the store key is not to be had.
-    fn digest(&mut self, secret: &Fingerprint) -> Result<Digest>;
+    /// If the store key is not to be had, or is another store's.
+    fn keyring(&mut self) -> Result<Keyring>;
 
     /// Adds what was counted. Usage is kept apart from the rest: adding it never waits for management, and losing
     /// it loses counts only.
@@ -115,6 +115,49 @@ pub trait Read {
         visit: &mut dyn FnMut(GeneralKey) -> Flow,
     ) -> Result<()>;
 
+    /// A user token.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn user_token(&self, id: Id) -> Result<Option<UserToken>>;
+
+    /// Shows the tokens of one user, or of all, oldest first.
+    ///
+    /// # Errors
+    /// If the store cannot be read, and whatever `visit` returns.
+    fn user_tokens(&self, user: Option<Id>, visit: &mut dyn FnMut(UserToken) -> Flow) -> Result<()>;
+
+    /// A service or an orchestration.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn destination(&self, id: Id) -> Result<Option<Destination>>;
+
+    /// The service or the orchestration of a name.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn destination_named(&self, noun: Noun, name: &str) -> Result<Option<Destination>>;
+
+    /// Shows every service, or every orchestration, oldest first.
+    ///
+    /// # Errors
+    /// If the store cannot be read, and whatever `visit` returns.
+    fn destinations(&self, noun: Noun, visit: &mut dyn FnMut(Destination) -> Flow) -> Result<()>;
+
+    /// An integration.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn integration(&self, id: Id) -> Result<Option<Integration>>;
+
+    /// Shows the integrations of one service or orchestration, or of all, oldest first.
+    ///
+    /// # Errors
+    /// If the store cannot be read, and whatever `visit` returns.
+    fn integrations(&self, destination: Option<Id>, visit: &mut dyn FnMut(Integration) -> Flow)
+    -> Result<()>;
+
     /// What a digest belongs to, dead or alive.
     ///
     /// # Errors
@@ -142,8 +185,8 @@ pub trait Read {
 
 /// Changes to a store; they hold together or not at all. Dropping the transaction undoes them.
 pub trait Write: Read {
-    /// The digest by which the store finds a secret.
-    fn digest(&self, secret: &Fingerprint) -> Digest;
+    /// The keys derived from the store key.
+    fn keyring(&self) -> &Keyring;
 
     /// Founds or changes the account. A change of owner makes the new one owner and the old one an admin.
     ///
@@ -165,6 +208,34 @@ pub trait Write: Read {
         &mut self,
         permit: Permit,
         change: &Change<GeneralKey>,
+        secrets: SecretChange,
+    ) -> Result<()>;
+
+    /// Adds, changes or removes a user token, and its secrets with it.
+    ///
+    /// # Errors
+    /// If the store cannot be written, or the permit is for something else.
+    fn save_user_token(
+        &mut self,
+        permit: Permit,
+        change: &Change<UserToken>,
+        secrets: SecretChange,
+    ) -> Result<()>;
+
+    /// Adds, changes or removes a service or an orchestration, which must have no integrations when it goes.
+    ///
+    /// # Errors
+    /// If the store cannot be written, or the permit is for something else.
+    fn save_destination(&mut self, permit: Permit, change: &Change<Destination>) -> Result<()>;
+
+    /// Adds, changes or removes an integration, and its key with it.
+    ///
+    /// # Errors
+    /// If the store cannot be written, or the permit is for something else.
+    fn save_integration(
+        &mut self,
+        permit: Permit,
+        change: &Change<Integration>,
         secrets: SecretChange,
     ) -> Result<()>;
 

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _};
 use clap_complete::CompleteEnv;
 use clap_complete::engine::CompletionCandidate;
-use pdkeys::manage::{Identity, Session};
+use pdkeys::manage::{Identity, Kind, Session, Whose};
 use pdkeys::model::{KeyFilter, KeyOrder};
 use pdkeys::ports::{SystemClock, SystemEntropy};
 use pdkeys::store::Place;
@@ -43,6 +43,40 @@ pub(crate) fn key_ids(typed: &OsStr) -> Vec<CompletionCandidate> {
         session.list_keys(&KeyFilter::default(), KeyOrder::Created, true, &mut |key| {
             Ok(add(key.id.to_string(), key.description.to_string()))
         })
+    })
+}
+
+/// Ids of the acting user's tokens.
+pub(crate) fn token_ids(typed: &OsStr) -> Vec<CompletionCandidate> {
+    candidates(typed, |session, add| {
+        session.list_tokens(&Whose::Own, &mut |token| {
+            Ok(add(token.id.to_string(), token.description.to_string()))
+        })
+    })
+}
+
+/// Ids of integrations.
+pub(crate) fn integration_ids(typed: &OsStr) -> Vec<CompletionCandidate> {
+    candidates(typed, |session, add| {
+        session.list_integrations(None, &mut |shown| {
+            Ok(add(shown.integration.id.to_string(), shown.integration.name.to_string()))
+        })
+    })
+}
+
+/// Names of services.
+pub(crate) fn service_names(typed: &OsStr) -> Vec<CompletionCandidate> {
+    destination_names(typed, Kind::Service)
+}
+
+/// Names of orchestrations.
+pub(crate) fn orchestration_names(typed: &OsStr) -> Vec<CompletionCandidate> {
+    destination_names(typed, Kind::Orchestration)
+}
+
+fn destination_names(typed: &OsStr, kind: Kind) -> Vec<CompletionCandidate> {
+    candidates(typed, |session, add| {
+        session.list_destinations(kind, &mut |found| Ok(add(found.name.to_string(), found.id.to_string())))
     })
 }
 

@@ -213,6 +213,30 @@ impl Context {
         }
     }
 
+    /// Asks before the same is done to several things, and names each.
+    pub(crate) fn confirm_all(
+        &self,
+        verb: &str,
+        noun: &str,
+        consequence: &str,
+        names: impl Iterator<Item = String>,
+    ) -> Result<(), Failure> {
+        let mut what = vec![consequence.to_owned()];
+        what.extend(names.map(|name| format!("  {name}")));
+        let question = match what.len() - 1 {
+            1 => format!("{verb} this {noun}?"),
+            many => format!("{verb} all {many}?"),
+        };
+        self.confirm(&what, &question)
+    }
+
+    /// Says why integration keys are not shown to somebody who may see them.
+    pub(crate) fn warn_of_hidden_keys(&self, session: &mut Session<'_, SqliteStore>) {
+        if let Some(fault) = session.store_key_fault() {
+            self.terminal.warning(&format!("integration keys are not shown: {fault}"));
+        }
+    }
+
     /// A value that must be given: asked for on a terminal, a usage error without one.
     pub(crate) fn required(
         &self,

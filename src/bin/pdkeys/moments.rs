@@ -28,6 +28,14 @@ pub(crate) fn exact(moment: Timestamp) -> String {
     format!("{moment:.0}")
 }
 
+/// How long the secret before a rotation goes on.
+pub(crate) fn overlap(end: Option<Timestamp>) -> String {
+    end.map_or_else(
+        || "the one before stopped working".to_owned(),
+        |end| format!("the one before works until {}", exact(end)),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,7 +14,8 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 
-use crate::failure::Failure;
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
 use crate::moments;
 use crate::terminal::Terminal;
 
@@ -94,6 +95,20 @@ pub(crate) fn show<R: Serialize>(
         }),
     };
     written.and_then(|()| out.flush()).map_err(output_error)
+}
+
+/// Prints what was changed, if a format was asked for: without one, the notice says it.
+pub(crate) fn changed<R: Record>(
+    context: &Context,
+    now: Timestamp,
+    mut records: impl Iterator<Item = R>,
+) -> Result<Exit, Failure> {
+    if context.globals.output != Format::Table {
+        list(&context.terminal, context.globals.output, now, |emit| {
+            records.try_for_each(emit).map_err(Failure::from)
+        })?;
+    }
+    Ok(Exit::Done)
 }
 
 /// Prints one line of data.

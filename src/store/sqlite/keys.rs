@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, params};
 
 use super::columns::{Columns, optional_millisecond, optional_text, text};
 use super::{secrets, usage};
@@ -130,9 +130,7 @@ pub(super) fn save(
 ) -> Result<()> {
     let key = change.subject();
     if let Change::Delete { .. } = change {
-        secrets::kill_all(connection, CredentialKind::General, row_of(connection, key.id)?, key.id, at)?;
-        connection.execute("DELETE FROM general_key WHERE id = ?1", [text(&key.id)])?;
-        return Ok(());
+        return secrets::remove_holder(connection, CredentialKind::General, key.id, at);
     }
     connection
         .prepare_cached(
@@ -160,13 +158,5 @@ pub(super) fn save(
             optional_text(key.rate_limit.as_ref()),
             optional_millisecond(key.overlap_ends_at),
         ])?;
-    secrets::apply(connection, CredentialKind::General, row_of(connection, key.id)?, key.id, secrets, at)
-}
-
-fn row_of(connection: &Connection, id: Id) -> Result<i64> {
-    connection
-        .prepare_cached("SELECT row FROM general_key WHERE id = ?1")?
-        .query_row([text(&id)], |row| row.get(0))
-        .optional()?
-        .ok_or_else(|| ErrorKind::Damaged(format!("key {id} is gone")).into())
+    secrets::apply(connection, CredentialKind::General, key.id, secrets, at)
 }

@@ -7,10 +7,13 @@
 mod account;
 mod audit;
 mod columns;
+mod destinations;
 mod files;
+mod integrations;
 mod keys;
 mod schema;
 mod secrets;
+mod tokens;
 mod transaction;
 mod usage;
 mod users;
@@ -23,7 +26,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use crate::error::{Error, ErrorKind, KeyFault, Refusal, Result};
-use crate::model::{Digest, Fingerprint, Head, Keyring};
+use crate::model::{Head, Keyring};
 use crate::ports::Entropy;
 use crate::store::{Chain, Place, Store, UsageCount};
 
@@ -116,7 +119,7 @@ impl SqliteStore {
     }
 
     /// The keys derived from the store key, read at first use.
-    fn keyring(&mut self) -> Result<&Keyring> {
+    fn load_keyring(&mut self) -> Result<&Keyring> {
         if self.keyring.is_none() {
             let path = self.place.store_key();
             let keyring = Keyring::new(&files::read_store_key(path)?)?;
@@ -150,7 +153,7 @@ impl Store for SqliteStore {
     }
 
     fn write(&mut self) -> Result<Self::Transaction<'_>> {
-        self.keyring()?;
+        self.load_keyring()?;
         self.open_usage()?;
         let Self { main, usage, keyring: Some(keyring), .. } = self else {
             return Err(ErrorKind::Damaged("no store key".to_owned()).into());
@@ -159,8 +162,8 @@ impl Store for SqliteStore {
         Ok(SqliteTransaction::new(tx, usage.as_ref(), keyring))
     }
 
-    fn digest(&mut self, secret: &Fingerprint) -> Result<Digest> {
-        Ok(self.keyring()?.digest(secret))
+    fn keyring(&mut self) -> Result<Keyring> {
+        self.load_keyring().cloned()
     }
 
     fn add_usage(&mut self, counts: &[UsageCount]) -> Result<()> {
@@ -171,11 +174,8 @@ impl Store for SqliteStore {
     }
 
     fn verify_audit(&mut self, kept: Option<Head>) -> Result<Chain> {
-        self.keyring()?;
-        match &self.keyring {
-            Some(keyring) => audit::verify(&self.main, keyring, kept),
-            None => Err(ErrorKind::Damaged("no store key".to_owned()).into()),
-        }
+        let keyring = self.keyring()?;
+        audit::verify(&self.main, &keyring, kept)
     }
 }
 

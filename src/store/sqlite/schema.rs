@@ -15,7 +15,10 @@ pub(super) const APPLICATION_ID: i32 = 0x7064_6b79;
 pub(super) const HEADER_LEN: usize = 100;
 
 /// Every step that the schema ever took. A step that has been released is never changed; a new one is appended.
-const STEPS: &[M<'_>] = &[M::up(include_str!("migrations/0001_account_users_keys.sql"))];
+const STEPS: &[M<'_>] = &[
+    M::up(include_str!("migrations/0001_account_users_keys.sql")),
+    M::up(include_str!("migrations/0002_tokens_services_integrations.sql")),
+];
 
 /// The schema that this program writes.
 #[expect(clippy::cast_possible_wrap, reason = "a handful of steps")]

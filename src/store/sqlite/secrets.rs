@@ -1,22 +1,35 @@
 //! The digests of secrets, and the tombstones of those that are dead.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::columns::{Columns, optional_millisecond, text};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{CredentialKind, Digest, Id, Noun};
 use crate::store::{Death, Holder, SecretChange, Tombstone};
 
-/// Makes a change to the secrets of the credential in a row of the table of its kind.
+/// The table that holds the credentials of a kind.
+fn table(kind: CredentialKind) -> &'static str {
+    match kind {
+        CredentialKind::General => "general_key",
+        CredentialKind::UserToken => "user_token",
+        CredentialKind::AppToken => "app_token",
+        CredentialKind::Integration => "integration",
+    }
+}
+
+/// Makes a change to the secrets of a credential.
 pub(super) fn apply(
     connection: &Connection,
     kind: CredentialKind,
-    holder: i64,
     id: Id,
     change: SecretChange,
     at: Timestamp,
 ) -> Result<()> {
+    let holder = match change {
+        SecretChange::Keep => return Ok(()),
+        _ => row_of(connection, kind, id)?,
+    };
     match change {
         SecretChange::Keep => Ok(()),
         SecretChange::Issue(digest) => issue(connection, kind, holder, &digest),
@@ -35,15 +48,25 @@ pub(super) fn apply(
     }
 }
 
-/// Kills every secret of a credential that is removed.
-pub(super) fn kill_all(
+/// Removes a credential from the table of its kind, and kills every secret that it has.
+pub(super) fn remove_holder(
     connection: &Connection,
     kind: CredentialKind,
-    holder: i64,
     id: Id,
     at: Timestamp,
 ) -> Result<()> {
-    kill(connection, kind, holder, id, Which::All, Death::Removed, at)
+    let holder = row_of(connection, kind, id)?;
+    kill(connection, kind, holder, id, Which::All, Death::Removed, at)?;
+    connection.prepare_cached(&format!("DELETE FROM {} WHERE row = ?1", table(kind)))?.execute([holder])?;
+    Ok(())
+}
+
+fn row_of(connection: &Connection, kind: CredentialKind, id: Id) -> Result<i64> {
+    connection
+        .prepare_cached(&format!("SELECT row FROM {} WHERE id = ?1", table(kind)))?
+        .query_row([text(&id)], |row| row.get(0))
+        .optional()?
+        .ok_or_else(|| ErrorKind::Damaged(format!("{id} is gone")).into())
 }
 
 #[derive(Clone, Copy)]
@@ -95,14 +118,18 @@ fn kill(
 }
 
 pub(super) fn holder(connection: &Connection, digest: &Digest) -> Result<Option<Holder>> {
-    let mut live = connection.prepare_cached(
-        "SELECT k.id, d.ends_at FROM digest d JOIN general_key k ON d.kind = 'general' AND k.row = d.holder
-         WHERE d.digest = ?1",
-    )?;
+    let mut live = connection.prepare_cached("SELECT kind, holder, ends_at FROM digest WHERE digest = ?1")?;
     let mut rows = live.query([digest.as_bytes()])?;
     if let Some(row) = rows.next()? {
         let mut columns = Columns::of(row);
-        return Ok(Some(Holder::Live { id: columns.parsed()?, ends_at: columns.optional_moment()? }));
+        let kind: CredentialKind = columns.parsed()?;
+        let holder: i64 = columns.value()?;
+        let ends_at = columns.optional_moment()?;
+        let mut named =
+            connection.prepare_cached(&format!("SELECT id FROM {} WHERE row = ?1", table(kind)))?;
+        let mut rows = named.query([holder])?;
+        let row = rows.next()?.ok_or_else(|| ErrorKind::Damaged("a secret belongs to nothing".to_owned()))?;
+        return Ok(Some(Holder::Live { id: Columns::of(row).parsed()?, ends_at }));
     }
     let mut dead = connection.prepare_cached("SELECT id, death, died_at FROM tombstone WHERE digest = ?1")?;
     let mut rows = dead.query([digest.as_bytes()])?;
@@ -122,7 +149,12 @@ pub(super) fn is_taken(connection: &Connection, id: Id) -> Result<bool> {
     let table = match id.noun() {
         Noun::User => "user",
         Noun::GeneralKey => "general_key",
-        noun => return Err(ErrorKind::Damaged(format!("no table holds a {noun}")).into()),
+        Noun::UserToken => "user_token",
+        Noun::Service | Noun::Orchestration => "destination",
+        Noun::Integration => "integration",
+        noun @ (Noun::Account | Noun::App) => {
+            return Err(ErrorKind::Damaged(format!("no table holds a {noun}")).into());
+        }
     };
     Ok(connection
         .prepare_cached(&format!(

@@ -3,11 +3,11 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, Transaction};
 
-use super::{account, audit, keys, secrets, usage, users};
+use super::{account, audit, destinations, integrations, keys, secrets, tokens, usage, users};
 use crate::error::{Error, Result};
 use crate::model::{
-    Account, AuditRecord, Audited, Change, Digest, Fingerprint, GeneralKey, Head, Id, KeyOrder, Keyring,
-    Permit, User,
+    Account, AuditRecord, Audited, Change, Destination, Digest, GeneralKey, Head, Id, Integration, KeyOrder,
+    Keyring, Noun, Permit, User, UserToken,
 };
 use crate::store::{AuditFilter, Flow, Holder, Read, SecretChange, Write};
 
@@ -69,6 +69,44 @@ impl<K> Read for SqliteTransaction<'_, K> {
         }
     }
 
+    fn user_token(&self, id: Id) -> Result<Option<UserToken>> {
+        let Some(token) = tokens::with_id(&self.main, id)? else { return Ok(None) };
+        Ok(Some(UserToken { last_used_at: self.last_used(id)?, ..token }))
+    }
+
+    fn user_tokens(&self, user: Option<Id>, visit: &mut dyn FnMut(UserToken) -> Flow) -> Result<()> {
+        tokens::each(&self.main, user, &mut |token| {
+            visit(UserToken { last_used_at: self.last_used(token.id)?, ..token })
+        })
+    }
+
+    fn destination(&self, id: Id) -> Result<Option<Destination>> {
+        destinations::with_id(&self.main, id)
+    }
+
+    fn destination_named(&self, noun: Noun, name: &str) -> Result<Option<Destination>> {
+        destinations::named(&self.main, noun, name)
+    }
+
+    fn destinations(&self, noun: Noun, visit: &mut dyn FnMut(Destination) -> Flow) -> Result<()> {
+        destinations::each(&self.main, noun, visit)
+    }
+
+    fn integration(&self, id: Id) -> Result<Option<Integration>> {
+        let Some(integration) = integrations::with_id(&self.main, id)? else { return Ok(None) };
+        Ok(Some(Integration { last_used_at: self.last_used(id)?, ..integration }))
+    }
+
+    fn integrations(
+        &self,
+        destination: Option<Id>,
+        visit: &mut dyn FnMut(Integration) -> Flow,
+    ) -> Result<()> {
+        integrations::each(&self.main, destination, &mut |integration| {
+            visit(Integration { last_used_at: self.last_used(integration.id)?, ..integration })
+        })
+    }
+
     fn holder(&self, digest: &Digest) -> Result<Option<Holder>> {
         secrets::holder(&self.main, digest)
     }
@@ -94,8 +132,8 @@ impl SqliteTransaction<'_, &Keyring> {
 }
 
 impl Write for SqliteTransaction<'_, &Keyring> {
-    fn digest(&self, secret: &Fingerprint) -> Digest {
-        self.keyring.digest(secret)
+    fn keyring(&self) -> &Keyring {
+        self.keyring
     }
 
     fn save_account(&mut self, permit: Permit, change: &Change<Account>) -> Result<()> {
@@ -117,6 +155,33 @@ impl Write for SqliteTransaction<'_, &Keyring> {
         let at = permit.at();
         self.record(permit, change)?;
         keys::save(&self.main, change, secrets, at)
+    }
+
+    fn save_user_token(
+        &mut self,
+        permit: Permit,
+        change: &Change<UserToken>,
+        secrets: SecretChange,
+    ) -> Result<()> {
+        let at = permit.at();
+        self.record(permit, change)?;
+        tokens::save(&self.main, change, secrets, at)
+    }
+
+    fn save_destination(&mut self, permit: Permit, change: &Change<Destination>) -> Result<()> {
+        self.record(permit, change)?;
+        destinations::save(&self.main, change)
+    }
+
+    fn save_integration(
+        &mut self,
+        permit: Permit,
+        change: &Change<Integration>,
+        secrets: SecretChange,
+    ) -> Result<()> {
+        let at = permit.at();
+        self.record(permit, change)?;
+        integrations::save(&self.main, change, secrets, at)
     }
 
     fn commit(self) -> Result<()> {

@@ -7,11 +7,23 @@ use crate::error::{Error, Result};
 use crate::model::{Change, Id, Noun, User};
 use crate::store::Flow;
 
-const SELECT: &str =
-    "SELECT id, name, email, role, os_uid, external_id, rate_limit, created_at, left_at FROM user";
+/// The columns of a user in a table of this name.
+pub(super) fn columns(table: &str) -> String {
+    ["id", "name", "email", "role", "os_uid", "external_id", "rate_limit", "created_at", "left_at"]
+        .map(|column| format!("{table}.{column}"))
+        .join(", ")
+}
+
+fn select() -> String {
+    format!("SELECT {} FROM user", columns("user"))
+}
 
 fn read(row: &rusqlite::Row<'_>) -> Result<User> {
-    let mut columns = Columns::of(row);
+    read_columns(&mut Columns::of(row))
+}
+
+/// Reads the columns of a user from where a row has them.
+pub(super) fn read_columns(columns: &mut Columns<'_>) -> Result<User> {
     Ok(User {
         id: columns.parsed()?,
         name: columns.name(Noun::User)?,
@@ -26,7 +38,7 @@ fn read(row: &rusqlite::Row<'_>) -> Result<User> {
 }
 
 fn find(connection: &Connection, condition: &str, params: impl Params) -> Result<Option<User>> {
-    let mut statement = connection.prepare_cached(&format!("{SELECT} WHERE {condition}"))?;
+    let mut statement = connection.prepare_cached(&format!("{} WHERE {condition}", select()))?;
     let mut rows = statement.query(params)?;
     rows.next()?.map(read).transpose()
 }
@@ -44,7 +56,7 @@ pub(super) fn of_uid(connection: &Connection, uid: u32) -> Result<Option<User>> 
 }
 
 pub(super) fn each(connection: &Connection, visit: &mut dyn FnMut(User) -> Flow) -> Result<()> {
-    let mut statement = connection.prepare_cached(&format!("{SELECT} ORDER BY row"))?;
+    let mut statement = connection.prepare_cached(&format!("{} ORDER BY row", select()))?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         if visit(read(row)?)?.is_break() {

@@ -110,11 +110,11 @@ fn name(key: &GeneralKey) -> String {
     format!("key {} ({}{hint})", key.id, key.description)
 }
 
-fn parse_end(text: Option<&str>, now: Timestamp) -> Result<Option<Timestamp>, Failure> {
+pub(super) fn parse_end(text: Option<&str>, now: Timestamp) -> Result<Option<Timestamp>, Failure> {
     Ok(text.map(|text| future_moment("expiry", text, now)).transpose()?.flatten())
 }
 
-fn parse_reason(text: Option<&str>) -> Result<Option<Label>, Failure> {
+pub(super) fn parse_reason(text: Option<&str>) -> Result<Option<Label>, Failure> {
     Ok(text.map(|text| Label::parse("reason", text)).transpose()?)
 }
 
@@ -449,10 +449,7 @@ impl Rotate {
                 receiver.take(secret, &KeyRecord::new(key.clone(), now))
             })?;
             receiver.keep();
-            let until = key.overlap(now).map_or_else(
-                || "the one before stopped working".to_owned(),
-                |end| format!("the one before works until {}", moments::exact(end)),
-            );
+            let until = moments::overlap(key.overlap(now));
             context.terminal.done("Rotated", &format!("{}; {until}", name(&key)));
             Ok(Exit::Done)
         })
@@ -492,24 +489,13 @@ fn confirm_each(
     consequence: &str,
 ) -> Result<(), Failure> {
     let keys = ids.iter().map(|id| session.key(id)).collect::<Result<Vec<_>, _>>()?;
-    let mut what = vec![consequence.to_owned()];
-    what.extend(keys.iter().map(|key| format!("  {}", name(key))));
-    let question = match keys.as_slice() {
-        [key] => format!("{verb} key {}?", key.id),
-        keys => format!("{verb} {} keys?", keys.len()),
-    };
-    context.confirm(&what, &question)
+    context.confirm_all(verb, "key", consequence, keys.iter().map(name))
 }
 
-/// Says what was changed; as data only if a format was asked for.
+/// Says what was changed.
 fn changed(context: &Context, verb: &str, keys: Vec<GeneralKey>, now: Timestamp) -> Result<Exit, Failure> {
     for key in &keys {
         context.terminal.done(verb, &name(key));
     }
-    if context.globals.output != render::Format::Table {
-        render::list(&context.terminal, context.globals.output, now, |emit| {
-            keys.into_iter().try_for_each(|key| emit(KeyRecord::new(key, now))).map_err(Failure::from)
-        })?;
-    }
-    Ok(Exit::Done)
+    render::changed(context, now, keys.into_iter().map(|key| KeyRecord::new(key, now)))
 }

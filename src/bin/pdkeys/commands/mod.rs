@@ -4,11 +4,15 @@ mod account;
 mod audit;
 mod generate;
 mod init;
+mod integrations;
 mod keys;
+mod services;
+mod tokens;
 mod users;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Parser, Subcommand};
+use pdkeys::manage::Kind;
 
 use crate::context::{Context, Globals};
 use crate::failure::{Exit, Failure};
@@ -63,6 +67,18 @@ pub(crate) enum Command {
     Enable(keys::Enable),
     Rotate(keys::Rotate),
     Remove(keys::Remove),
+    /// Manage user tokens: your own, bounded by your role
+    #[command(subcommand)]
+    Token(tokens::Token),
+    /// Manage services, which events are routed to
+    #[command(subcommand)]
+    Service(services::Service),
+    /// Manage orchestrations, which route events to services
+    #[command(subcommand)]
+    Orchestration(services::Service),
+    /// Manage integrations and their keys, for the Events API
+    #[command(subcommand)]
+    Integration(integrations::Integration),
     /// Manage the account's users
     #[command(subcommand)]
     User(users::User),
@@ -89,6 +105,10 @@ impl Command {
             Self::Enable(command) => command.run(context),
             Self::Rotate(command) => command.run(context),
             Self::Remove(command) => command.run(context),
+            Self::Token(command) => command.run(context),
+            Self::Service(command) => command.run(context, Kind::Service),
+            Self::Orchestration(command) => command.run(context, Kind::Orchestration),
+            Self::Integration(command) => command.run(context),
             Self::User(command) => command.run(context),
             Self::Account(command) => command.run(context),
             Self::Audit(command) => command.run(context),
@@ -96,4 +116,13 @@ impl Command {
             Self::Man(command) => command.run(context),
         }
     }
+}
+
+/// A new value, or `none`.
+#[expect(clippy::option_option, reason = "an edit's own type: leave it, take it away, or set it")]
+fn or_none<T, E>(
+    text: Option<String>,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<Option<Option<T>>, E> {
+    text.map(|text| if text == "none" { Ok(None) } else { parse(&text).map(Some) }).transpose()
 }

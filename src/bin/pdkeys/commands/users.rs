@@ -10,10 +10,11 @@ use pdkeys::model::{Id, Label, Name, Noun, RateLimit, Role, User as Person, User
 use serde::Serialize;
 
 use super::keys::{LimitEdit, parse_limit_edit};
+use super::or_none;
 use crate::complete;
 use crate::context::{Context, FirstUse, uid_of};
 use crate::failure::{Exit, Failure};
-use crate::render::{self, Eyes, Format, Record};
+use crate::render::{self, Eyes, Record};
 
 /// A user as it is printed.
 #[derive(Debug, Serialize)]
@@ -209,15 +210,6 @@ pub(crate) struct Edit {
     rate_limit: Option<LimitEdit>,
 }
 
-/// A new value, or `none`.
-#[expect(clippy::option_option, reason = "an edit's own type: leave it, take it away, or set it")]
-fn or_none<T, E>(
-    text: Option<String>,
-    parse: impl FnOnce(&str) -> Result<T, E>,
-) -> Result<Option<Option<T>>, E> {
-    text.map(|text| if text == "none" { Ok(None) } else { parse(&text).map(Some) }).transpose()
-}
-
 impl Edit {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
         let edit = UserEdit {
@@ -249,14 +241,8 @@ impl Remove {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
         context.with_session(FirstUse::NeedsStore, |session| {
             let users = self.users.iter().map(|user| session.user(user)).collect::<Result<Vec<_>, _>>()?;
-            let mut what =
-                vec!["These leave the account, and their tokens stop working for good:".to_owned()];
-            what.extend(users.iter().map(|user| format!("  {}", name(user))));
-            let question = match users.as_slice() {
-                [user] => format!("Remove user {}?", user.name),
-                users => format!("Remove {} users?", users.len()),
-            };
-            context.confirm(&what, &question)?;
+            let consequence = "These leave the account, and their tokens stop working for good:";
+            context.confirm_all("Remove", "user", consequence, users.iter().map(name))?;
             let users = session.remove_users(&self.users)?;
             changed(context, "Removed", users, session.at())
         })
@@ -267,10 +253,5 @@ fn changed(context: &Context, verb: &str, users: Vec<Person>, now: Timestamp) ->
     for user in &users {
         context.terminal.done(verb, &name(user));
     }
-    if context.globals.output != Format::Table {
-        render::list(&context.terminal, context.globals.output, now, |emit| {
-            users.into_iter().try_for_each(|user| emit(UserRecord::from(user))).map_err(Failure::from)
-        })?;
-    }
-    Ok(Exit::Done)
+    render::changed(context, now, users.into_iter().map(UserRecord::from))
 }

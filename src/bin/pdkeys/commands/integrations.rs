@@ -1,0 +1,307 @@
+//! `pdkeys integration`.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use clap_complete::ArgValueCompleter;
+use jiff::Timestamp;
+use pdkeys::manage::{Kind, NewIntegration, Shown, Where};
+use pdkeys::model::{
+    CredentialKind, DestinationRef, Hint, Id, Integration as Model, IntegrationType, Name, Noun, RateLimit,
+};
+use serde::Serialize;
+
+use super::keys::parse_reason;
+use crate::complete;
+use crate::context::{Context, FirstUse};
+use crate::failure::{Exit, Failure};
+use crate::handover::Receiver;
+use crate::render::{self, Eyes, Record};
+
+/// An integration as it is printed. Its key is there for those who may see it.
+#[derive(Debug, Serialize)]
+pub(crate) struct IntegrationRecord {
+    id: Id,
+    kind: CredentialKind,
+    name: Name,
+    #[serde(rename = "type")]
+    integration_type: IntegrationType,
+    service: Option<DestinationRef>,
+    orchestration: Option<DestinationRef>,
+    key: Option<String>,
+    hint: Hint,
+    created_at: Timestamp,
+    created_by: Name,
+    last_used_at: Option<Timestamp>,
+    rate_limit: Option<RateLimit>,
+}
+
+impl From<Model> for IntegrationRecord {
+    fn from(integration: Model) -> Self {
+        let (service, orchestration) = match integration.destination.id.noun() {
+            Noun::Orchestration => (None, Some(integration.destination)),
+            _ => (Some(integration.destination), None),
+        };
+        Self {
+            id: integration.id,
+            kind: CredentialKind::Integration,
+            name: integration.name,
+            integration_type: integration.kind,
+            service,
+            orchestration,
+            key: None,
+            hint: integration.hint,
+            created_at: integration.created_at,
+            created_by: integration.created_by.name,
+            last_used_at: integration.last_used_at,
+            rate_limit: integration.rate_limit,
+        }
+    }
+}
+
+impl From<Shown> for IntegrationRecord {
+    fn from(shown: Shown) -> Self {
+        let key = shown.key.as_ref().and_then(|key| key.visible()).map(str::to_owned);
+        Self { key, ..Self::from(shown.integration) }
+    }
+}
+
+impl IntegrationRecord {
+    /// The integration in one cell of another table.
+    pub(super) fn brief(&self) -> String {
+        let key = self.key.clone().unwrap_or_else(|| format!("...{}", self.hint));
+        format!("{} {key}", self.id)
+    }
+}
+
+impl Record for IntegrationRecord {
+    const HEADINGS: &'static [&'static str] =
+        &["ID", "NAME", "TYPE", "LEADS INTO", "KEY", "CREATED", "LAST USED"];
+
+    fn cells(&self, eyes: &Eyes) -> Vec<String> {
+        let into = self.service.as_ref().or(self.orchestration.as_ref());
+        vec![
+            self.id.to_string(),
+            self.name.to_string(),
+            self.integration_type.to_string(),
+            into.map_or_else(String::new, |into| format!("{} ({})", into.name, into.id)),
+            self.key.clone().unwrap_or_else(|| format!("...{}", self.hint)),
+            eyes.moment(self.created_at),
+            eyes.optional_moment(self.last_used_at, "never"),
+        ]
+    }
+}
+
+pub(super) fn name(integration: &Model) -> String {
+    let into = &integration.destination;
+    format!(
+        "integration {} ({}, ...{}) into {} {}",
+        integration.id,
+        integration.name,
+        integration.hint,
+        into.id.noun(),
+        into.name
+    )
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Integration {
+    Create(Create),
+    List(List),
+    Show(Show),
+    Move(Move),
+    Remove(Remove),
+}
+
+impl Integration {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        match self {
+            Self::Create(command) => command.run(context),
+            Self::List(command) => command.run(context),
+            Self::Show(command) => command.run(context),
+            Self::Move(command) => command.run(context),
+            Self::Remove(command) => command.run(context),
+        }
+    }
+}
+
+/// Where an integration leads.
+#[derive(Args, Debug)]
+#[group(multiple = false)]
+struct Into {
+    /// A service, by name or id
+    #[arg(long, value_name = "SERVICE", add = ArgValueCompleter::new(complete::service_names))]
+    service: Option<String>,
+
+    /// An orchestration, by name or id
+    #[arg(long, value_name = "ORCHESTRATION", add = ArgValueCompleter::new(complete::orchestration_names))]
+    orchestration: Option<String>,
+}
+
+impl Into {
+    fn place(self) -> Option<Where> {
+        match (self.service, self.orchestration) {
+            (Some(reference), _) => Some(Where { kind: Kind::Service, reference }),
+            (None, Some(reference)) => Some(Where { kind: Kind::Orchestration, reference }),
+            (None, None) => None,
+        }
+    }
+
+    fn required(self) -> Result<Where, Failure> {
+        self.place().ok_or_else(|| {
+            Failure::usage("it is not said where the integration leads")
+                .with_hint("give --service or --orchestration")
+        })
+    }
+}
+
+/// Make an integration into a service or an orchestration
+///
+/// Prints its integration key, alone on its line, on standard output. Those who may see it can show it again.
+#[derive(Args, Debug)]
+pub(crate) struct Create {
+    #[command(flatten)]
+    into: Into,
+
+    /// What sends the events, such as `events-api-v2`
+    #[arg(long = "type", value_name = "TYPE")]
+    integration_type: IntegrationType,
+
+    /// What to call it
+    #[arg(long)]
+    name: String,
+
+    /// How often its key may be used, such as `100/min`, or `none` for no limit
+    #[arg(long, value_name = "LIMIT")]
+    rate_limit: Option<RateLimit>,
+
+    /// Write the key to this new file, readable by its owner alone, instead of standard output
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    write_to: Option<PathBuf>,
+}
+
+impl Create {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let into = self.into.required()?;
+        let new = NewIntegration {
+            name: Name::parse(Noun::Integration, &self.name)?,
+            kind: self.integration_type,
+            rate_limit: self.rate_limit,
+        };
+        let mut receiver = Receiver::new(context, self.write_to);
+        context.with_session(FirstUse::NeedsStore, |session| {
+            let integration = session.create_integration(&into, new, &mut |integration, secret| {
+                receiver.take(secret, &IntegrationRecord::from(integration.clone()))
+            })?;
+            receiver.keep();
+            context.terminal.done("Created", &name(&integration));
+            Ok(Exit::Done)
+        })
+    }
+}
+
+/// List integrations, of one service or orchestration or of all
+#[derive(Args, Debug)]
+pub(crate) struct List {
+    #[command(flatten)]
+    into: Into,
+}
+
+impl List {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let into = self.into.place();
+        context.with_session(FirstUse::NeedsStore, |session| {
+            render::list(&context.terminal, context.globals.output, session.at(), |emit| {
+                Ok(session.list_integrations(into.as_ref(), &mut |shown| {
+                    emit(IntegrationRecord::from(shown))?;
+                    Ok(ControlFlow::Continue(()))
+                })?)
+            })?;
+            context.warn_of_hidden_keys(session);
+            Ok(Exit::Done)
+        })
+    }
+}
+
+/// Show one integration
+#[derive(Args, Debug)]
+pub(crate) struct Show {
+    /// The integration's id
+    #[arg(add = ArgValueCompleter::new(complete::integration_ids))]
+    id: String,
+}
+
+impl Show {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        context.with_session(FirstUse::NeedsStore, |session| {
+            let shown = session.integration(&self.id)?;
+            render::show(
+                &context.terminal,
+                context.globals.output,
+                session.at(),
+                &IntegrationRecord::from(shown),
+            )?;
+            context.warn_of_hidden_keys(session);
+            Ok(Exit::Done)
+        })
+    }
+}
+
+/// Move an integration to another service, or to another orchestration; its key stays
+#[derive(Args, Debug)]
+pub(crate) struct Move {
+    /// The integration's id
+    #[arg(add = ArgValueCompleter::new(complete::integration_ids))]
+    id: String,
+
+    #[command(flatten)]
+    into: Into,
+}
+
+impl Move {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let into = self.into.required()?;
+        context.with_session(FirstUse::NeedsStore, |session| {
+            let integration = session.move_integration(&self.id, &into)?;
+            changed(context, "Moved", vec![integration], session.at())
+        })
+    }
+}
+
+/// Remove integrations for good, and their keys with them
+#[derive(Args, Debug)]
+pub(crate) struct Remove {
+    /// The integrations' ids
+    #[arg(required = true, value_name = "ID", add = ArgValueCompleter::new(complete::integration_ids))]
+    ids: Vec<String>,
+
+    /// Why; `key-compromise` is the one that other tools read
+    #[arg(long)]
+    reason: Option<String>,
+}
+
+impl Remove {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let reason = parse_reason(self.reason.as_deref())?;
+        context.with_session(FirstUse::NeedsStore, |session| {
+            let shown = self.ids.iter().map(|id| session.integration(id)).collect::<Result<Vec<_>, _>>()?;
+            let names = shown.iter().map(|shown| name(&shown.integration));
+            context.confirm_all(
+                "Remove",
+                "integration",
+                "Events with these keys are refused from then on:",
+                names,
+            )?;
+            let integrations = session.remove_integrations(&self.ids, reason.as_ref())?;
+            changed(context, "Removed", integrations, session.at())
+        })
+    }
+}
+
+fn changed(context: &Context, verb: &str, integrations: Vec<Model>, now: Timestamp) -> Result<Exit, Failure> {
+    for integration in &integrations {
+        context.terminal.done(verb, &name(integration));
+    }
+    render::changed(context, now, integrations.into_iter().map(IntegrationRecord::from))
+}

@@ -1,0 +1,353 @@
+//! `pdkeys token`.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use clap_complete::ArgValueCompleter;
+use jiff::Timestamp;
+use pdkeys::manage::{Session, Whose};
+use pdkeys::model::{
+    API_VERSION, Access, AccessKind, CredentialKind, Hint, Id, KeyState, Label, Name, Scope, ScopeSet,
+    TokenEdit, TokenSpec, UserToken, future_moment, length_of_time,
+};
+use pdkeys::ports::{Clock as _, SystemClock};
+use pdkeys::store::sqlite::SqliteStore;
+use serde::Serialize;
+
+use super::keys::{parse_end, parse_reason};
+use crate::complete;
+use crate::context::{Context, FirstUse};
+use crate::failure::{Exit, Failure};
+use crate::handover::Receiver;
+use crate::moments;
+use crate::render::{self, Eyes, Record};
+
+/// A user token as it is printed.
+#[derive(Debug, Serialize)]
+pub(crate) struct TokenRecord {
+    id: Id,
+    kind: CredentialKind,
+    user: Name,
+    description: Label,
+    hint: Option<Hint>,
+    access: AccessKind,
+    scopes: Option<ScopeSet>,
+    created_at: Timestamp,
+    api_version: &'static str,
+    status: KeyState,
+    disabled_at: Option<Timestamp>,
+    disabled_reason: Option<&'static str>,
+    last_used_at: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
+    overlap_ends_at: Option<Timestamp>,
+}
+
+impl TokenRecord {
+    fn new(token: UserToken, now: Timestamp) -> Self {
+        Self {
+            id: token.id,
+            kind: CredentialKind::UserToken,
+            status: token.state(now),
+            overlap_ends_at: token.overlap(now),
+            disabled_at: token.user.left_at,
+            disabled_reason: token.user.left_at.map(|_| UserToken::USER_LEFT),
+            user: token.user.name,
+            description: token.description,
+            hint: token.hint,
+            access: token.access.kind(),
+            scopes: token.access.scopes().cloned(),
+            created_at: token.created_at,
+            api_version: API_VERSION,
+            last_used_at: token.last_used_at,
+            expires_at: token.expires_at,
+        }
+    }
+}
+
+impl Record for TokenRecord {
+    const HEADINGS: &'static [&'static str] =
+        &["ID", "USER", "DESCRIPTION", "HINT", "ACCESS", "CREATED", "API", "STATUS", "LAST USED", "EXPIRES"];
+
+    fn cells(&self, eyes: &Eyes) -> Vec<String> {
+        vec![
+            self.id.to_string(),
+            self.user.to_string(),
+            self.description.to_string(),
+            self.hint.as_ref().map_or_else(|| "-".to_owned(), |hint| format!("...{hint}")),
+            self.scopes.as_ref().map_or_else(|| self.access.to_string(), ToString::to_string),
+            eyes.moment(self.created_at),
+            self.api_version.to_owned(),
+            self.disabled_reason
+                .map_or_else(|| self.status.to_string(), |why| format!("{}: {why}", self.status)),
+            eyes.optional_moment(self.last_used_at, "never"),
+            eyes.optional_moment(self.expires_at, "never"),
+        ]
+    }
+}
+
+fn name(token: &UserToken) -> String {
+    let hint = token.hint.as_ref().map(|hint| format!(", ...{hint}")).unwrap_or_default();
+    format!("token {} of {} ({}{hint})", token.id, token.user.name, token.description)
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Token {
+    Create(Create),
+    List(List),
+    Show(Show),
+    Edit(Edit),
+    Rotate(Rotate),
+    Remove(Remove),
+}
+
+impl Token {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        match self {
+            Self::Create(command) => command.run(context),
+            Self::List(command) => command.run(context),
+            Self::Show(command) => command.run(context),
+            Self::Edit(command) => command.run(context),
+            Self::Rotate(command) => command.run(context),
+            Self::Remove(command) => command.run(context),
+        }
+    }
+}
+
+fn access(scopes: Vec<Scope>) -> Access {
+    Access::Role((!scopes.is_empty()).then(|| scopes.into_iter().collect()))
+}
+
+/// Make a user token for yourself
+///
+/// Prints the token, alone on its line, on standard output, this once. It may do what your role may, now and later,
+/// or with `--scope` only some of that.
+#[derive(Args, Debug)]
+pub(crate) struct Create {
+    /// What the token is for
+    description: Option<String>,
+
+    /// Limit it to this scope of your role, such as `incidents.read` (can be repeated)
+    #[arg(long = "scope", value_name = "SCOPE")]
+    scopes: Vec<Scope>,
+
+    /// When it ends: `90d`, `2027-01-31`, a time, or `never`
+    #[arg(long, value_name = "WHEN")]
+    expires: Option<String>,
+
+    /// Whose token it is to be; refused for anybody but yourself
+    #[arg(long, value_name = "USER", add = ArgValueCompleter::new(complete::user_names))]
+    user: Option<String>,
+
+    /// Write the token to this new file, readable by its owner alone, instead of standard output
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    write_to: Option<PathBuf>,
+}
+
+impl Create {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let check = |text: &str| Label::parse("description", text).map(drop);
+        let description = context.required(self.description, "Description", None, check)?;
+        let description = Label::parse("description", &description)?;
+        // Refused before a store is opened, or made.
+        parse_end(self.expires.as_deref(), SystemClock.now())?;
+        let mut receiver = Receiver::new(context, self.write_to);
+        context.with_session(FirstUse::MakesStore, |session| {
+            let now = session.at();
+            let spec = TokenSpec {
+                description,
+                access: access(self.scopes),
+                expires_at: parse_end(self.expires.as_deref(), now)?,
+            };
+            let token = session.create_token(self.user.as_deref(), spec, &mut |token, secret| {
+                receiver.take(secret, &TokenRecord::new(token.clone(), now))
+            })?;
+            receiver.keep();
+            context
+                .terminal
+                .done("Created", &format!("{}; its secret is shown only this once", name(&token)));
+            Ok(Exit::Done)
+        })
+    }
+}
+
+/// List user tokens: your own, unless you ask for others
+#[derive(Args, Debug)]
+pub(crate) struct List {
+    /// Those of this user; owner and admins may
+    #[arg(long, value_name = "USER", conflicts_with = "all", add = ArgValueCompleter::new(complete::user_names))]
+    user: Option<String>,
+
+    /// Everybody's; owner and admins may
+    #[arg(long)]
+    all: bool,
+}
+
+impl List {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let whose = match (self.user, self.all) {
+            (Some(user), _) => Whose::User(user),
+            (None, true) => Whose::All,
+            (None, false) => Whose::Own,
+        };
+        context.with_session(FirstUse::NeedsStore, |session| {
+            let now = session.at();
+            render::list(&context.terminal, context.globals.output, now, |emit| {
+                Ok(session.list_tokens(&whose, &mut |token| {
+                    emit(TokenRecord::new(token, now))?;
+                    Ok(ControlFlow::Continue(()))
+                })?)
+            })?;
+            Ok(Exit::Done)
+        })
+    }
+}
+
+/// Show one user token
+#[derive(Args, Debug)]
+pub(crate) struct Show {
+    /// The token's id
+    #[arg(add = ArgValueCompleter::new(complete::token_ids))]
+    id: String,
+}
+
+impl Show {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        context.with_session(FirstUse::NeedsStore, |session| {
+            let token = session.token(&self.id)?;
+            let now = session.at();
+            render::show(&context.terminal, context.globals.output, now, &TokenRecord::new(token, now))?;
+            Ok(Exit::Done)
+        })
+    }
+}
+
+/// Change a token's description or expiry, or narrow its scopes
+#[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("change").multiple(true).required(true))]
+pub(crate) struct Edit {
+    /// The token's id
+    #[arg(add = ArgValueCompleter::new(complete::token_ids))]
+    id: String,
+
+    /// What the token is for
+    #[arg(long, group = "change")]
+    description: Option<String>,
+
+    /// Limit it to this scope from now on (can be repeated)
+    #[arg(long = "scope", value_name = "SCOPE", group = "change")]
+    scopes: Vec<Scope>,
+
+    /// When it ends: `90d`, `2027-01-31`, a time, or `never`
+    #[arg(long, value_name = "WHEN", group = "change")]
+    expires: Option<String>,
+}
+
+impl Edit {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        context.with_session(FirstUse::NeedsStore, |session| {
+            let now = session.at();
+            let edit = TokenEdit {
+                description: self.description.map(|text| Label::parse("description", &text)).transpose()?,
+                access: (!self.scopes.is_empty()).then(|| access(self.scopes)),
+                expires_at: self.expires.map(|text| future_moment("expiry", &text, now)).transpose()?,
+            };
+            let token = session.edit_token(&self.id, edit)?;
+            changed(context, "Changed", vec![token], now)
+        })
+    }
+}
+
+/// Give a token a new secret; its id, description and scopes stay
+///
+/// Prints the new secret on standard output, this once. With `--overlap` the present one goes on for that long;
+/// without, it stops at once.
+#[derive(Args, Debug)]
+pub(crate) struct Rotate {
+    /// The token's id
+    #[arg(add = ArgValueCompleter::new(complete::token_ids))]
+    id: String,
+
+    /// How long the present secret goes on, such as `24h`
+    #[arg(long, value_name = "LENGTH")]
+    overlap: Option<String>,
+
+    /// Make no new secret, but stop the one that an overlap keeps alive
+    #[arg(long, conflicts_with_all = ["overlap", "write_to"])]
+    end_overlap: bool,
+
+    /// Write the secret to this new file, readable by its owner alone, instead of standard output
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    write_to: Option<PathBuf>,
+}
+
+impl Rotate {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let mut receiver = Receiver::new(context, self.write_to);
+        context.with_session(FirstUse::NeedsStore, |session| {
+            let now = session.at();
+            if self.end_overlap {
+                let token = session.end_token_overlap(&self.id)?;
+                return changed(context, "Ended", vec![token], now);
+            }
+            let overlap =
+                self.overlap.as_deref().map(|length| length_of_time("overlap", length, now)).transpose()?;
+            if overlap.is_none() {
+                let ids = [self.id.clone()];
+                confirm_each(context, session, &ids, "Rotate", "The present secret stops working at once:")?;
+            }
+            let token = session.rotate_token(&self.id, overlap, &mut |token, secret| {
+                receiver.take(secret, &TokenRecord::new(token.clone(), now))
+            })?;
+            receiver.keep();
+            let until = moments::overlap(token.overlap(now));
+            context.terminal.done("Rotated", &format!("{}; {until}", name(&token)));
+            Ok(Exit::Done)
+        })
+    }
+}
+
+/// Remove tokens for good
+///
+/// Your own; owner and admins also those of others, but not of the owner or an admin.
+#[derive(Args, Debug)]
+pub(crate) struct Remove {
+    /// The tokens' ids
+    #[arg(required = true, value_name = "ID", add = ArgValueCompleter::new(complete::token_ids))]
+    ids: Vec<String>,
+
+    /// Why; `key-compromise` is the one that other tools read
+    #[arg(long)]
+    reason: Option<String>,
+}
+
+impl Remove {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let reason = parse_reason(self.reason.as_deref())?;
+        context.with_session(FirstUse::NeedsStore, |session| {
+            let now = session.at();
+            confirm_each(context, session, &self.ids, "Remove", "These go for good, and cannot come back:")?;
+            let tokens = session.remove_tokens(&self.ids, reason.as_ref())?;
+            changed(context, "Removed", tokens, now)
+        })
+    }
+}
+
+/// Shows what will happen to which tokens, and asks.
+fn confirm_each(
+    context: &Context,
+    session: &mut Session<'_, SqliteStore>,
+    ids: &[String],
+    verb: &str,
+    consequence: &str,
+) -> Result<(), Failure> {
+    let tokens = ids.iter().map(|id| session.token(id)).collect::<Result<Vec<_>, _>>()?;
+    context.confirm_all(verb, "token", consequence, tokens.iter().map(name))
+}
+
+fn changed(context: &Context, verb: &str, tokens: Vec<UserToken>, now: Timestamp) -> Result<Exit, Failure> {
+    for token in &tokens {
+        context.terminal.done(verb, &name(token));
+    }
+    render::changed(context, now, tokens.into_iter().map(|token| TokenRecord::new(token, now)))
+}

@@ -1,0 +1,208 @@
+//! Integrations, and the keys that name them: the only secrets that are shown again.
+
+use std::ops::ControlFlow;
+
+use super::find;
+use super::keys::HandOver;
+use super::services::Kind;
+use super::session::{Session, Work};
+use crate::error::{Error, Result};
+use crate::model::{
+    Acting, Action, Change, Decision, Destination, DestinationRef, Id, Integration, IntegrationType, Keyring,
+    Label, Name, Noun, RateLimit, Secret, Target, decide, require,
+};
+use crate::store::{Read, SecretChange, Store, Write};
+
+/// An integration to be made.
+#[derive(Clone, Debug)]
+pub struct NewIntegration {
+    /// What to call it.
+    pub name: Name,
+    /// What sends the events.
+    pub kind: IntegrationType,
+    /// Its limit, where it is not to be the documented one.
+    pub rate_limit: Option<RateLimit>,
+}
+
+/// Where an integration leads, or is to lead: a service or an orchestration by name or id.
+#[derive(Clone, Debug)]
+pub struct Where {
+    /// Which of the two.
+    pub kind: Kind,
+    /// Its name or id.
+    pub reference: String,
+}
+
+/// An integration as the acting user may see it.
+#[derive(Debug)]
+pub struct Shown {
+    /// The integration.
+    pub integration: Integration,
+    /// Its key, for those who may see it, where the store key is to be had.
+    pub key: Option<Secret>,
+}
+
+impl Shown {
+    fn new(integration: Integration, acting: &Acting, keyring: Option<&Keyring>) -> Result<Self> {
+        let may =
+            decide(acting.user(), Action::ShowIntegrationKey, &Target::of(&integration)) == Decision::Allowed;
+        let key = keyring
+            .filter(|_| may)
+            .map(|keyring| Secret::unseal(keyring, integration.id, &integration.sealed_key))
+            .transpose()?;
+        Ok(Self { integration, key })
+    }
+
+    pub(super) fn all(
+        tx: &impl Read,
+        acting: &Acting,
+        keyring: Option<&Keyring>,
+        destination: Option<Id>,
+    ) -> Result<Vec<Self>> {
+        let mut found = Vec::new();
+        tx.integrations(destination, &mut |integration| {
+            found.push(Self::new(integration, acting, keyring)?);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(found)
+    }
+}
+
+impl<S: Store> Session<'_, S> {
+    /// Makes an integration, and hands its key over.
+    ///
+    /// # Errors
+    /// If the acting user may not, there is no such service or orchestration, or the key cannot be handed over.
+    pub fn create_integration(
+        &mut self,
+        destination: &Where,
+        new: NewIntegration,
+        hand_over: HandOver<'_, Integration>,
+    ) -> Result<Integration> {
+        self.write(|work| {
+            work.require(Action::CreateIntegration, &Target::all(Noun::Integration))?;
+            let destination = find::destination(work.tx, destination.kind.noun(), &destination.reference)?;
+            work.create_integration(&destination, new, hand_over)
+        })
+    }
+
+    /// Shows the integrations of a service or an orchestration, or all, oldest first, without holding them all.
+    ///
+    /// # Errors
+    /// If the acting user may not, and whatever `visit` returns.
+    pub fn list_integrations(
+        &mut self,
+        destination: Option<&Where>,
+        visit: &mut dyn FnMut(Shown) -> crate::store::Flow,
+    ) -> Result<()> {
+        // Reading works without the store key; the keys are not shown then.
+        let keyring = self.keyring().ok();
+        self.read(|tx, acting| {
+            require(acting, Action::ListIntegrations, &Target::all(Noun::Integration))?;
+            let destination = destination
+                .map(|place| {
+                    require(acting, place.kind.show(), &Target::all(place.kind.noun()))?;
+                    find::destination(tx, place.kind.noun(), &place.reference)
+                })
+                .transpose()?;
+            tx.integrations(destination.map(|destination| destination.id), &mut |integration| {
+                visit(Shown::new(integration, acting, keyring.as_ref())?)
+            })
+        })
+    }
+
+    /// One integration.
+    ///
+    /// # Errors
+    /// If the acting user may not, or there is none.
+    pub fn integration(&mut self, id: &str) -> Result<Shown> {
+        let keyring = self.keyring().ok();
+        self.read(|tx, acting| {
+            require(acting, Action::ShowIntegration, &Target::all(Noun::Integration))?;
+            Shown::new(find::integration(tx, id)?, acting, keyring.as_ref())
+        })
+    }
+
+    /// Moves an integration to another service, or to another orchestration. Its key stays the same.
+    ///
+    /// # Errors
+    /// If the acting user may not, there is no such thing, or it would move from the one kind to the other.
+    pub fn move_integration(&mut self, id: &str, to: &Where) -> Result<Integration> {
+        self.write(|work| {
+            work.require(Action::MoveIntegration, &Target::all(Noun::Integration))?;
+            let before = find::integration(work.tx, id)?;
+            let from = before.destination.id.noun();
+            if from != to.kind.noun() {
+                return Err(Error::conflict(format!(
+                    "integration {} leads into the {from} {}, and can move to another {from} only",
+                    before.id, before.destination.name
+                )));
+            }
+            let destination = find::destination(work.tx, to.kind.noun(), &to.reference)?;
+            let after = Integration { destination: DestinationRef::from(&destination), ..before.clone() };
+            let permit = work.authorize(Action::MoveIntegration, &Target::of(&before))?;
+            work.update(permit, before, after, SecretChange::Keep)
+        })
+    }
+
+    /// Removes integrations for good, all or none.
+    ///
+    /// # Errors
+    /// If the acting user may not, or there is no such integration.
+    pub fn remove_integrations(
+        &mut self,
+        ids: &[String],
+        reason: Option<&Label>,
+    ) -> Result<Vec<Integration>> {
+        self.write(|work| {
+            work.require(Action::RemoveIntegration, &Target::all(Noun::Integration))?;
+            let mut found: Vec<Integration> = Vec::with_capacity(ids.len());
+            for id in ids {
+                let integration = find::integration(work.tx, id)?;
+                if found.iter().all(|other| other.id != integration.id) {
+                    found.push(integration);
+                }
+            }
+            found
+                .into_iter()
+                .map(|integration| {
+                    let permit = work.authorize(Action::RemoveIntegration, &Target::of(&integration))?;
+                    work.delete(permit, integration, reason)
+                })
+                .collect()
+        })
+    }
+}
+
+impl<T: Write> Work<'_, T> {
+    /// Makes an integration into a destination that is there.
+    pub(super) fn create_integration(
+        &mut self,
+        destination: &Destination,
+        new: NewIntegration,
+        hand_over: HandOver<'_, Integration>,
+    ) -> Result<Integration> {
+        let secret = match destination.id.noun() {
+            Noun::Orchestration => Secret::orchestration_integration_key(self.entropy)?,
+            _ => Secret::service_integration_key(self.entropy)?,
+        };
+        let id = self.fresh_id(Noun::Integration)?;
+        let integration = Integration {
+            id,
+            name: new.name,
+            kind: new.kind,
+            destination: DestinationRef::from(destination),
+            hint: secret.hint(),
+            sealed_key: secret.seal(self.tx.keyring(), id, self.entropy)?,
+            created_at: self.at(),
+            created_by: self.acting.into(),
+            rate_limit: new.rate_limit,
+            last_used_at: None,
+        };
+        let permit = self.authorize(Action::CreateIntegration, &Target::of(&integration))?;
+        let issue = SecretChange::Issue(self.tx.keyring().digest(&secret.fingerprint()));
+        self.tx.save_integration(permit, &Change::Create(integration.clone()), issue)?;
+        self.hand_over(|| hand_over(&integration, &secret))?;
+        Ok(integration)
+    }
+}

@@ -1,0 +1,243 @@
+//! Services and orchestrations: what events are routed to.
+
+use std::ops::ControlFlow;
+
+use super::find;
+use super::integrations::{NewIntegration, Shown};
+use super::keys::HandOver;
+use super::session::{Session, Work};
+use crate::error::{Error, Result};
+use crate::model::{
+    Action, Change, Destination, DestinationEdit, Integration, IntegrationType, Label, Name, Noun, Target,
+    require,
+};
+use crate::store::{Flow, Read, Store, Write};
+
+/// Which of the two: the rules are the same, the permissions have names of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A service.
+    Service,
+    /// An orchestration.
+    Orchestration,
+}
+
+impl Kind {
+    /// The noun.
+    #[must_use]
+    pub const fn noun(self) -> Noun {
+        match self {
+            Self::Service => Noun::Service,
+            Self::Orchestration => Noun::Orchestration,
+        }
+    }
+
+    const fn either(self, service: Action, orchestration: Action) -> Action {
+        match self {
+            Self::Service => service,
+            Self::Orchestration => orchestration,
+        }
+    }
+
+    const fn create(self) -> Action {
+        self.either(Action::CreateService, Action::CreateOrchestration)
+    }
+
+    const fn list(self) -> Action {
+        self.either(Action::ListServices, Action::ListOrchestrations)
+    }
+
+    pub(super) const fn show(self) -> Action {
+        self.either(Action::ShowService, Action::ShowOrchestration)
+    }
+
+    const fn edit(self) -> Action {
+        self.either(Action::EditService, Action::EditOrchestration)
+    }
+
+    const fn remove(self) -> Action {
+        self.either(Action::RemoveService, Action::RemoveOrchestration)
+    }
+}
+
+/// A service or an orchestration with its integrations.
+#[derive(Debug)]
+pub struct WithIntegrations {
+    /// The service or the orchestration.
+    pub destination: Destination,
+    /// What leads into it, oldest first.
+    pub integrations: Vec<Shown>,
+}
+
+impl<S: Store> Session<'_, S> {
+    /// Makes a service or an orchestration; with an integration of a type at once, if one is given. An
+    /// orchestration gets its default integration in any case.
+    ///
+    /// # Errors
+    /// If the acting user may not, the name is taken, or the integration key cannot be handed over.
+    pub fn create_destination(
+        &mut self,
+        kind: Kind,
+        name: Name,
+        description: Option<Label>,
+        integration: Option<IntegrationType>,
+        hand_over: HandOver<'_, Integration>,
+    ) -> Result<Destination> {
+        self.write(|work| {
+            work.require(kind.create(), &Target::all(kind.noun()))?;
+            work.refuse_taken_destination(kind.noun(), &name)?;
+            let destination = Destination {
+                id: work.fresh_id(kind.noun())?,
+                name,
+                description,
+                created_at: work.at(),
+                created_by: work.acting.into(),
+            };
+            let permit = work.authorize(kind.create(), &Target::of(&destination))?;
+            work.tx.save_destination(permit, &Change::Create(destination.clone()))?;
+            let default = (kind == Kind::Orchestration).then_some(IntegrationType::EventsApiV2);
+            if let Some(integration) = integration.or(default) {
+                let name = if integration == IntegrationType::EventsApiV2 {
+                    "Events API V2"
+                } else {
+                    integration.as_str()
+                };
+                let new = NewIntegration {
+                    name: Name::parse(Noun::Integration, name)?,
+                    kind: integration,
+                    rate_limit: None,
+                };
+                work.create_integration(&destination, new, hand_over)?;
+            }
+            Ok(destination)
+        })
+    }
+
+    /// Shows every service or orchestration, oldest first.
+    ///
+    /// # Errors
+    /// If the acting user may not, and whatever `visit` returns.
+    pub fn list_destinations(
+        &mut self,
+        kind: Kind,
+        visit: &mut dyn FnMut(Destination) -> Flow,
+    ) -> Result<()> {
+        self.read(|tx, acting| {
+            require(acting, kind.list(), &Target::all(kind.noun()))?;
+            tx.destinations(kind.noun(), visit)
+        })
+    }
+
+    /// Every service or orchestration, each with its integrations.
+    ///
+    /// # Errors
+    /// If the acting user may not.
+    pub fn destinations_with_integrations(&mut self, kind: Kind) -> Result<Vec<WithIntegrations>> {
+        let keyring = self.keyring().ok();
+        self.read(|tx, acting| {
+            require(acting, kind.list(), &Target::all(kind.noun()))?;
+            let mut found = Vec::new();
+            tx.destinations(kind.noun(), &mut |destination| {
+                let integrations = Shown::all(tx, acting, keyring.as_ref(), Some(destination.id))?;
+                found.push(WithIntegrations { destination, integrations });
+                Ok(ControlFlow::Continue(()))
+            })?;
+            Ok(found)
+        })
+    }
+
+    /// One service or orchestration with its integrations.
+    ///
+    /// # Errors
+    /// If the acting user may not, or there is none.
+    pub fn destination(&mut self, kind: Kind, reference: &str) -> Result<WithIntegrations> {
+        let keyring = self.keyring().ok();
+        self.read(|tx, acting| {
+            require(acting, kind.show(), &Target::all(kind.noun()))?;
+            let destination = find::destination(tx, kind.noun(), reference)?;
+            let integrations = Shown::all(tx, acting, keyring.as_ref(), Some(destination.id))?;
+            Ok(WithIntegrations { destination, integrations })
+        })
+    }
+
+    /// Changes a service or an orchestration.
+    ///
+    /// # Errors
+    /// If the acting user may not, there is none, or the name is taken.
+    pub fn edit_destination(
+        &mut self,
+        kind: Kind,
+        reference: &str,
+        edit: DestinationEdit,
+    ) -> Result<Destination> {
+        self.write(|work| {
+            work.require(kind.edit(), &Target::all(kind.noun()))?;
+            let before = find::destination(work.tx, kind.noun(), reference)?;
+            let mut after = before.clone();
+            after.name = edit.name.unwrap_or(after.name);
+            after.description = edit.description.unwrap_or(after.description);
+            if before == after {
+                return Ok(after);
+            }
+            if before.name != after.name {
+                work.refuse_taken_destination(kind.noun(), &after.name)?;
+            }
+            let permit = work.authorize(kind.edit(), &Target::of(&before))?;
+            work.tx.save_destination(permit, &Change::Update { before, after: after.clone() })?;
+            Ok(after)
+        })
+    }
+
+    /// Removes a service or an orchestration for good, and its integrations with it if that is said.
+    ///
+    /// # Errors
+    /// If the acting user may not, there is none, or it has integrations and nothing was said of them.
+    pub fn remove_destination(
+        &mut self,
+        kind: Kind,
+        reference: &str,
+        with_integrations: bool,
+        reason: Option<&Label>,
+    ) -> Result<Destination> {
+        self.write(|work| {
+            work.require(kind.remove(), &Target::all(kind.noun()))?;
+            let before = find::destination(work.tx, kind.noun(), reference)?;
+            let mut integrations = Vec::new();
+            work.tx.integrations(Some(before.id), &mut |integration| {
+                integrations.push(integration);
+                Ok(ControlFlow::Continue(()))
+            })?;
+            if !integrations.is_empty() && !with_integrations {
+                let names: Vec<_> = integrations
+                    .iter()
+                    .map(|integration| format!("{} ({})", integration.id, integration.name))
+                    .collect();
+                return Err(Error::conflict(format!(
+                    "{} {} still has integrations: {}",
+                    kind.noun(),
+                    before.name,
+                    names.join(", ")
+                )));
+            }
+            for integration in integrations {
+                let permit = work.authorize(Action::RemoveIntegration, &Target::of(&integration))?;
+                work.delete(permit, integration, reason)?;
+            }
+            let permit = work.authorize(kind.remove(), &Target::of(&before))?;
+            let change = Change::Delete { before: before.clone(), reason: reason.cloned() };
+            work.tx.save_destination(permit, &change)?;
+            Ok(before)
+        })
+    }
+}
+
+impl<T: Write> Work<'_, T> {
+    fn refuse_taken_destination(&self, noun: Noun, name: &Name) -> Result<()> {
+        match self.tx.destination_named(noun, name.as_str())? {
+            Some(other) => {
+                Err(Error::conflict(format!("{noun} {} ({}) has this name already", other.name, other.id)))
+            }
+            None => Ok(()),
+        }
+    }
+}

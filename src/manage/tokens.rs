@@ -1,0 +1,244 @@
+//! User tokens: everybody makes his own, and only his own.
+
+use jiff::SignedDuration;
+
+use super::find;
+use super::keys::HandOver;
+use super::session::{Session, Work};
+use crate::error::{Error, Result};
+use crate::model::{
+    Acting, Action, Change, Decision, Id, KeyState, Label, Noun, Role, Scope, ScopeSet, Secret, Target,
+    TokenEdit, TokenSpec, UserToken, decide, require,
+};
+use crate::store::{Flow, Read, SecretChange, Store, Write};
+
+/// Whose tokens to list.
+#[derive(Clone, Debug, Default)]
+pub enum Whose {
+    /// The acting user's.
+    #[default]
+    Own,
+    /// Those of one user, by name or id.
+    User(String),
+    /// Everybody's.
+    All,
+}
+
+impl<S: Store> Session<'_, S> {
+    /// Makes a token for the acting user, and hands its secret over. Who it is for may be named, and must be the
+    /// acting user.
+    ///
+    /// # Errors
+    /// If the acting user may not, or somebody else is named; the account lacks the ability; a scope is asked for
+    /// that the role does not hold; or the secret cannot be handed over. No token is made then.
+    pub fn create_token(
+        &mut self,
+        user: Option<&str>,
+        spec: TokenSpec,
+        hand_over: HandOver<'_, UserToken>,
+    ) -> Result<UserToken> {
+        self.write(|work| {
+            let user = match user {
+                Some(reference) => find::seen_user(work.tx, work.acting, reference)?,
+                None => work.acting.user().clone(),
+            };
+            work.require(Action::CreateUserToken, &Target::all(Noun::UserToken).belonging_to(&user))?;
+            let account = work.tx.account()?;
+            if !account.has_user_tokens() {
+                let ability = if account.rest_api { "Advanced Permissions" } else { "REST keys" };
+                return Err(Error::conflict(format!("{ability} are switched off in this account")));
+            }
+            refuse_beyond(user.role, spec.access.scopes())?;
+            let secret = Secret::user_token(work.entropy)?;
+            let token = UserToken {
+                id: work.fresh_id(Noun::UserToken)?,
+                user,
+                description: spec.description,
+                hint: Some(secret.hint()),
+                access: spec.access,
+                created_at: work.at(),
+                expires_at: spec.expires_at,
+                overlap_ends_at: None,
+                last_used_at: None,
+            };
+            let permit = work.authorize(Action::CreateUserToken, &target(&token))?;
+            let issue = SecretChange::Issue(work.tx.keyring().digest(&secret.fingerprint()));
+            work.tx.save_user_token(permit, &Change::Create(token.clone()), issue)?;
+            work.hand_over(|| hand_over(&token, &secret))?;
+            Ok(token)
+        })
+    }
+
+    /// Shows tokens, oldest first.
+    ///
+    /// # Errors
+    /// If the acting user may not see those, and whatever `visit` returns.
+    pub fn list_tokens(&mut self, whose: &Whose, visit: &mut dyn FnMut(UserToken) -> Flow) -> Result<()> {
+        self.read(|tx, acting| {
+            let everybodys = Target::all(Noun::UserToken);
+            let (user, target) = match whose {
+                Whose::Own => (Some(acting.user().id), everybodys.belonging_to(acting.user())),
+                Whose::User(reference) => {
+                    let user = find::seen_user(tx, acting, reference)?;
+                    (Some(user.id), everybodys.belonging_to(&user))
+                }
+                Whose::All => (None, everybodys),
+            };
+            require(acting, Action::ListUserTokens, &target)?;
+            tx.user_tokens(user, visit)
+        })
+    }
+
+    /// One token.
+    ///
+    /// # Errors
+    /// If the acting user may not see it, or there is none.
+    pub fn token(&mut self, id: &str) -> Result<UserToken> {
+        self.read(|tx, acting| token(tx, acting, id, Action::ShowUserToken))
+    }
+
+    /// Changes a token's description and end, and narrows its scopes.
+    ///
+    /// # Errors
+    /// If the acting user may not, there is no such token, or its access would widen.
+    pub fn edit_token(&mut self, id: &str, edit: TokenEdit) -> Result<UserToken> {
+        self.write(|work| {
+            let before = work.token(id, Action::EditUserToken)?;
+            let after = edit.apply(&before)?;
+            refuse_beyond(before.user.role, after.access.scopes())?;
+            let permit = work.authorize(Action::EditUserToken, &target(&before))?;
+            work.update(permit, before, after, SecretChange::Keep)
+        })
+    }
+
+    /// Gives a token a new secret, and hands it over; as [`Session::rotate_key`].
+    ///
+    /// # Errors
+    /// If the acting user may not, there is no such token, it is at its end, or the secret cannot be handed over.
+    pub fn rotate_token(
+        &mut self,
+        id: &str,
+        overlap: Option<SignedDuration>,
+        hand_over: HandOver<'_, UserToken>,
+    ) -> Result<UserToken> {
+        self.write(|work| {
+            let before = work.token(id, Action::RotateUserToken)?;
+            match before.state(work.at()) {
+                KeyState::Active => {}
+                state => {
+                    return Err(Error::conflict(format!(
+                        "token {} is {state}: it cannot be rotated",
+                        before.id
+                    )));
+                }
+            }
+            let secret = Secret::user_token(work.entropy)?;
+            let old_ends_at = work.overlap_end(overlap)?;
+            let after =
+                UserToken { hint: Some(secret.hint()), overlap_ends_at: old_ends_at, ..before.clone() };
+            let new = work.tx.keyring().digest(&secret.fingerprint());
+            let permit = work.authorize(Action::RotateUserToken, &target(&before))?;
+            let token = work.update(permit, before, after, SecretChange::Rotate { new, old_ends_at })?;
+            work.hand_over(|| hand_over(&token, &secret))?;
+            Ok(token)
+        })
+    }
+
+    /// Stops the secret that an overlap keeps alive.
+    ///
+    /// # Errors
+    /// If the acting user may not, there is no such token, or no overlap.
+    pub fn end_token_overlap(&mut self, id: &str) -> Result<UserToken> {
+        self.write(|work| {
+            let before = work.token(id, Action::RotateUserToken)?;
+            if before.overlap(work.at()).is_none() {
+                return Err(Error::conflict(format!("token {} has no overlap to end", before.id)));
+            }
+            let after = UserToken { overlap_ends_at: None, ..before.clone() };
+            let permit = work.authorize(Action::RotateUserToken, &target(&before))?;
+            work.update(permit, before, after, SecretChange::EndOverlap)
+        })
+    }
+
+    /// Removes tokens for good, all or none.
+    ///
+    /// # Errors
+    /// If the acting user may not: others' tokens go only where the other is neither owner nor admin.
+    pub fn remove_tokens(&mut self, ids: &[String], reason: Option<&Label>) -> Result<Vec<UserToken>> {
+        self.write(|work| {
+            let mut tokens: Vec<UserToken> = Vec::with_capacity(ids.len());
+            for id in ids {
+                let token = work.token(id, Action::RemoveUserToken)?;
+                if tokens.iter().all(|other| other.id != token.id) {
+                    tokens.push(token);
+                }
+            }
+            tokens
+                .into_iter()
+                .map(|token| {
+                    let permit = work.authorize(Action::RemoveUserToken, &target(&token))?;
+                    work.delete(permit, token, reason)
+                })
+                .collect()
+        })
+    }
+}
+
+fn target(token: &UserToken) -> Target {
+    Target::of(token).belonging_to(&token.user)
+}
+
+/// Refuses scopes that the role does not hold: the token could never use them, and whoever reads its list would
+/// think it could.
+fn refuse_beyond(role: Role, scopes: Option<&ScopeSet>) -> Result<()> {
+    let beyond: Vec<_> = scopes
+        .into_iter()
+        .flat_map(ScopeSet::iter)
+        .filter(|scope| !role.holds(scope))
+        .map(Scope::as_str)
+        .collect();
+    if beyond.is_empty() {
+        return Ok(());
+    }
+    Err(Error::conflict(format!("the role {role} does not hold {}", beyond.join(", "))))
+}
+
+/// A token that the acting user may do this to. To those who may not even see it, it is not there.
+fn token(tx: &impl Read, acting: &Acting, typed: &str, action: Action) -> Result<UserToken> {
+    let seen =
+        |token: &UserToken| decide(acting.user(), Action::ShowUserToken, &target(token)) == Decision::Allowed;
+    let found = match typed.parse::<Id>() {
+        Ok(id) if id.noun() == Noun::UserToken => tx.user_token(id)?.filter(seen),
+        _ => None,
+    };
+    if let Some(token) = found {
+        require(acting, action, &target(&token))?;
+        return Ok(token);
+    }
+    let mut near = Vec::new();
+    for id in Id::neighbours(Noun::UserToken, typed) {
+        near.extend(tx.user_token(id)?.filter(seen).map(|token| token.id.to_string()));
+    }
+    Err(find::not_found(Noun::UserToken, typed, near))
+}
+
+impl<T: Write> Work<'_, T> {
+    fn token(&self, typed: &str, action: Action) -> Result<UserToken> {
+        token(self.tx, self.acting, typed, action)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_limited_to_scopes_of_the_role() {
+        let scopes = |text: &str| text.parse::<ScopeSet>().unwrap();
+        assert!(refuse_beyond(Role::Observer, Some(&scopes("incidents.read services.read"))).is_ok());
+        let refused =
+            refuse_beyond(Role::Observer, Some(&scopes("incidents.read incidents.write"))).unwrap_err();
+        assert_eq!(refused.to_string(), "the role observer does not hold incidents.write");
+        assert!(refuse_beyond(Role::ReadOnlyUser, None).is_ok());
+    }
+}

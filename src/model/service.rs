@@ -1,0 +1,234 @@
+//! What events are routed to: services and orchestrations, and the integrations that lead into them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+
+use crate::error::{Error, Result};
+use crate::model::{Audited, Hint, Id, Label, Name, Noun, RateLimit, Sealed, UserRef};
+
+/// A service or an orchestration; its id says which.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// The id, of a service or an orchestration.
+    pub id: Id,
+    /// What it is called; unique among services, or among orchestrations.
+    pub name: Name,
+    /// What it is for.
+    pub description: Option<Label>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Who made it.
+    pub created_by: UserRef,
+}
+
+impl Audited for Destination {
+    fn noun(&self) -> Noun {
+        self.id.noun()
+    }
+
+    fn audit_id(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn audit_summary(&self) -> String {
+        self.name.as_str().to_owned()
+    }
+
+    fn audit_fields(&self) -> Vec<(&'static str, Option<String>)> {
+        vec![
+            ("name", Some(self.name.as_str().to_owned())),
+            ("description", self.description.as_ref().map(|text| text.as_str().to_owned())),
+        ]
+    }
+}
+
+/// What to change of a service or an orchestration: `None` leaves a thing as it is, `Some(None)` takes it away.
+#[derive(Clone, Debug, Default)]
+pub struct DestinationEdit {
+    /// Another name.
+    pub name: Option<Name>,
+    /// Another description, or none.
+    pub description: Option<Option<Label>>,
+}
+
+/// What sends the events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IntegrationType {
+    /// The Events API, version 2.
+    EventsApiV2,
+    /// The Events API, version 1.
+    EventsApiV1,
+    /// E-mail.
+    Email,
+    /// A custom event transformer.
+    EventTransformer,
+    /// AWS CloudWatch.
+    AwsCloudwatch,
+    /// Cloudkick.
+    Cloudkick,
+    /// Keynote.
+    Keynote,
+    /// Nagios.
+    Nagios,
+    /// Pingdom.
+    Pingdom,
+    /// SQL Monitor.
+    SqlMonitor,
+}
+
+impl IntegrationType {
+    /// Every type.
+    pub const ALL: [Self; 10] = [
+        Self::EventsApiV2,
+        Self::EventsApiV1,
+        Self::Email,
+        Self::EventTransformer,
+        Self::AwsCloudwatch,
+        Self::Cloudkick,
+        Self::Keynote,
+        Self::Nagios,
+        Self::Pingdom,
+        Self::SqlMonitor,
+    ];
+
+    /// The word for it on the command line.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::EventsApiV2 => "events-api-v2",
+            Self::EventsApiV1 => "events-api-v1",
+            Self::Email => "email",
+            Self::EventTransformer => "event-transformer",
+            Self::AwsCloudwatch => "aws-cloudwatch",
+            Self::Cloudkick => "cloudkick",
+            Self::Keynote => "keynote",
+            Self::Nagios => "nagios",
+            Self::Pingdom => "pingdom",
+            Self::SqlMonitor => "sql-monitor",
+        }
+    }
+
+    /// The value of the API's `type`.
+    #[must_use]
+    pub const fn api_value(self) -> &'static str {
+        match self {
+            Self::EventsApiV2 => "events_api_v2_inbound_integration",
+            Self::EventsApiV1 => "generic_events_api_inbound_integration",
+            Self::Email => "generic_email_inbound_integration",
+            Self::EventTransformer => "event_transformer_api_inbound_integration",
+            Self::AwsCloudwatch => "aws_cloudwatch_inbound_integration",
+            Self::Cloudkick => "cloudkick_inbound_integration",
+            Self::Keynote => "keynote_inbound_integration",
+            Self::Nagios => "nagios_inbound_integration",
+            Self::Pingdom => "pingdom_inbound_integration",
+            Self::SqlMonitor => "sql_monitor_inbound_integration",
+        }
+    }
+}
+
+impl fmt::Display for IntegrationType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for IntegrationType {
+    type Err = Error;
+
+    /// Reads the short word or the API's value.
+    fn from_str(text: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|kind| [kind.as_str(), kind.api_value()].contains(&text)).ok_or_else(
+            || {
+                let known: Vec<_> = Self::ALL.iter().map(|kind| kind.as_str()).collect();
+                Error::invalid("integration type", format!("must be one of {}", known.join(", ")))
+            },
+        )
+    }
+}
+
+impl Serialize for IntegrationType {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.api_value())
+    }
+}
+
+/// A way into a service or an orchestration, named by its integration key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Integration {
+    /// The integration's id.
+    pub id: Id,
+    /// What it is called.
+    pub name: Name,
+    /// What sends the events.
+    pub kind: IntegrationType,
+    /// The service or orchestration that it leads into.
+    pub destination: DestinationRef,
+    /// The last four characters of its key.
+    pub hint: Hint,
+    /// Its key, sealed with the store key.
+    pub sealed_key: Sealed,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Who made it.
+    pub created_by: UserRef,
+    /// Its limit, where it is not the documented one.
+    pub rate_limit: Option<RateLimit>,
+    /// When its key was last checked and found alive.
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// A service or an orchestration as an integration names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DestinationRef {
+    /// The id, of a service or an orchestration.
+    pub id: Id,
+    /// What it is called.
+    pub name: Name,
+}
+
+impl From<&Destination> for DestinationRef {
+    fn from(destination: &Destination) -> Self {
+        Self { id: destination.id, name: destination.name.clone() }
+    }
+}
+
+impl Audited for Integration {
+    fn noun(&self) -> Noun {
+        Noun::Integration
+    }
+
+    fn audit_id(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn audit_summary(&self) -> String {
+        self.name.as_str().to_owned()
+    }
+
+    fn audit_fields(&self) -> Vec<(&'static str, Option<String>)> {
+        vec![
+            ("name", Some(self.name.as_str().to_owned())),
+            ("type", Some(self.kind.api_value().to_owned())),
+            (self.destination.id.noun().resource_type(), Some(self.destination.id.to_string())),
+            ("hint", Some(self.hint.as_str().to_owned())),
+            ("rate_limit", self.rate_limit.map(|limit| limit.to_string())),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_integration_type_is_read_by_its_short_word_and_by_the_apis_value() {
+        for kind in IntegrationType::ALL {
+            assert_eq!(kind.as_str().parse::<IntegrationType>().unwrap(), kind);
+            assert_eq!(kind.api_value().parse::<IntegrationType>().unwrap(), kind);
+        }
+        assert!("events".parse::<IntegrationType>().is_err());
+    }
+}

@@ -1,0 +1,80 @@
+//! Services and orchestrations.
+
+use rusqlite::{Connection, Params, params};
+
+use super::columns::{Columns, optional_text, text};
+use crate::error::Result;
+use crate::model::{Change, Destination, Id, Noun};
+use crate::store::Flow;
+
+const SELECT: &str = "
+    SELECT d.id, d.name, d.description, d.created_at, maker.id, maker.name
+    FROM destination d JOIN user maker ON maker.id = d.created_by";
+
+/// The first letter of the ids, which tells services from orchestrations in the table that they share.
+fn letter(noun: Noun) -> &'static str {
+    if noun == Noun::Orchestration { "O" } else { "S" }
+}
+
+fn read(row: &rusqlite::Row<'_>) -> Result<Destination> {
+    let mut columns = Columns::of(row);
+    let id: Id = columns.parsed()?;
+    Ok(Destination {
+        id,
+        name: columns.name(id.noun())?,
+        description: columns.optional()?,
+        created_at: columns.moment()?,
+        created_by: columns.user()?,
+    })
+}
+
+fn find(connection: &Connection, condition: &str, params: impl Params) -> Result<Option<Destination>> {
+    let mut statement = connection.prepare_cached(&format!("{SELECT} WHERE {condition}"))?;
+    let mut rows = statement.query(params)?;
+    rows.next()?.map(read).transpose()
+}
+
+pub(super) fn with_id(connection: &Connection, id: Id) -> Result<Option<Destination>> {
+    find(connection, "d.id = ?1", [text(&id)])
+}
+
+pub(super) fn named(connection: &Connection, noun: Noun, name: &str) -> Result<Option<Destination>> {
+    find(connection, "substr(d.id, 1, 1) = ?1 AND d.name = ?2", [letter(noun), name])
+}
+
+pub(super) fn each(
+    connection: &Connection,
+    noun: Noun,
+    visit: &mut dyn FnMut(Destination) -> Flow,
+) -> Result<()> {
+    let mut statement =
+        connection.prepare_cached(&format!("{SELECT} WHERE substr(d.id, 1, 1) = ?1 ORDER BY d.row"))?;
+    let mut rows = statement.query([letter(noun)])?;
+    while let Some(row) = rows.next()? {
+        if visit(read(row)?)?.is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn save(connection: &Connection, change: &Change<Destination>) -> Result<()> {
+    let destination = change.subject();
+    if let Change::Delete { .. } = change {
+        connection.execute("DELETE FROM destination WHERE id = ?1", [text(&destination.id)])?;
+        return Ok(());
+    }
+    connection
+        .prepare_cached(
+            "INSERT INTO destination (id, name, description, created_at, created_by) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (id) DO UPDATE SET name = excluded.name, description = excluded.description",
+        )?
+        .execute(params![
+            text(&destination.id),
+            destination.name.as_str(),
+            optional_text(destination.description.as_ref()),
+            destination.created_at.as_millisecond(),
+            text(&destination.created_by.id),
+        ])?;
+    Ok(())
+}
