@@ -1,6 +1,6 @@
 //! The two doors to what a test must hold still: time and randomness.
 
-use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
+use jiff::Timestamp;
 use rand::TryRng as _;
 use rand::rngs::SysRng;
 
@@ -34,7 +34,7 @@ impl Clock for SystemClock {
 
 /// Cuts a moment to the resolution of the store.
 pub(crate) fn whole_milliseconds(moment: Timestamp) -> Timestamp {
-    moment.round(TimestampRound::new().smallest(Unit::Millisecond).mode(RoundMode::Floor)).unwrap_or(moment)
+    Timestamp::from_millisecond(moment.as_millisecond()).unwrap_or(moment)
 }
 
 /// The operating system's random number generator.

@@ -65,7 +65,7 @@ pub enum IntegrationType {
     Email,
     /// A custom event transformer.
     EventTransformer,
-    /// AWS CloudWatch.
+    /// Amazon `CloudWatch`.
     AwsCloudwatch,
     /// Cloudkick.
     Cloudkick,
