@@ -5,4 +5,5 @@ pub mod manage;
 pub mod model;
 pub mod ports;
 pub mod store;
+pub mod verify;
 pub use error::{Error, ErrorKind, Result};

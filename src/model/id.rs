@@ -116,6 +116,16 @@ impl Id {
         Ok(Self { noun, random })
     }
 
+    /// An id of a user that is nobody's, for asking what anybody could do.
+    pub(crate) const fn nobody() -> Self {
+        Self { noun: Noun::User, random: [b'0'; RANDOM_LEN] }
+    }
+
+    /// A number that is spread as evenly as the ids are.
+    pub(crate) fn spread(self) -> usize {
+        self.random.iter().rev().take(2).fold(0, |sum, byte| sum * 32 + usize::from(byte % 32))
+    }
+
     /// What the id names.
     #[must_use]
     pub const fn noun(self) -> Noun {

@@ -1,7 +1,9 @@
 //! The nouns of the key system: values and their rules. No I/O, no clock, no SQL.
 
 mod account;
+mod app;
 mod audit;
+mod credential;
 mod id;
 mod key;
 mod keyring;
@@ -17,10 +19,12 @@ mod token;
 mod user;
 
 pub use account::{Account, AccountEdit, Policy, Subdomain};
+pub use app::{APP_TOKEN_LIFE, App, AppEdit, AppSpec, AppToken};
 pub use audit::{
     Actor, AuditAction, AuditRecord, Audited, Change, Details, ExecutionContext, FieldChange, Head, Method,
     Resource,
 };
+pub use credential::{Credential, Owner};
 pub use id::{Id, Noun};
 pub use key::{
     API_VERSION, Access, AccessKind, Disabled, GeneralKey, KeyEdit, KeyFilter, KeyOrder, KeySpec, KeyState,

@@ -107,7 +107,7 @@ actions! {
     EditApp => App UPDATES "edit apps",
     RotateApp => App UPDATES "rotate the secrets of apps",
     RemoveApp => App DELETES "remove apps",
-    IssueAppToken => App UPDATES "issue app tokens",
+    IssueAppToken => App CREATES "issue app tokens",
     ListUsers => User READS "list users",
     ShowUser => User READS "show users",
     AddUser => User CREATES "add users",

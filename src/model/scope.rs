@@ -14,6 +14,11 @@ use crate::error::{Error, Result};
 pub struct Scope(String);
 
 impl Scope {
+    /// The scope of a resource, if it can be one: `orders` and `read` make `orders.read`.
+    pub(crate) fn of_resource(resource: &str, right: &str) -> Option<Self> {
+        is_resource(resource).then(|| Self(format!("{resource}.{right}")))
+    }
+
     /// The scope as it is written.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -191,6 +191,11 @@ impl Secret {
         Fingerprint(Sha256::digest(self.0.as_bytes()).into())
     }
 
+    /// Its length in characters, and whether it has others than letters and digits.
+    pub(crate) fn measure(&self) -> (usize, bool) {
+        (self.0.chars().count(), !self.0.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+    }
+
     /// A text with every occurrence of this secret replaced by its hint.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {

@@ -8,13 +8,14 @@ mod place;
 pub mod sqlite;
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::error::Result;
 use crate::model::{
-    Account, AuditAction, AuditRecord, Change, Destination, Digest, GeneralKey, Head, Id, Integration,
-    KeyOrder, Keyring, Noun, Permit, User, UserToken,
+    Account, App, AppToken, AuditAction, AuditRecord, Change, Credential, Destination, Digest, GeneralKey,
+    Head, Id, Integration, KeyOrder, Keyring, Noun, Permit, User, UserToken,
 };
 
 pub use place::Place;
@@ -50,6 +51,31 @@ pub trait Store {
     /// # Errors
     /// If the store key is not to be had, or is another store's.
     fn keyring(&mut self) -> Result<Keyring>;
+
+    /// What a digest belongs to at this moment, for a check. It sees what another process committed a moment ago.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn find_credential(&mut self, digest: &Digest) -> Result<Found>;
+
+    /// Counts one check in the store itself, exactly, whoever else is counting: the window that it falls into, and
+    /// then, once `settle` has said from the window whether it is allowed, its usage.
+    ///
+    /// # Errors
+    /// If it cannot be counted.
+    fn count_check(
+        &mut self,
+        id: Id,
+        counted_as: Id,
+        at: Timestamp,
+        settle: &mut dyn FnMut(Window) -> bool,
+    ) -> Result<()>;
+
+    /// The window as it was last counted, without counting.
+    ///
+    /// # Errors
+    /// If the counts cannot be read.
+    fn peek_window(&mut self, counted_as: Id) -> Result<Option<Window>>;
 
     /// Adds what was counted. Usage is kept apart from the rest: adding it never waits for management, and losing
     /// it loses counts only.
@@ -158,6 +184,30 @@ pub trait Read {
     fn integrations(&self, destination: Option<Id>, visit: &mut dyn FnMut(Integration) -> Flow)
     -> Result<()>;
 
+    /// An app.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn app(&self, id: Id) -> Result<Option<App>>;
+
+    /// The app of a name.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn app_named(&self, name: &str) -> Result<Option<App>>;
+
+    /// Shows every app, oldest first.
+    ///
+    /// # Errors
+    /// If the store cannot be read, and whatever `visit` returns.
+    fn apps(&self, visit: &mut dyn FnMut(App) -> Flow) -> Result<()>;
+
+    /// The app whose client secret this is, at a moment.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn app_of_client_secret(&self, digest: &Digest, at: Timestamp) -> Result<Option<App>>;
+
     /// What a digest belongs to, dead or alive.
     ///
     /// # Errors
@@ -239,6 +289,19 @@ pub trait Write: Read {
         secrets: SecretChange,
     ) -> Result<()>;
 
+    /// Adds, changes or removes an app, and its client secrets with it. Its tokens stop when it goes, or when the
+    /// change says that they are revoked.
+    ///
+    /// # Errors
+    /// If the store cannot be written, or the permit is for something else.
+    fn save_app(&mut self, permit: Permit, change: &Change<App>, secrets: SecretChange) -> Result<()>;
+
+    /// Keeps a token that was issued to an app. Tokens whose day is over are cleared away.
+    ///
+    /// # Errors
+    /// If the store cannot be written, or the permit is for something else.
+    fn issue_app_token(&mut self, permit: Permit, token: &AppToken, digest: &Digest) -> Result<()>;
+
     /// Makes the changes last.
     ///
     /// # Errors
@@ -296,6 +359,56 @@ pub enum Death {
     Removed,
     /// Another took its place.
     Rotated,
+}
+
+/// What a check finds: the account's settings, and what the secret belongs to.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The account.
+    pub account: Arc<Account>,
+    /// The credential.
+    pub presence: Presence,
+}
+
+/// Whether a secret belongs to a credential.
+#[derive(Clone, Debug)]
+pub enum Presence {
+    /// To none, and never did.
+    Unknown,
+    /// To one that is there.
+    Known(Arc<Credential>),
+    /// To one once.
+    Dead(Tombstone),
+}
+
+/// A window of 60 seconds, which began with the first check that was counted in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// When it began.
+    pub began_at: Timestamp,
+    /// How many checks are counted in it.
+    pub count: u64,
+}
+
+impl Window {
+    /// How long a window is.
+    pub const LENGTH: SignedDuration = SignedDuration::from_secs(60);
+
+    /// Whether it is still open at a moment. A clock that was set back opens a new one.
+    #[must_use]
+    pub fn is_open(&self, at: Timestamp) -> bool {
+        let age = at.duration_since(self.began_at);
+        !age.is_negative() && age < Self::LENGTH
+    }
+
+    /// The window after one more check at a moment: this one, or a new one.
+    #[must_use]
+    pub fn with_one_more(window: Option<Self>, at: Timestamp) -> Self {
+        match window.filter(|window| window.is_open(at)) {
+            Some(window) => Self { count: window.count.saturating_add(1), ..window },
+            None => Self { began_at: at, count: 1 },
+        }
+    }
 }
 
 /// So many checks of a credential, in the hour of a moment.

@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::columns::{Columns, optional_text, text};
-use super::secrets;
+use super::secrets::{self, Kind};
 use crate::error::Result;
-use crate::model::{Change, CredentialKind, DestinationRef, Hint, Id, Integration, Noun, Sealed};
+use crate::model::{Change, DestinationRef, Hint, Id, Integration, Noun, Sealed};
 use crate::store::{Flow, SecretChange};
 
 const SELECT: &str = "
@@ -65,7 +65,7 @@ pub(super) fn save(
 ) -> Result<()> {
     let integration = change.subject();
     if let Change::Delete { .. } = change {
-        return secrets::remove_holder(connection, CredentialKind::Integration, integration.id, at);
+        return secrets::remove_holder(connection, Kind::Integration, integration.id, at);
     }
     connection
         .prepare_cached(
@@ -85,5 +85,5 @@ pub(super) fn save(
             text(&integration.created_by.id),
             optional_text(integration.rate_limit.as_ref()),
         ])?;
-    secrets::apply(connection, CredentialKind::Integration, integration.id, secrets, at)
+    secrets::apply(connection, Kind::Integration, integration.id, secrets, at)
 }

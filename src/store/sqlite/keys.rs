@@ -6,11 +6,10 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::columns::{Columns, optional_millisecond, optional_text, text};
-use super::{secrets, usage};
+use super::secrets::{self, Kind};
+use super::usage;
 use crate::error::{ErrorKind, Result};
-use crate::model::{
-    Access, AccessKind, Change, CredentialKind, Disabled, GeneralKey, Hint, Id, KeyOrder, ScopeSet,
-};
+use crate::model::{Access, AccessKind, Change, Disabled, GeneralKey, Hint, Id, KeyOrder, ScopeSet};
 use crate::store::{Flow, SecretChange};
 
 const SELECT: &str = "
@@ -37,7 +36,8 @@ fn read(row: &rusqlite::Row<'_>) -> Result<GeneralKey> {
     })
 }
 
-fn read_access(columns: &mut Columns<'_>) -> Result<Access> {
+/// Reads the two columns that say what a key may reach.
+pub(super) fn read_access(columns: &mut Columns<'_>) -> Result<Access> {
     let kind: AccessKind = columns.parsed()?;
     let scopes: Option<ScopeSet> = columns.optional()?;
     match (kind, scopes) {
@@ -130,7 +130,7 @@ pub(super) fn save(
 ) -> Result<()> {
     let key = change.subject();
     if let Change::Delete { .. } = change {
-        return secrets::remove_holder(connection, CredentialKind::General, key.id, at);
+        return secrets::remove_holder(connection, Kind::General, key.id, at);
     }
     connection
         .prepare_cached(
@@ -158,5 +158,5 @@ pub(super) fn save(
             optional_text(key.rate_limit.as_ref()),
             optional_millisecond(key.overlap_ends_at),
         ])?;
-    secrets::apply(connection, CredentialKind::General, key.id, secrets, at)
+    secrets::apply(connection, Kind::General, key.id, secrets, at)
 }

@@ -5,12 +5,14 @@
 //! the store key is read, and the usage file opened, at first use.
 
 mod account;
+mod apps;
 mod audit;
 mod columns;
 mod destinations;
 mod files;
 mod integrations;
 mod keys;
+mod lookup;
 mod schema;
 mod secrets;
 mod tokens;
@@ -23,12 +25,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use crate::error::{Error, ErrorKind, KeyFault, Refusal, Result};
-use crate::model::{Head, Keyring};
+use crate::model::{Digest, Head, Id, Keyring};
 use crate::ports::Entropy;
-use crate::store::{Chain, Place, Store, UsageCount};
+use crate::store::{Chain, Found, Place, Store, UsageCount, Window};
 
 pub use transaction::SqliteTransaction;
 
@@ -41,6 +44,7 @@ pub struct SqliteStore {
     main: Connection,
     usage: Option<Connection>,
     keyring: Option<Keyring>,
+    memory: lookup::Memory,
     place: Place,
     exposed: Vec<Exposed>,
 }
@@ -69,7 +73,14 @@ impl SqliteStore {
         main.pragma_update(None, "foreign_keys", true)?;
         // Nothing of a removed key stays behind in a free page.
         main.pragma_update(None, "secure_delete", true)?;
-        Ok(Self { main, usage: None, keyring: None, place: place.clone(), exposed })
+        Ok(Self {
+            main,
+            usage: None,
+            keyring: None,
+            memory: lookup::Memory::default(),
+            place: place.clone(),
+            exposed,
+        })
     }
 
     /// Makes a new store, and lets `found` put the account into it. The store key comes first, reused if it is
@@ -133,6 +144,14 @@ impl SqliteStore {
         self.keyring.as_ref().ok_or_else(|| ErrorKind::Damaged("no store key".to_owned()).into())
     }
 
+    /// Opens the usage file, and makes it if there is none.
+    fn usage_for_writing(&mut self) -> Result<&mut Connection> {
+        match &mut self.usage {
+            Some(usage) => Ok(usage),
+            none => Ok(none.insert(usage::open_or_make(&self.place.usage())?)),
+        }
+    }
+
     /// Opens the usage file if there is one.
     fn open_usage(&mut self) -> Result<()> {
         if self.usage.is_none() && self.place.usage().exists() {
@@ -155,6 +174,7 @@ impl Store for SqliteStore {
     fn write(&mut self) -> Result<Self::Transaction<'_>> {
         self.load_keyring()?;
         self.open_usage()?;
+        self.memory.forget();
         let Self { main, usage, keyring: Some(keyring), .. } = self else {
             return Err(ErrorKind::Damaged("no store key".to_owned()).into());
         };
@@ -166,11 +186,27 @@ impl Store for SqliteStore {
         self.load_keyring().cloned()
     }
 
+    fn find_credential(&mut self, digest: &Digest) -> Result<Found> {
+        lookup::find(&self.main, &mut self.memory, digest)
+    }
+
+    fn count_check(
+        &mut self,
+        id: Id,
+        counted_as: Id,
+        at: Timestamp,
+        settle: &mut dyn FnMut(Window) -> bool,
+    ) -> Result<()> {
+        usage::count_check(self.usage_for_writing()?, id, counted_as, at, settle)
+    }
+
+    fn peek_window(&mut self, counted_as: Id) -> Result<Option<Window>> {
+        self.open_usage()?;
+        self.usage.as_ref().map_or(Ok(None), |connection| usage::window(connection, counted_as))
+    }
+
     fn add_usage(&mut self, counts: &[UsageCount]) -> Result<()> {
-        if self.usage.is_none() {
-            self.usage = Some(usage::open_or_make(&self.place.usage())?);
-        }
-        self.usage.as_mut().map_or(Ok(()), |connection| usage::add(connection, counts))
+        usage::add(self.usage_for_writing()?, counts)
     }
 
     fn verify_audit(&mut self, kept: Option<Head>) -> Result<Chain> {

@@ -18,6 +18,7 @@ pub(super) const HEADER_LEN: usize = 100;
 const STEPS: &[M<'_>] = &[
     M::up(include_str!("migrations/0001_account_users_keys.sql")),
     M::up(include_str!("migrations/0002_tokens_services_integrations.sql")),
+    M::up(include_str!("migrations/0003_apps.sql")),
 ];
 
 /// The schema that this program writes.

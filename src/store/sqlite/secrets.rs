@@ -1,27 +1,74 @@
 //! The digests of secrets, and the tombstones of those that are dead.
 
+use std::str::FromStr;
+
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::columns::{Columns, optional_millisecond, text};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{CredentialKind, Digest, Id, Noun};
+use crate::model::{Digest, Id, Noun};
 use crate::store::{Death, Holder, SecretChange, Tombstone};
 
-/// The table that holds the credentials of a kind.
-fn table(kind: CredentialKind) -> &'static str {
-    match kind {
-        CredentialKind::General => "general_key",
-        CredentialKind::UserToken => "user_token",
-        CredentialKind::AppToken => "app_token",
-        CredentialKind::Integration => "integration",
+/// What has secrets: the kinds of credential, and the apps with their client secrets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    General,
+    UserToken,
+    AppToken,
+    Integration,
+    Client,
+}
+
+impl Kind {
+    const ALL: [Self; 5] = [Self::General, Self::UserToken, Self::AppToken, Self::Integration, Self::Client];
+
+    /// The kind as the `digest` table names it.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::General => "general",
+            Self::UserToken => "user-token",
+            Self::AppToken => "app-token",
+            Self::Integration => "integration",
+            Self::Client => "client",
+        }
+    }
+
+    /// The table that holds what has the secrets.
+    const fn table(self) -> &'static str {
+        match self {
+            Self::General => "general_key",
+            Self::UserToken => "user_token",
+            Self::AppToken => "app_token",
+            Self::Integration => "integration",
+            Self::Client => "app",
+        }
+    }
+
+    /// The column of that table with the id.
+    const fn id_column(self) -> &'static str {
+        match self {
+            Self::AppToken => "app",
+            _ => "id",
+        }
+    }
+}
+
+impl FromStr for Kind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| format!("no kind is called {text}"))
     }
 }
 
 /// Makes a change to the secrets of a credential.
 pub(super) fn apply(
     connection: &Connection,
-    kind: CredentialKind,
+    kind: Kind,
     id: Id,
     change: SecretChange,
     at: Timestamp,
@@ -49,21 +96,16 @@ pub(super) fn apply(
 }
 
 /// Removes a credential from the table of its kind, and kills every secret that it has.
-pub(super) fn remove_holder(
-    connection: &Connection,
-    kind: CredentialKind,
-    id: Id,
-    at: Timestamp,
-) -> Result<()> {
+pub(super) fn remove_holder(connection: &Connection, kind: Kind, id: Id, at: Timestamp) -> Result<()> {
     let holder = row_of(connection, kind, id)?;
     kill(connection, kind, holder, id, Which::All, Death::Removed, at)?;
-    connection.prepare_cached(&format!("DELETE FROM {} WHERE row = ?1", table(kind)))?.execute([holder])?;
+    connection.prepare_cached(&format!("DELETE FROM {} WHERE row = ?1", kind.table()))?.execute([holder])?;
     Ok(())
 }
 
-fn row_of(connection: &Connection, kind: CredentialKind, id: Id) -> Result<i64> {
+fn row_of(connection: &Connection, kind: Kind, id: Id) -> Result<i64> {
     connection
-        .prepare_cached(&format!("SELECT row FROM {} WHERE id = ?1", table(kind)))?
+        .prepare_cached(&format!("SELECT row FROM {} WHERE id = ?1", kind.table()))?
         .query_row([text(&id)], |row| row.get(0))
         .optional()?
         .ok_or_else(|| ErrorKind::Damaged(format!("{id} is gone")).into())
@@ -75,7 +117,7 @@ enum Which {
     Overlapped,
 }
 
-fn issue(connection: &Connection, kind: CredentialKind, holder: i64, digest: &Digest) -> Result<()> {
+pub(super) fn issue(connection: &Connection, kind: Kind, holder: i64, digest: &Digest) -> Result<()> {
     // A secret that is dead for good does not come back to life.
     let dead: bool = connection
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM tombstone WHERE digest = ?1)")?
@@ -91,7 +133,7 @@ fn issue(connection: &Connection, kind: CredentialKind, holder: i64, digest: &Di
 
 fn kill(
     connection: &Connection,
-    kind: CredentialKind,
+    kind: Kind,
     holder: i64,
     id: Id,
     which: Which,
@@ -117,20 +159,27 @@ fn kill(
     Ok(())
 }
 
+/// What a digest belongs to, dead or alive.
 pub(super) fn holder(connection: &Connection, digest: &Digest) -> Result<Option<Holder>> {
     let mut live = connection.prepare_cached("SELECT kind, holder, ends_at FROM digest WHERE digest = ?1")?;
     let mut rows = live.query([digest.as_bytes()])?;
-    if let Some(row) = rows.next()? {
-        let mut columns = Columns::of(row);
-        let kind: CredentialKind = columns.parsed()?;
-        let holder: i64 = columns.value()?;
-        let ends_at = columns.optional_moment()?;
-        let mut named =
-            connection.prepare_cached(&format!("SELECT id FROM {} WHERE row = ?1", table(kind)))?;
-        let mut rows = named.query([holder])?;
-        let row = rows.next()?.ok_or_else(|| ErrorKind::Damaged("a secret belongs to nothing".to_owned()))?;
-        return Ok(Some(Holder::Live { id: Columns::of(row).parsed()?, ends_at }));
-    }
+    let Some(row) = rows.next()? else { return Ok(tombstone(connection, digest)?.map(Holder::Dead)) };
+    let mut columns = Columns::of(row);
+    let kind: Kind = columns.parsed()?;
+    let holder: i64 = columns.value()?;
+    let ends_at = columns.optional_moment()?;
+    let mut named = connection.prepare_cached(&format!(
+        "SELECT {} FROM {} WHERE row = ?1",
+        kind.id_column(),
+        kind.table()
+    ))?;
+    let mut rows = named.query([holder])?;
+    let row = rows.next()?.ok_or_else(|| ErrorKind::Damaged("a secret belongs to nothing".to_owned()))?;
+    Ok(Some(Holder::Live { id: Columns::of(row).parsed()?, ends_at }))
+}
+
+/// What is left of a secret that is dead for good.
+pub(super) fn tombstone(connection: &Connection, digest: &Digest) -> Result<Option<Tombstone>> {
     let mut dead = connection.prepare_cached("SELECT id, death, died_at FROM tombstone WHERE digest = ?1")?;
     let mut rows = dead.query([digest.as_bytes()])?;
     let Some(row) = rows.next()? else { return Ok(None) };
@@ -141,7 +190,7 @@ pub(super) fn holder(connection: &Connection, digest: &Digest) -> Result<Option<
         "rotated" => Death::Rotated,
         other => return Err(ErrorKind::Damaged(format!("a secret cannot be {other}")).into()),
     };
-    Ok(Some(Holder::Dead(Tombstone { id, death, at: columns.moment()? })))
+    Ok(Some(Tombstone { id, death, at: columns.moment()? }))
 }
 
 /// Whether an id is in use, or was: tombstones and the audit trail remember what is gone.

@@ -4,9 +4,10 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::columns::{Columns, optional_millisecond, optional_text, text};
-use super::{secrets, users};
+use super::secrets::{self, Kind};
+use super::users;
 use crate::error::Result;
-use crate::model::{Access, Change, CredentialKind, Hint, Id, UserToken};
+use crate::model::{Access, Change, Hint, Id, UserToken};
 use crate::store::{Flow, SecretChange};
 
 const COLUMNS: &str = "t.id, t.description, t.hint, t.scopes, t.created_at, t.expires_at, t.overlap_ends_at";
@@ -62,7 +63,7 @@ pub(super) fn save(
 ) -> Result<()> {
     let token = change.subject();
     if let Change::Delete { .. } = change {
-        return secrets::remove_holder(connection, CredentialKind::UserToken, token.id, at);
+        return secrets::remove_holder(connection, Kind::UserToken, token.id, at);
     }
     connection
         .prepare_cached(
@@ -82,5 +83,5 @@ pub(super) fn save(
             optional_millisecond(token.expires_at),
             optional_millisecond(token.overlap_ends_at),
         ])?;
-    secrets::apply(connection, CredentialKind::UserToken, token.id, secrets, at)
+    secrets::apply(connection, Kind::UserToken, token.id, secrets, at)
 }

@@ -3,11 +3,11 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, Transaction};
 
-use super::{account, audit, destinations, integrations, keys, secrets, tokens, usage, users};
+use super::{account, apps, audit, destinations, integrations, keys, secrets, tokens, usage, users};
 use crate::error::{Error, Result};
 use crate::model::{
-    Account, AuditRecord, Audited, Change, Destination, Digest, GeneralKey, Head, Id, Integration, KeyOrder,
-    Keyring, Noun, Permit, User, UserToken,
+    Account, App, AppToken, AuditRecord, Audited, Change, Destination, Digest, GeneralKey, Head, Id,
+    Integration, KeyOrder, Keyring, Noun, Permit, User, UserToken,
 };
 use crate::store::{AuditFilter, Flow, Holder, Read, SecretChange, Write};
 
@@ -107,6 +107,24 @@ impl<K> Read for SqliteTransaction<'_, K> {
         })
     }
 
+    fn app(&self, id: Id) -> Result<Option<App>> {
+        let Some(app) = apps::with_id(&self.main, id)? else { return Ok(None) };
+        Ok(Some(App { last_used_at: self.last_used(id)?, ..app }))
+    }
+
+    fn app_named(&self, name: &str) -> Result<Option<App>> {
+        let Some(app) = apps::named(&self.main, name)? else { return Ok(None) };
+        Ok(Some(App { last_used_at: self.last_used(app.id)?, ..app }))
+    }
+
+    fn apps(&self, visit: &mut dyn FnMut(App) -> Flow) -> Result<()> {
+        apps::each(&self.main, &mut |app| visit(App { last_used_at: self.last_used(app.id)?, ..app }))
+    }
+
+    fn app_of_client_secret(&self, digest: &Digest, at: Timestamp) -> Result<Option<App>> {
+        apps::of_client_secret(&self.main, digest, at)
+    }
+
     fn holder(&self, digest: &Digest) -> Result<Option<Holder>> {
         secrets::holder(&self.main, digest)
     }
@@ -182,6 +200,17 @@ impl Write for SqliteTransaction<'_, &Keyring> {
         let at = permit.at();
         self.record(permit, change)?;
         integrations::save(&self.main, change, secrets, at)
+    }
+
+    fn save_app(&mut self, permit: Permit, change: &Change<App>, secrets: SecretChange) -> Result<()> {
+        let at = permit.at();
+        self.record(permit, change)?;
+        apps::save(&self.main, change, secrets, at)
+    }
+
+    fn issue_app_token(&mut self, permit: Permit, token: &AppToken, digest: &Digest) -> Result<()> {
+        self.record(permit, &Change::Create(token.clone()))?;
+        apps::issue_token(&self.main, token, digest)
     }
 
     fn commit(self) -> Result<()> {

@@ -12,7 +12,7 @@ use super::columns::{Columns, text};
 use super::{connect, file_error, refused};
 use crate::error::Result;
 use crate::model::Id;
-use crate::store::{Flow, UsageCount};
+use crate::store::{Flow, UsageCount, Window};
 
 const MILLISECONDS_AN_HOUR: i64 = 3_600_000;
 
@@ -37,29 +37,60 @@ pub(super) fn open_or_make(path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
+/// Adds counts, all in one transaction.
 pub(super) fn add(connection: &mut Connection, counts: &[UsageCount]) -> Result<()> {
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    {
-        let mut last_used = tx.prepare_cached(
+    for count in counts {
+        add_one(&tx, count)?;
+    }
+    Ok(tx.commit()?)
+}
+
+fn add_one(connection: &Connection, count: &UsageCount) -> Result<()> {
+    let id = text(&count.id);
+    let at = count.at.as_millisecond();
+    connection
+        .prepare_cached(
             "INSERT INTO last_used (id, at) VALUES (?1, ?2)
              ON CONFLICT (id) DO UPDATE SET at = max(at, excluded.at)",
-        )?;
-        let mut hourly = tx.prepare_cached(
+        )?
+        .execute(params![id, at])?;
+    connection
+        .prepare_cached(
             "INSERT INTO hourly (id, hour, allowed, denied) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (id, hour) DO UPDATE SET allowed = allowed + excluded.allowed,
                  denied = denied + excluded.denied",
-        )?;
-        for count in counts {
-            let at = count.at.as_millisecond();
-            last_used.execute(params![text(&count.id), at])?;
-            hourly.execute(params![
-                text(&count.id),
-                at.div_euclid(MILLISECONDS_AN_HOUR),
-                count.allowed,
-                count.denied
-            ])?;
-        }
-    }
+        )?
+        .execute(params![id, at.div_euclid(MILLISECONDS_AN_HOUR), count.allowed, count.denied])?;
+    Ok(())
+}
+
+/// The window that was last counted.
+pub(super) fn window(connection: &Connection, counted_as: Id) -> Result<Option<Window>> {
+    let mut statement = connection.prepare_cached("SELECT began_at, count FROM window WHERE id = ?1")?;
+    let mut rows = statement.query([text(&counted_as)])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let mut columns = Columns::of(row);
+    Ok(Some(Window { began_at: columns.moment()?, count: columns.value()? }))
+}
+
+/// Counts one check in the file, exactly, whoever else is counting.
+pub(super) fn count_check(
+    connection: &mut Connection,
+    id: Id,
+    counted_as: Id,
+    at: Timestamp,
+    settle: &mut dyn FnMut(Window) -> bool,
+) -> Result<()> {
+    let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let window = Window::with_one_more(window(&tx, counted_as)?, at);
+    tx.prepare_cached(
+        "INSERT INTO window (id, began_at, count) VALUES (?1, ?2, ?3)
+         ON CONFLICT (id) DO UPDATE SET began_at = excluded.began_at, count = excluded.count",
+    )?
+    .execute(params![text(&counted_as), window.began_at.as_millisecond(), window.count])?;
+    let allowed = settle(window);
+    add_one(&tx, &UsageCount { id, at, allowed: u64::from(allowed), denied: u64::from(!allowed) })?;
     Ok(tx.commit()?)
 }
 

@@ -5,6 +5,13 @@ CREATE TABLE IF NOT EXISTS last_used (
     at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- The rate limits of checks that run in a process each; whatever lives longer counts in memory.
+CREATE TABLE IF NOT EXISTS window (
+    id TEXT PRIMARY KEY,
+    began_at INTEGER NOT NULL,
+    count INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE IF NOT EXISTS hourly (
     id TEXT NOT NULL,
     hour INTEGER NOT NULL, -- hours since 1970

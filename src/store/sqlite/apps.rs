@@ -1,0 +1,149 @@
+//! Apps, their client secrets and their tokens.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, Params, params};
+
+use super::columns::{Columns, optional_millisecond, optional_text, text};
+use super::secrets::{self, Kind};
+use crate::error::Result;
+use crate::model::{App, AppToken, Change, Digest, Hint, Id, Noun};
+use crate::store::{Flow, SecretChange};
+
+const SELECT: &str = "
+    SELECT a.id, a.name, a.description, a.scopes, a.hint, a.rate_limit, a.overlap_ends_at, a.tokens_revoked_at, a.created_at,
+           maker.id, maker.name
+    FROM app a JOIN user maker ON maker.id = a.created_by";
+
+fn read(row: &rusqlite::Row<'_>) -> Result<App> {
+    let mut columns = Columns::of(row);
+    Ok(App {
+        id: columns.parsed()?,
+        name: columns.name(Noun::App)?,
+        description: columns.optional()?,
+        scopes: columns.parsed()?,
+        hint: Hint::stored(columns.value()?),
+        rate_limit: columns.optional()?,
+        overlap_ends_at: columns.optional_moment()?,
+        tokens_revoked_at: columns.optional_moment()?,
+        created_at: columns.moment()?,
+        created_by: columns.user()?,
+        last_used_at: None,
+    })
+}
+
+fn find(connection: &Connection, condition: &str, params: impl Params) -> Result<Option<App>> {
+    let mut statement = connection.prepare_cached(&format!("{SELECT} WHERE {condition}"))?;
+    let mut rows = statement.query(params)?;
+    rows.next()?.map(read).transpose()
+}
+
+pub(super) fn with_id(connection: &Connection, id: Id) -> Result<Option<App>> {
+    find(connection, "a.id = ?1", [text(&id)])
+}
+
+pub(super) fn named(connection: &Connection, name: &str) -> Result<Option<App>> {
+    find(connection, "a.name = ?1", [name])
+}
+
+pub(super) fn each(connection: &Connection, visit: &mut dyn FnMut(App) -> Flow) -> Result<()> {
+    let mut statement = connection.prepare_cached(&format!("{SELECT} ORDER BY a.row"))?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        if visit(read(row)?)?.is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn save(
+    connection: &Connection,
+    change: &Change<App>,
+    secrets: SecretChange,
+    at: Timestamp,
+) -> Result<()> {
+    let app = change.subject();
+    if let Change::Delete { .. } = change {
+        revoke_tokens(connection, app.id, at)?;
+        return secrets::remove_holder(connection, Kind::Client, app.id, at);
+    }
+    if let Change::Update { before, after } = change
+        && before.tokens_revoked_at != after.tokens_revoked_at
+    {
+        revoke_tokens(connection, app.id, at)?;
+    }
+    connection
+        .prepare_cached(
+            "INSERT INTO app (id, name, description, scopes, hint, rate_limit, overlap_ends_at, tokens_revoked_at,
+                 created_at, created_by)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+             ON CONFLICT (id) DO UPDATE SET name = excluded.name, description = excluded.description,
+                 scopes = excluded.scopes, hint = excluded.hint, rate_limit = excluded.rate_limit,
+                 overlap_ends_at = excluded.overlap_ends_at,
+                 tokens_revoked_at = excluded.tokens_revoked_at",
+        )?
+        .execute(params![
+            text(&app.id),
+            app.name.as_str(),
+            optional_text(app.description.as_ref()),
+            text(&app.scopes),
+            app.hint.as_str(),
+            optional_text(app.rate_limit.as_ref()),
+            optional_millisecond(app.overlap_ends_at),
+            optional_millisecond(app.tokens_revoked_at),
+            app.created_at.as_millisecond(),
+            text(&app.created_by.id),
+        ])?;
+    secrets::apply(connection, Kind::Client, app.id, secrets, at)
+}
+
+/// Keeps a token that was issued, and clears away those whose day is over.
+pub(super) fn issue_token(connection: &Connection, token: &AppToken, digest: &Digest) -> Result<()> {
+    let over = token.issued_at.as_millisecond();
+    connection.execute(
+        "DELETE FROM digest WHERE kind = 'app-token' AND holder IN (SELECT row FROM app_token WHERE expires_at <= ?1)",
+        [over],
+    )?;
+    connection.execute("DELETE FROM app_token WHERE expires_at <= ?1", [over])?;
+    connection.execute(
+        "INSERT INTO app_token (app, scopes, hint, issued_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![
+            text(&token.app),
+            text(&token.scopes),
+            token.hint.as_str(),
+            token.issued_at.as_millisecond(),
+            token.expires_at.as_millisecond()
+        ],
+    )?;
+    secrets::issue(connection, Kind::AppToken, connection.last_insert_rowid(), digest)
+}
+
+/// Stops every token of an app.
+fn revoke_tokens(connection: &Connection, app: Id, at: Timestamp) -> Result<()> {
+    connection.execute(
+        "INSERT INTO tombstone (digest, id, death, died_at)
+         SELECT digest, ?1, 'removed', ?2 FROM digest
+         WHERE kind = 'app-token' AND holder IN (SELECT row FROM app_token WHERE app = ?1)",
+        params![text(&app), at.as_millisecond()],
+    )?;
+    connection.execute(
+        "DELETE FROM digest WHERE kind = 'app-token' AND holder IN (SELECT row FROM app_token WHERE app = ?1)",
+        [text(&app)],
+    )?;
+    connection.execute("DELETE FROM app_token WHERE app = ?1", [text(&app)])?;
+    Ok(())
+}
+
+/// The app of a client secret.
+pub(super) fn of_client_secret(
+    connection: &Connection,
+    digest: &Digest,
+    at: Timestamp,
+) -> Result<Option<App>> {
+    find(
+        connection,
+        "a.row = (SELECT holder FROM digest
+                  WHERE digest = ?1 AND kind = 'client' AND (ends_at IS NULL OR ends_at > ?2))",
+        params![digest.as_bytes(), at.as_millisecond()],
+    )
+}

@@ -1,0 +1,169 @@
+//! Paths, taken apart once and strictly.
+//!
+//! Whatever two programs could read differently is refused: a policy that reads a path one way in front of a
+//! program that reads it another is no policy. What is left has one meaning.
+
+/// The longest request target in bytes.
+const MAX_LEN: usize = 8 * 1024;
+
+/// A path with one meaning, as its segments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Path<'p> {
+    segments: Vec<std::borrow::Cow<'p, str>>,
+}
+
+impl<'p> Path<'p> {
+    /// Takes a request target apart: the query is cut off at the first `?`, and encoded unreserved characters are
+    /// decoded, once. `None` if it could be read in more than one way.
+    #[must_use]
+    pub fn parse(target: &'p [u8]) -> Option<Self> {
+        if target.len() > MAX_LEN {
+            return None;
+        }
+        let target = std::str::from_utf8(target).ok()?;
+        if target.contains(|c: char| c.is_control() || c == ' ' || c == '#') {
+            return None;
+        }
+        let path = target.split_once('?').map_or(target, |(path, _)| path);
+        let inner = path.strip_prefix('/')?;
+        if inner.is_empty() {
+            return Some(Self { segments: Vec::new() });
+        }
+        let segments = inner.split('/').map(segment).collect::<Option<Vec<_>>>()?;
+        Some(Self { segments })
+    }
+
+    /// The segments between the slashes, none of them empty.
+    pub fn segments(&self) -> impl ExactSizeIterator<Item = &str> + Clone {
+        self.segments.iter().map(AsRef::as_ref)
+    }
+
+    /// The first segment.
+    #[must_use]
+    pub fn first(&self) -> Option<&str> {
+        self.segments.first().map(AsRef::as_ref)
+    }
+}
+
+/// One segment, with encoded unreserved characters decoded.
+fn segment(raw: &str) -> Option<std::borrow::Cow<'_, str>> {
+    if raw.is_empty() || raw.contains(['\\', ';']) {
+        return None;
+    }
+    let decoded = if raw.contains('%') { std::borrow::Cow::Owned(decode(raw)?) } else { raw.into() };
+    // Looked at after decoding too, although an encoded dot is refused: the rule is about what is meant.
+    (decoded != "." && decoded != "..").then_some(decoded)
+}
+
+/// Decodes encoded letters, digits, `-`, `_` and `~`. Other encodings stay as they are, unless some program would
+/// decode them into something that changes where the path leads.
+fn decode(raw: &str) -> Option<String> {
+    let mut text = String::with_capacity(raw.len());
+    // The encoded bytes that stay encoded must still be UTF-8, or two programs read two texts.
+    let mut meant = Vec::with_capacity(raw.len());
+    let mut rest = raw.as_bytes();
+    while let [first, tail @ ..] = rest {
+        if *first != b'%' {
+            meant.push(*first);
+            rest = tail;
+            continue;
+        }
+        let [high, low, tail @ ..] = tail else { return None };
+        let byte = (hex(*high)? << 4) | hex(*low)?;
+        if byte.is_ascii_control() || b"/\\.%;#? ".contains(&byte) {
+            return None;
+        }
+        meant.push(byte);
+        rest = tail;
+    }
+    let _ = String::from_utf8(meant).ok()?;
+    let mut characters = raw.char_indices();
+    while let Some((at, character)) = characters.next() {
+        if character != '%' {
+            text.push(character);
+            continue;
+        }
+        let encoded = raw.get(at..at + 3)?;
+        let byte = u8::from_str_radix(encoded.get(1..)?, 16).ok()?;
+        if byte.is_ascii_alphanumeric() || b"-_~".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(encoded);
+        }
+        characters.next();
+        characters.next();
+    }
+    Some(text)
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(target: &str) -> Option<Vec<String>> {
+        Path::parse(target.as_bytes()).map(|path| path.segments().map(str::to_owned).collect())
+    }
+
+    #[test]
+    fn a_plain_path_is_its_segments() {
+        assert_eq!(read("/users/me").unwrap(), ["users", "me"]);
+        assert_eq!(read("/users?query=a/b/../c").unwrap(), ["users"]);
+        assert_eq!(read("/").unwrap(), [""; 0]);
+        assert_eq!(read("/users/PÉ").unwrap(), ["users", "PÉ"]);
+    }
+
+    #[test]
+    fn encoded_unreserved_characters_are_decoded_once() {
+        assert_eq!(read("/%75sers/%50%2D1").unwrap(), ["users", "P-1"]);
+        assert_eq!(read("/a%40b/%C3%A9").unwrap(), ["a%40b", "%C3%A9"]);
+    }
+
+    #[test]
+    fn what_two_programs_could_read_differently_is_refused() {
+        for target in [
+            "",
+            "users",
+            "//users",
+            "/users/",
+            "/users//me",
+            "/./users",
+            "/users/..",
+            "/users/.",
+            "/%2e/users",
+            "/users/%2E%2E/x",
+            "/users%2fme",
+            "/users%2Fme",
+            "/users\\me",
+            "/users%5cme",
+            "/users%252fme",
+            "/%25",
+            "/users%00",
+            "/a\0b",
+            "/a\tb",
+            "/a\u{85}b",
+            "/users;x=1",
+            "/users%3bx",
+            "/users#f",
+            "/users%23f",
+            "/users%3fx",
+            "http://host/users",
+            "/users%",
+            "/users%4",
+            "/users%zz",
+            "/users/%C0%AF",
+            "/users/%FF",
+            "/a b",
+            "/a%20b",
+            "/users?a\nb",
+            "/%0a",
+        ] {
+            assert_eq!(read(target), None, "{target:?}");
+        }
+        assert_eq!(Path::parse(b"/users/\xff"), None);
+        assert_eq!(Path::parse(format!("/{}", "a".repeat(8 * 1024)).as_bytes()), None);
+    }
+}

@@ -1,0 +1,208 @@
+//! What is asked: a credential as it was presented, and what it is to be used for.
+
+use crate::model::{CredentialKind, Secret};
+
+/// The longest credential in bytes that is looked at, with room for its scheme.
+const MAX_LEN: usize = 512;
+
+/// Which API a request is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Api {
+    /// The REST API, which REST keys and app tokens are for.
+    #[default]
+    Rest,
+    /// The Events API, version 1.
+    EventsV1,
+    /// The Events API, version 2.
+    EventsV2,
+}
+
+impl Api {
+    /// Whether it takes events, and so integration keys.
+    #[must_use]
+    pub const fn is_events(self) -> bool {
+        matches!(self, Self::EventsV1 | Self::EventsV2)
+    }
+
+    /// Whether credentials of a kind are meant for it.
+    #[must_use]
+    pub const fn takes(self, kind: CredentialKind) -> bool {
+        self.is_events() == matches!(kind, CredentialKind::Integration)
+    }
+}
+
+/// The API's name, as `--api` and batch lines have it.
+impl std::fmt::Display for Api {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Rest => "rest",
+            Self::EventsV1 => "events-v1",
+            Self::EventsV2 => "events-v2",
+        })
+    }
+}
+
+impl std::str::FromStr for Api {
+    type Err = crate::Error;
+
+    fn from_str(text: &str) -> crate::Result<Self> {
+        [Self::Rest, Self::EventsV1, Self::EventsV2]
+            .into_iter()
+            .find(|api| api.to_string() == text)
+            .ok_or_else(|| crate::Error::invalid("api", "must be rest, events-v1 or events-v2"))
+    }
+}
+
+/// What somebody presented as a credential.
+#[derive(Debug)]
+pub enum Presented {
+    /// Nothing.
+    Missing,
+    /// Something that no credential looks like; how long it was, and whether it was letters and digits alone, which
+    /// is what the Events API tells its clients.
+    Malformed {
+        /// Its length in characters.
+        length: usize,
+        /// Whether it had other characters than letters and digits.
+        other_characters: bool,
+    },
+    /// Something of a credential's shape.
+    Secret {
+        /// The kind that it has the shape of.
+        kind: CredentialKind,
+        /// The secret itself.
+        secret: Secret,
+    },
+}
+
+impl Presented {
+    /// Reads a bare key.
+    #[must_use]
+    pub fn bare(text: &[u8]) -> Self {
+        if text.is_empty() {
+            return Self::Missing;
+        }
+        match (CredentialKind::of_shape(text), std::str::from_utf8(text)) {
+            (Some(kind), Ok(text)) => Self::Secret { kind, secret: Secret::presented(text.to_owned()) },
+            _ => Self::malformed(text),
+        }
+    }
+
+    /// Reads a bare key, or the whole value of an `Authorization` header: `Token token=KEY`, or `Bearer TOKEN` for
+    /// an app token, the scheme in any case. One line end after it is cut off; anything else around it, quotes and
+    /// blanks and a second line, makes it malformed.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Self {
+        let text = text.strip_suffix(b"\n").map_or(text, |text| text.strip_suffix(b"\r").unwrap_or(text));
+        if text.len() > MAX_LEN {
+            return Self::malformed(text);
+        }
+        let Some(at) = text.iter().position(|byte| *byte == b' ') else { return Self::bare(text) };
+        let (scheme, value) = (&text[..at], &text[at + 1..]);
+        if scheme.eq_ignore_ascii_case(b"token") {
+            let Some(key) = value.strip_prefix(b"token=") else { return Self::malformed(text) };
+            return Self::of_kinds(key, |kind| kind != CredentialKind::AppToken);
+        }
+        if scheme.eq_ignore_ascii_case(b"bearer") {
+            return Self::of_kinds(value, |kind| kind == CredentialKind::AppToken);
+        }
+        Self::malformed(text)
+    }
+
+    /// A key behind a scheme that is for some kinds only.
+    fn of_kinds(key: &[u8], fits: impl Fn(CredentialKind) -> bool) -> Self {
+        match Self::bare(key) {
+            Self::Secret { kind, .. } if !fits(kind) => Self::malformed(key),
+            // A scheme without anything behind it is not the absence of a credential.
+            Self::Missing => Self::malformed(key),
+            presented => presented,
+        }
+    }
+
+    fn malformed(text: &[u8]) -> Self {
+        Self::Malformed {
+            length: String::from_utf8_lossy(text).chars().count(),
+            other_characters: !text.iter().all(u8::is_ascii_alphanumeric),
+        }
+    }
+}
+
+/// One question: may this credential do this?
+#[derive(Debug)]
+pub struct Request<'r> {
+    /// Which API it is for.
+    pub api: Api,
+    /// What was presented.
+    pub presented: Presented,
+    /// The method, as it stood in the request. Not needed for events.
+    pub method: &'r str,
+    /// The path with its query, as it stood in the request. Not needed for events.
+    pub path: &'r [u8],
+    /// Whether a client asked it through the server, where clients expect to be told what a credential is.
+    pub through_server: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "y_NbAkKc66ryYTWUXYEu";
+    const APP: &str = "pdus+_0XBPWQQ_f8b6d7de-aaaa-4bbb-8ccc-0123456789ab";
+
+    fn kind(text: &str) -> Option<CredentialKind> {
+        match Presented::parse(text.as_bytes()) {
+            Presented::Secret { kind, .. } => Some(kind),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_bare_key_and_a_whole_header_are_read_with_one_line_end() {
+        for text in [
+            KEY.to_owned(),
+            format!("{KEY}\n"),
+            format!("{KEY}\r\n"),
+            format!("Token token={KEY}"),
+            format!("tOKEN token={KEY}\n"),
+        ] {
+            assert_eq!(kind(&text), Some(CredentialKind::General), "{text:?}");
+        }
+        assert_eq!(kind(&format!("Bearer {APP}")), Some(CredentialKind::AppToken));
+        assert_eq!(kind(&format!("bearer {APP}")), Some(CredentialKind::AppToken));
+        assert_eq!(kind(APP), Some(CredentialKind::AppToken));
+    }
+
+    #[test]
+    fn anything_around_a_key_makes_it_malformed() {
+        for text in [
+            format!(" {KEY}"),
+            format!("{KEY} "),
+            format!("\"{KEY}\""),
+            format!("{KEY}\n\n"),
+            format!("{KEY}\n{KEY}"),
+            format!("{KEY}\r"),
+            format!("Token {KEY}"),
+            format!("Token token=\"{KEY}\""),
+            format!("Token  token={KEY}"),
+            format!("Token token= {KEY}"),
+            format!("Bearer {KEY}"),
+            format!("Token token={APP}"),
+            format!("Basic {KEY}"),
+            format!("Token token={KEY}, Token token={KEY}"),
+            "Token token=".to_owned(),
+            "Bearer ".to_owned(),
+            "a".repeat(1 << 20),
+            "\u{feff}".to_owned() + KEY,
+        ] {
+            assert!(matches!(Presented::parse(text.as_bytes()), Presented::Malformed { .. }), "{text:.40?}");
+        }
+        assert!(matches!(Presented::parse(b"\xff\xfe"), Presented::Malformed { .. }));
+    }
+
+    #[test]
+    fn nothing_is_missing() {
+        for text in ["", "\n", "\r\n"] {
+            assert!(matches!(Presented::parse(text.as_bytes()), Presented::Missing), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! The verifier: checks credentials against a store, from as many threads as ask.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::limit::{Tally, measure};
+use super::policy::is_method;
+use crate::error::{Error, Result};
+use crate::model::{Account, Credential, CredentialKind, Keyring, Secret};
+use crate::ports::Clock;
+use crate::store::{Death, Presence, Store, Window};
+use crate::verify::{Api, Path, Presented, Reason, Request, Verdict, judge};
+
+/// How often what was counted in memory is added to the store.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
+/// How many credentials' counts are added at a time: bounded work, so that nobody waits long for the file.
+const MOST_AT_ONCE: usize = 20_000;
+
+/// Where checks are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counting {
+    /// In the store, exactly, one by one: for a process that makes one check.
+    InStore,
+    /// In memory, with limits of this process's own; added to the store every second.
+    InMemory,
+    /// Nowhere: what would be, is told.
+    Nowhere,
+}
+
+/// Checks credentials. It is cheap to share: threads that check at the same time each use a connection of their
+/// own, opened when first needed and kept.
+///
+/// What is counted in memory is added to the store every second, and at the end: by [`Verifier::close`], which
+/// tells of a failure, or when the verifier is dropped, which cannot.
+pub struct Verifier<S: Store + Send + 'static> {
+    shared: Arc<Shared<S>>,
+    flusher: Option<JoinHandle<()>>,
+}
+
+struct Shared<S> {
+    open: Box<dyn Fn() -> Result<S> + Send + Sync>,
+    stores: Mutex<Vec<S>>,
+    keyring: Keyring,
+    counting: Counting,
+    tally: Tally,
+    clock: Box<dyn Clock + Send + Sync>,
+    flush: Mutex<Flush>,
+    wake: Condvar,
+}
+
+/// What the flusher is told, and tells.
+#[derive(Default)]
+struct Flush {
+    stop: bool,
+    fault: Option<Error>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is guarded here is whole at every moment, whoever panicked.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<S: Store + Send + 'static> Verifier<S> {
+    /// Makes a verifier over the store that `open` opens, as often as threads need it.
+    ///
+    /// # Errors
+    /// If the store cannot be opened, or its store key is not to be had.
+    pub fn new(
+        open: impl Fn() -> Result<S> + Send + Sync + 'static,
+        counting: Counting,
+        clock: impl Clock + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let mut store = open()?;
+        let keyring = store.keyring()?;
+        let shared = Arc::new(Shared {
+            open: Box::new(open),
+            stores: Mutex::new(vec![store]),
+            keyring,
+            counting,
+            tally: Tally::default(),
+            clock: Box::new(clock),
+            flush: Mutex::default(),
+            wake: Condvar::new(),
+        });
+        let flusher = (counting == Counting::InMemory).then(|| {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || shared.flush_until_stopped())
+        });
+        Ok(Self { shared, flusher })
+    }
+
+    /// Answers whether a credential may do what is asked: present, find, judge, count.
+    ///
+    /// A store that another process has just changed is seen as it is: a key that was disabled is denied by the
+    /// very next check.
+    ///
+    /// # Errors
+    /// If it could not be found out. That is never an "allowed".
+    pub fn verify(&self, request: &Request<'_>) -> Result<Verdict> {
+        self.shared.verify(request)
+    }
+
+    /// What went wrong when counts were last added to the store, if something did. They are kept, and tried again.
+    #[must_use]
+    pub fn counting_fault(&self) -> Option<String> {
+        lock(&self.shared.flush).fault.as_ref().map(ToString::to_string)
+    }
+
+    /// Adds what is still counted in memory to the store, and ends.
+    ///
+    /// # Errors
+    /// If it cannot be added.
+    pub fn close(mut self) -> Result<()> {
+        self.stop();
+        match lock(&self.shared.flush).fault.take() {
+            Some(fault) => Err(fault),
+            None => Ok(()),
+        }
+    }
+
+    fn stop(&mut self) {
+        lock(&self.shared.flush).stop = true;
+        self.shared.wake.notify_all();
+        if let Some(flusher) = self.flusher.take() {
+            // It never panics; and if it did, its counts are lost and nothing else.
+            let _ = flusher.join();
+        }
+    }
+}
+
+impl<S: Store + Send + 'static> Drop for Verifier<S> {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl<S: Store + Send + 'static> Shared<S> {
+    fn verify(&self, request: &Request<'_>) -> Result<Verdict> {
+        let api = request.api;
+        let (kind, secret) = match &request.presented {
+            Presented::Missing => return Ok(Verdict::denied(Reason::Missing, api)),
+            Presented::Malformed { length, other_characters } => {
+                let malformed = Some((*length, *other_characters));
+                return Ok(Verdict { malformed, ..Verdict::denied(Reason::Malformed, api) });
+            }
+            // No look-up: the shape alone tells.
+            Presented::Secret { kind, secret } if !api.takes(*kind) => {
+                let malformed = Some(secret.measure());
+                return Ok(Verdict { malformed, ..Verdict::denied(Reason::WrongApi, api) });
+            }
+            Presented::Secret { kind, secret } => (*kind, secret),
+        };
+        let mut store = self.take_store()?;
+        let verdict = self.check(&mut store, kind, secret, request)?;
+        // After an error it is not given back: the next check opens the store anew.
+        lock(&self.stores).push(store);
+        Ok(verdict)
+    }
+
+    fn take_store(&self) -> Result<S> {
+        let kept = lock(&self.stores).pop();
+        kept.map_or_else(|| (self.open)(), Ok)
+    }
+
+    fn check(
+        &self,
+        store: &mut S,
+        kind: CredentialKind,
+        secret: &Secret,
+        request: &Request<'_>,
+    ) -> Result<Verdict> {
+        let api = request.api;
+        let at = self.clock.now();
+        let found = store.find_credential(&self.keyring.digest(&secret.fingerprint()))?;
+        let credential = match found.presence {
+            // The stored kind must be the one that the shape tells: a key of one kind is never taken for another.
+            Presence::Known(credential) if credential.kind == kind => credential,
+            Presence::Known(_) | Presence::Unknown => return Ok(Verdict::denied(Reason::Unknown, api)),
+            Presence::Dead(remains) => {
+                let reason = match remains.death {
+                    Death::Removed => Reason::Removed,
+                    Death::Rotated => Reason::Rotated,
+                };
+                return Ok(Verdict { remains: Some(remains), ..Verdict::denied(reason, api) });
+            }
+        };
+        if let Some(reason) = switched_off(&credential, at) {
+            return Ok(Verdict { credential: Some(credential), ..Verdict::denied(reason, api) });
+        }
+        let mut verdict = judge_live(&found.account, credential, request);
+        self.count(store, &mut verdict, at)?;
+        Ok(verdict)
+    }
+
+    /// Counts a check of a live credential, whatever its verdict; one that was allowed may turn out to be one too
+    /// many.
+    fn count(&self, store: &mut S, verdict: &mut Verdict, at: Timestamp) -> Result<()> {
+        let Some(credential) = verdict.credential.clone() else { return Ok(()) };
+        let (id, counted_as, limit) = (credential.id, credential.counted_as(), credential.limit());
+        let mut settle = |window: Window| {
+            let (state, exceeded) = measure(limit, window, at);
+            verdict.rate_limit = state;
+            if exceeded && verdict.reason == Reason::Allowed {
+                verdict.reason = Reason::RateLimited;
+            }
+            verdict.reason == Reason::Allowed
+        };
+        match self.counting {
+            Counting::InStore => store.count_check(id, counted_as, at, &mut settle)?,
+            Counting::InMemory => {
+                let allowed = settle(self.tally.count(counted_as, at));
+                self.tally.note(id, at, allowed);
+            }
+            Counting::Nowhere => {
+                let window = self
+                    .tally
+                    .window(counted_as)
+                    .map_or_else(|| store.peek_window(counted_as), |w| Ok(Some(w)))?;
+                settle(Window::with_one_more(window, at));
+            }
+        }
+        Ok(())
+    }
+
+    fn flush_until_stopped(&self) {
+        let mut store = None;
+        loop {
+            let stop = {
+                let state = lock(&self.flush);
+                let (state, _) = self
+                    .wake
+                    .wait_timeout_while(state, FLUSH_EVERY, |state| !state.stop)
+                    .unwrap_or_else(PoisonError::into_inner);
+                state.stop
+            };
+            let mut fault = self.flush(&mut store).err();
+            // At the end everything, not only so much of it.
+            while stop && fault.is_none() {
+                match self.flush(&mut store) {
+                    Ok(0) => break,
+                    Ok(_) => {}
+                    Err(error) => fault = Some(error),
+                }
+            }
+            lock(&self.flush).fault = fault;
+            if stop {
+                return;
+            }
+        }
+    }
+
+    /// Adds some of what was counted to the store, and gives how many credentials' counts that were.
+    fn flush(&self, store: &mut Option<S>) -> Result<usize> {
+        let counts = self.tally.take(MOST_AT_ONCE, self.clock.now());
+        if counts.is_empty() {
+            return Ok(0);
+        }
+        let opened = store.take().map_or_else(|| (self.open)(), Ok);
+        let added = opened.and_then(|mut opened| opened.add_usage(&counts).map(|()| *store = Some(opened)));
+        match added {
+            Ok(()) => Ok(counts.len()),
+            Err(error) => {
+                self.tally.put_back(counts);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Why a credential that is in the store does not work, if it does not.
+fn switched_off(credential: &Credential, at: Timestamp) -> Option<Reason> {
+    let is_over = |end: Option<Timestamp>| end.is_some_and(|end| end <= at);
+    if is_over(credential.secret_ends_at) {
+        Some(Reason::Rotated)
+    } else if credential.disabled {
+        Some(Reason::Disabled)
+    } else if is_over(credential.expires_at) {
+        Some(Reason::Expired)
+    } else if credential.owner.as_ref().is_some_and(|owner| owner.has_left) {
+        Some(Reason::UserLeft)
+    } else {
+        None
+    }
+}
+
+/// Judges what is asked of a credential that works, but for how often.
+fn judge_live(account: &Account, credential: Arc<Credential>, request: &Request<'_>) -> Verdict {
+    let api = request.api;
+    let reason = |reason| Verdict { reason, ..Verdict::denied(reason, api) };
+    let verdict = match api {
+        Api::EventsV1 | Api::EventsV2 => reason(Reason::Allowed),
+        Api::Rest if !has_ability(account, credential.kind) => reason(Reason::NoAbility),
+        Api::Rest if !is_method(request.method) => reason(Reason::AmbiguousRequest),
+        Api::Rest => match Path::parse(request.path) {
+            None => reason(Reason::AmbiguousPath),
+            Some(path)
+                if request.through_server
+                    && asks_who_the_user_is(request.method, &path)
+                    && credential.owner.is_none() =>
+            {
+                reason(Reason::NoUser)
+            }
+            Some(path) => {
+                let judged = judge(
+                    account.policy,
+                    &credential.access,
+                    credential.owner.as_ref(),
+                    request.method,
+                    &path,
+                );
+                Verdict { needed: judged.needed, operation: judged.operation, ..reason(judged.reason) }
+            }
+        },
+    };
+    Verdict { credential: Some(credential), ..verdict }
+}
+
+fn has_ability(account: &Account, kind: CredentialKind) -> bool {
+    match kind {
+        CredentialKind::UserToken => account.has_user_tokens(),
+        CredentialKind::General | CredentialKind::AppToken => account.rest_api,
+        CredentialKind::Integration => true,
+    }
+}
+
+fn asks_who_the_user_is(method: &str, path: &Path<'_>) -> bool {
+    method == "GET" && path.segments().eq(["users", "me"])
+}
