@@ -1,7 +1,7 @@
 //! What is generated from the definitions of the commands and kept in the repository: completion scripts, manual
 //! pages. And what the scripts ask pdkeys for while somebody types.
 
-#![expect(clippy::unwrap_used, reason = "what a test needs and cannot get fails the test")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "what a test needs and cannot get fails the test")]
 
 use std::collections::BTreeMap;
 use std::fs;

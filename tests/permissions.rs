@@ -3,7 +3,7 @@
 //! `tests/permissions.txt` is the page. It is printed from the code, so that it cannot say otherwise than the code
 //! does; after a change that is meant, `UPDATE_GOLDEN=1 cargo test --test permissions` writes it anew.
 
-#![expect(clippy::unwrap_used, reason = "what a test needs and cannot get fails the test")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "what a test needs and cannot get fails the test")]
 
 #[path = "permissions/grid.rs"]
 mod grid;

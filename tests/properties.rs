@@ -85,7 +85,7 @@ fn any_key() -> impl Strategy<Value = GeneralKey> {
                 access: Access::Full,
                 created_at,
                 created_by: sarah.clone(),
-                disabled: off.then(|| Disabled { at: created_at, by: sarah, reason: None }),
+                disabled: off.then_some(Disabled { at: created_at, by: sarah, reason: None }),
                 expires_at,
                 rate_limit: None,
                 overlap_ends_at: expires_at,
@@ -184,7 +184,7 @@ proptest! {
     fn text_that_is_no_scope_makes_none(text in "[a-zA-Z:. ]{0,12}") {
         if let Ok(scope) = text.parse::<Scope>() {
             prop_assert_eq!(scope.as_str(), &text);
-            prop_assert!(text.ends_with(".read") || text.ends_with(".write"));
+            prop_assert!(matches!(text.rsplit_once('.'), Some((_, "read" | "write"))));
             prop_assert!(!text.contains(' '), "sets are printed with blanks between");
         }
     }

@@ -4,7 +4,7 @@
 //! connections of which one writes and the other reads. Another engine is done when it passes the stories unedited:
 //! implement [`Engine`] for it, and add a line `conformance!(TheEngine);`.
 
-#![expect(clippy::unwrap_used, reason = "a story that cannot go on has failed")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a story that cannot go on has failed")]
 
 #[path = "store/audit.rs"]
 mod audit;

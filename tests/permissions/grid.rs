@@ -110,7 +110,7 @@ Who may manage what. Printed by tests/permissions.rs from the code; not to be ed
 ";
 
 fn page() -> String {
-    let mut rows = vec![vec!["".to_owned()]];
+    let mut rows = vec![vec![String::new()]];
     rows[0].extend(Role::ALL.iter().map(ToString::to_string));
     for action in Action::ALL {
         let mut row = vec![action.name().to_owned()];

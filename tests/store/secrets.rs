@@ -1,5 +1,7 @@
 //! Stories of secrets: what a digest belongs to, dead or alive.
 
+#![expect(clippy::unnecessary_wraps, reason = "what a digest belongs to is compared as the store answers it")]
+
 use jiff::{SignedDuration, Timestamp};
 use pdkeys::model::{Action, Change, GeneralKey, Id};
 use pdkeys::store::{Death, Holder, SecretChange, Store as _, Tombstone, Write as _};
