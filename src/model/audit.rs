@@ -277,7 +277,9 @@ impl FromStr for Head {
     fn from_str(text: &str) -> Result<Self> {
         let parse = || {
             let (number, end) = text.split_once(':')?;
-            if end.len() != 64 || !end.is_ascii() {
+            // The number parsers would take a sign too.
+            let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+            if !digits || end.len() != 64 || !end.bytes().all(|byte| byte.is_ascii_hexdigit()) {
                 return None;
             }
             let mut bytes = [0; 32];

@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Span, Timestamp};
 
 use crate::error::{Error, Result};
+use crate::ports::whole_milliseconds;
 
 const FORMS: &str = "must be a length of time such as 90d or 12h, a date such as 2027-01-31, \
                      or a time such as 2027-01-31T12:00:00Z";
@@ -22,6 +23,7 @@ pub fn future_moment(what: &'static str, text: &str, now: Timestamp) -> Result<O
     }
     let moment = absolute(text)
         .or_else(|| span(text).and_then(|span| after(now, span)))
+        .map(whole_milliseconds)
         .ok_or_else(|| Error::invalid(what, format!("{FORMS}, or never")))?;
     if moment <= now {
         return Err(Error::invalid(what, format!("{moment:.0} is in the past")));
@@ -46,7 +48,7 @@ pub fn past_moment(what: &'static str, text: &str, now: Timestamp) -> Result<Tim
 pub fn length_of_time(what: &'static str, text: &str, now: Timestamp) -> Result<SignedDuration> {
     span(text)
         .and_then(|span| after(now, span))
-        .map(|end| end.duration_since(now))
+        .map(|end| whole_milliseconds(end).duration_since(now))
         .filter(SignedDuration::is_positive)
         .ok_or_else(|| Error::invalid(what, "must be a length of time such as 90d or 24h"))
 }

@@ -76,13 +76,18 @@ pub(super) fn verify(connection: &Connection, keyring: &Keyring, kept: Option<He
         connection.prepare_cached("SELECT number, record, chain FROM audit ORDER BY number")?;
     let mut rows = statement.query([])?;
     let mut head = Head::START;
+    if kept.is_some_and(|kept| kept.number == head.number && kept != head) {
+        return Ok(Chain::BrokenAt(1));
+    }
     while let Some(row) = rows.next()? {
         let number = head.number + 1;
-        let record = row.get_ref(1)?.as_str().map_err(|error| damaged(&error))?;
-        let end = keyring.link(&head.end, record.as_bytes());
+        // As bytes and a signed number: what was tampered with need be neither text nor positive.
+        let record = row.get_ref(1)?.as_bytes().map_err(|error| damaged(&error))?;
+        let end = keyring.link(&head.end, record);
         // The number is in the record too, but nothing ties the column to it.
-        let numbered = serde_json::from_str::<AuditRecord>(record).is_ok_and(|record| record.id == number);
-        if row.get::<_, u64>(0)? != number || !numbered || row.get::<_, Vec<u8>>(2)? != end {
+        let numbered = serde_json::from_slice::<AuditRecord>(record).is_ok_and(|record| record.id == number);
+        if u64::try_from(row.get::<_, i64>(0)?) != Ok(number) || !numbered || row.get::<_, Vec<u8>>(2)? != end
+        {
             return Ok(Chain::BrokenAt(number));
         }
         head = Head { number, end };

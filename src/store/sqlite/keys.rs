@@ -95,6 +95,8 @@ pub(super) fn each_by_last_use(
     reverse: bool,
     visit: &mut dyn FnMut(GeneralKey) -> Flow,
 ) -> Result<()> {
+    // One moment of the usage file: a key that is counted meanwhile would be shown twice, or not at all.
+    let counted = &*counted.unchecked_transaction()?;
     let never_used = |visit: &mut dyn FnMut(GeneralKey) -> Flow| {
         let mut flow = ControlFlow::Continue(());
         each(connection, KeyOrder::Created, reverse, &mut |key| {

@@ -1,0 +1,299 @@
+//! Who may know whom: the walls between the parts of the program, held by reading its source.
+//!
+//! The linter holds some of them too; here they stand whatever is expected or configured away.
+
+#![expect(clippy::unwrap_used, reason = "what a test needs and cannot get fails the test")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// One file of `src`: its path below it, and its text.
+struct Source {
+    path: String,
+    text: String,
+}
+
+impl Source {
+    fn is_library(&self) -> bool {
+        !self.path.starts_with("bin/")
+    }
+
+    /// The code alone: comments and what stands in quotes are blanked out, and unit tests left off.
+    fn code(&self) -> String {
+        let code = blank(&self.text);
+        code.split("#[cfg(test)]").next().unwrap_or_default().to_owned()
+    }
+}
+
+fn sources() -> Vec<Source> {
+    fn visit(directory: &Path, files: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                visit(&path, files);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    visit(&root, &mut files);
+    files.sort();
+    let sources: Vec<_> = files
+        .into_iter()
+        .map(|file| Source {
+            path: file.strip_prefix(&root).unwrap().to_str().unwrap().to_owned(),
+            text: fs::read_to_string(&file).unwrap(),
+        })
+        .collect();
+    for expected in ["lib.rs", "ports.rs", "model/permission.rs", "store/sqlite/mod.rs", "bin/pdkeys/main.rs"]
+    {
+        assert!(sources.iter().any(|source| source.path == expected), "{expected} has moved");
+    }
+    sources
+}
+
+/// Blanks out line comments, strings and characters.
+fn blank(text: &str) -> String {
+    let mut code = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let skipped = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if let Some(raw) = raw_string(rest) {
+            raw
+        } else if first == '"' {
+            quoted(rest, '"')
+        } else if first == '\'' && is_character(rest) {
+            quoted(rest, '\'')
+        } else {
+            0
+        };
+        if skipped > 0 {
+            code.push(' ');
+            rest = &rest[skipped..];
+        } else {
+            code.push(first);
+            rest = &rest[first.len_utf8()..];
+        }
+    }
+    code
+}
+
+/// The length of a literal in quotes, with what is escaped in it.
+fn quoted(text: &str, quote: char) -> usize {
+    let mut escaped = false;
+    for (at, character) in text.char_indices().skip(1) {
+        match character {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            _ if character == quote => return at + character.len_utf8(),
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+fn raw_string(text: &str) -> Option<usize> {
+    let hashes = text.strip_prefix('r')?.bytes().take_while(|byte| *byte == b'#').count();
+    let end = format!("\"{}", "#".repeat(hashes));
+    let inside = text[1 + hashes..].strip_prefix('"')?;
+    Some(inside.find(&end).map_or(text.len(), |at| 2 + hashes + at + end.len()))
+}
+
+/// Whether a quote begins a character and not a lifetime.
+fn is_character(text: &str) -> bool {
+    let mut characters = text.chars().skip(1);
+    match characters.next() {
+        Some('\\') => true,
+        Some(_) => characters.next() == Some('\''),
+        None => false,
+    }
+}
+
+/// The words of code.
+fn words(code: &str) -> BTreeSet<&str> {
+    code.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty()).collect()
+}
+
+/// What stands right after `crate::`, also in braces.
+fn modules_named(code: &str) -> BTreeSet<String> {
+    let mut named = BTreeSet::new();
+    for after in code.split("crate::").skip(1) {
+        let group = after.strip_prefix('{').map(|group| {
+            let mut depth = 0_u32;
+            group
+                .split(',')
+                .filter(|part| {
+                    let outermost = depth == 0;
+                    for c in part.chars() {
+                        match c {
+                            '{' => depth += 1,
+                            '}' => depth = depth.saturating_sub(1),
+                            _ => {}
+                        }
+                    }
+                    outermost
+                })
+                .map(str::trim)
+                .collect::<Vec<_>>()
+        });
+        for path in group.unwrap_or_else(|| vec![after]) {
+            named.extend(path.split(|c: char| !(c.is_alphanumeric() || c == '_')).next().map(str::to_owned));
+        }
+    }
+    named.remove("");
+    named
+}
+
+fn package() -> Value {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--offline", "--format-version", "1", "--manifest-path"])
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap().clone();
+    packages.into_iter().find(|package| package["name"] == "pdkeys").unwrap()
+}
+
+/// The dependencies that are switched on by features.
+fn optional_dependencies(package: &Value) -> BTreeSet<String> {
+    let dependencies = package["dependencies"].as_array().unwrap().iter();
+    dependencies
+        .filter(|dependency| dependency["optional"] == true)
+        .map(|dependency| dependency["name"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn the_library_names_no_crate_of_the_command_line_or_the_server() {
+    let banned: Vec<_> =
+        optional_dependencies(&package()).into_iter().map(|name| name.replace('-', "_")).collect();
+    assert!(banned.iter().any(|name| name == "clap"), "{banned:?}");
+    for source in sources().iter().filter(|source| source.is_library()) {
+        let code = blank(&source.text);
+        for banned in &banned {
+            assert!(!words(&code).contains(banned.as_str()), "{} names {banned}", source.path);
+        }
+    }
+}
+
+#[test]
+fn the_library_knows_no_stream_environment_or_process() {
+    const BANNED: [&str; 13] = [
+        "stdin", "stdout", "stderr", "println", "eprintln", "print", "eprint", "dbg", "env", "args_os",
+        "process", "exit", "abort",
+    ];
+    for source in sources().iter().filter(|source| source.is_library()) {
+        let code = source.code();
+        for banned in BANNED {
+            assert!(!words(&code).contains(banned), "{} names {banned}", source.path);
+        }
+    }
+}
+
+/// `error` is below everything; `model` knows no store, and a store knows no use case.
+#[test]
+fn dependencies_point_one_way() {
+    const MAY_NAME: [(&str, &[&str]); 6] = [
+        ("error.rs", &["error", "model"]),
+        ("ports.rs", &["error", "ports"]),
+        ("model/", &["error", "model", "ports"]),
+        ("store/", &["error", "model", "ports", "store"]),
+        ("manage/", &["error", "model", "ports", "store", "manage"]),
+        ("verify/", &["error", "model", "ports", "store", "verify"]),
+    ];
+    for source in sources().iter().filter(|source| source.is_library() && source.path != "lib.rs") {
+        let (_, may_name) = MAY_NAME
+            .iter()
+            .find(|(part, _)| source.path.starts_with(part))
+            .unwrap_or_else(|| panic!("{} is in no part of the library", source.path));
+        for module in modules_named(&blank(&source.text)) {
+            assert!(may_name.contains(&module.as_str()), "{} names crate::{module}", source.path);
+        }
+    }
+}
+
+#[test]
+fn only_the_store_speaks_sql() {
+    const STATEMENTS: [&str; 5] = ["\"SELECT ", "\"INSERT ", "\"UPDATE ", "\"DELETE FROM", "PRAGMA "];
+    let mut heard = 0;
+    for source in sources() {
+        let speaks = STATEMENTS.iter().any(|statement| source.text.contains(statement))
+            || words(&source.code()).contains("rusqlite");
+        if source.path.starts_with("store/sqlite/") {
+            heard += usize::from(speaks);
+        } else {
+            assert!(!speaks, "{} speaks SQL", source.path);
+        }
+    }
+    assert!(heard > 0, "the store is silent");
+}
+
+/// One file each, so that one look finds every use.
+#[test]
+fn tables_prompts_and_the_time_have_one_door_each() {
+    for (word, door) in [
+        ("comfy_table", "bin/pdkeys/render.rs"),
+        ("dialoguer", "bin/pdkeys/terminal.rs"),
+        ("SysRng", "ports.rs"),
+        ("SystemTime", "ports.rs"),
+    ] {
+        for source in sources().iter().filter(|source| source.path != door) {
+            assert!(!words(&blank(&source.text)).contains(word), "{} names {word}", source.path);
+        }
+    }
+    let tell_the_time = |source: &&Source| {
+        let code = source.code();
+        ["Timestamp::now", "Zoned::now", "Instant::now"].iter().any(|now| code.contains(now))
+            && source.path != "bin/pdkeys/terminal.rs"
+    };
+    let telling: Vec<_> = sources().iter().filter(tell_the_time).map(|source| source.path.clone()).collect();
+    assert_eq!(telling, ["ports.rs"]);
+}
+
+#[test]
+fn the_features_carry_what_the_library_does_without() {
+    let package = package();
+    let optional = optional_dependencies(&package);
+    for name in
+        ["anstream", "clap", "clap_complete", "clap_mangen", "comfy-table", "csv", "dialoguer", "directories"]
+    {
+        assert!(optional.contains(name), "{name} is not optional");
+    }
+    let features = &package["features"];
+    let carried: BTreeSet<_> = ["cli", "serve"]
+        .into_iter()
+        .flat_map(|feature| features[feature].as_array().unwrap())
+        .filter_map(|part| part.as_str().unwrap().strip_prefix("dep:").map(str::to_owned))
+        .collect();
+    assert_eq!(carried, optional, "each optional dependency belongs to the command line or the server");
+    assert_eq!(features["default"], serde_json::json!(["cli", "serve"]));
+    for target in package["targets"].as_array().unwrap() {
+        if target["kind"][0] == "bin" {
+            assert_eq!(target["required-features"], serde_json::json!(["cli"]), "{}", target["name"]);
+        }
+    }
+}
+
+/// The walls are only as good as the eyes that watch them.
+#[test]
+fn reading_source_tells_code_from_comments_and_quotes() {
+    let code = blank(
+        "let a = \"clap \\\" dbg\"; // stdout\nfn f<'env>(c: char) { c == '\"' } r#\"exit \"\"#; stdin '\\''",
+    );
+    let words: Vec<_> = words(&code).into_iter().collect();
+    assert_eq!(words, ["a", "c", "char", "env", "f", "fn", "let", "stdin"]);
+    let named: Vec<_> =
+        modules_named("use crate::store::{a, b}; use crate::{error::{X, y::Z}, verify}; crate::model::M")
+            .into_iter()
+            .collect();
+    assert_eq!(named, ["error", "model", "store", "verify"]);
+}

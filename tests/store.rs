@@ -1,0 +1,99 @@
+//! The conformance suite of the store's interface, [`Store`](pdkeys::store::Store), `Read` and `Write`.
+//!
+//! Each story is told three times: over one connection, over a store opened anew before every step, and over two
+//! connections of which one writes and the other reads. Another engine is done when it passes the stories unedited:
+//! implement [`Engine`] for it, and add a line `conformance!(TheEngine);`.
+
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a story that cannot go on has failed")]
+
+#[path = "store/audit.rs"]
+mod audit;
+#[path = "store/keys.rs"]
+mod keys;
+#[path = "store/secrets.rs"]
+mod secrets;
+#[path = "store/site.rs"]
+mod site;
+#[path = "store/sqlite.rs"]
+mod sqlite;
+#[path = "store/transactions.rs"]
+mod transactions;
+#[path = "store/usage.rs"]
+mod usage;
+#[path = "store/users.rs"]
+mod users;
+
+/// Every story, for one engine. A story that is not listed here is dead code, which the compiler reports.
+macro_rules! conformance {
+    ($engine:ty) => {
+        told! { $engine:
+            users::the_account_reads_back_as_it_was_founded_and_changed,
+            users::a_change_of_owner_makes_the_one_before_an_admin,
+            users::a_user_reads_back_with_every_field_and_with_none,
+            users::users_are_shown_in_the_order_in_which_they_were_added,
+            users::who_has_left_is_found_by_id_alone_and_leaves_name_and_mapping_free,
+            users::two_present_users_never_share_a_name_an_operating_system_user_or_an_external_id,
+            users::there_are_never_two_owners,
+            users::neither_the_account_nor_a_user_is_ever_deleted,
+            keys::every_field_of_a_general_key_reads_back,
+            keys::an_update_changes_every_field_that_can_change,
+            keys::keys_come_in_every_order_and_backwards,
+            keys::a_visitor_that_has_enough_is_shown_no_more,
+            keys::what_a_visitor_says_went_wrong_comes_back,
+            keys::a_removed_key_is_gone_and_the_others_stay,
+            keys::ids_of_removed_things_stay_taken,
+            secrets::a_digest_that_was_never_issued_belongs_to_nobody,
+            secrets::an_issued_secret_belongs_to_its_key,
+            secrets::a_rotation_without_overlap_kills_the_secret_before,
+            secrets::a_rotation_with_overlap_lets_the_secret_before_go_on_until_its_end,
+            secrets::a_second_rotation_ends_the_earlier_overlap,
+            secrets::a_second_rotation_without_overlap_kills_both_secrets_before,
+            secrets::ending_an_overlap_kills_the_secret_before_and_not_the_present_one,
+            secrets::removal_leaves_a_tombstone_of_every_secret,
+            secrets::a_tombstone_keeps_the_first_reason_of_its_death,
+            secrets::a_dead_secret_is_never_issued_again,
+            secrets::a_live_secret_is_never_issued_to_a_second_key,
+            secrets::the_digest_is_the_same_in_and_out_of_a_transaction,
+            transactions::a_dropped_transaction_changes_nothing,
+            transactions::a_transaction_sees_its_own_changes,
+            transactions::a_permit_for_another_change_is_refused_and_nothing_is_written,
+            transactions::a_reader_sees_one_moment_while_a_writer_commits,
+            transactions::a_writer_waits_for_a_writer_and_sees_what_it_did,
+            audit::each_change_leaves_one_record_of_who_did_what_when,
+            audit::a_record_names_the_fields_that_changed_and_no_others,
+            audit::with_as_a_record_names_both_users,
+            audit::records_are_shown_newest_first_and_filtered,
+            audit::a_visitor_of_records_that_has_enough_is_shown_no_more,
+            audit::the_head_is_the_end_of_an_intact_chain_and_moves_with_every_change,
+            audit::an_altered_record_breaks_the_chain_where_it_stands,
+            audit::a_record_left_out_breaks_the_chain_where_it_stood,
+            audit::records_cut_off_are_seen_against_a_kept_head_and_an_emptied_trail_always,
+            audit::a_kept_head_of_another_trail_is_not_gone_through,
+            usage::the_last_use_is_the_latest_that_was_counted,
+            usage::keys_come_in_the_order_of_their_last_use_and_backwards,
+            usage::a_list_by_last_use_stops_where_its_visitor_has_enough,
+            usage::a_key_counted_while_keys_are_listed_by_last_use_is_listed_once,
+            usage::counts_of_a_removed_key_bring_nothing_back,
+            usage::counting_waits_for_no_writer,
+        }
+    };
+}
+
+macro_rules! told {
+    ($engine:ty: $($topic:ident::$story:ident,)*) => {
+        mod over_one_connection {
+            use super::*;
+            $(#[test] fn $story() { $topic::$story(&mut site::Site::<$engine>::found(site::Connections::One)); })*
+        }
+        mod opened_anew_before_every_step {
+            use super::*;
+            $(#[test] fn $story() { $topic::$story(&mut site::Site::<$engine>::found(site::Connections::Anew)); })*
+        }
+        mod over_two_connections {
+            use super::*;
+            $(#[test] fn $story() { $topic::$story(&mut site::Site::<$engine>::found(site::Connections::Two)); })*
+        }
+    };
+}
+
+conformance!(sqlite::Sqlite);

@@ -1,0 +1,53 @@
+//! SQLite as an engine for the stories.
+
+use pdkeys::manage::Founding;
+use pdkeys::ports::{Clock, SystemEntropy};
+use pdkeys::store::Place;
+use pdkeys::store::sqlite::SqliteStore;
+use rusqlite::{Connection, params};
+use tempfile::TempDir;
+
+use crate::site::{Engine, Forgery};
+
+/// A store in a directory that goes with it.
+pub(crate) struct Sqlite {
+    place: Place,
+    _directory: TempDir,
+}
+
+impl Engine for Sqlite {
+    type Store = SqliteStore;
+
+    fn found(founding: &Founding, clock: &dyn Clock) -> Self {
+        let directory = TempDir::new().unwrap();
+        let place = Place::new(directory.path().join("pdkeys.db"));
+        founding.make_store(&place, clock, &mut SystemEntropy).unwrap();
+        Self { place, _directory: directory }
+    }
+
+    fn open(&self) -> SqliteStore {
+        SqliteStore::open(&self.place).unwrap()
+    }
+
+    fn forge(&self, forgery: &Forgery) {
+        let connection = Connection::open(self.place.database()).unwrap();
+        connection
+            .execute_batch(
+                "DROP TRIGGER IF EXISTS audit_is_not_changed; DROP TRIGGER IF EXISTS audit_is_not_shortened",
+            )
+            .unwrap();
+        let changed = match forgery {
+            Forgery::Alter { number, from, to } => connection.execute(
+                "UPDATE audit SET record = replace(record, ?2, ?3) WHERE number = ?1 AND instr(record, ?2)",
+                params![number, from, to],
+            ),
+            Forgery::LeaveOut { number } => {
+                connection.execute("DELETE FROM audit WHERE number = ?1", [number])
+            }
+            Forgery::CutAfter { number } => {
+                connection.execute("DELETE FROM audit WHERE number > ?1", [number])
+            }
+        };
+        assert_ne!(changed.unwrap(), 0, "{forgery:?} forged nothing");
+    }
+}

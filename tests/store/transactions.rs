@@ -1,0 +1,186 @@
+//! Stories of transactions and permits.
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use pdkeys::ErrorKind;
+use pdkeys::model::{Account, Action, Change, GeneralKey, Permit, Target, User, authorize};
+use pdkeys::store::{Read as _, SecretChange, Store as _, Write as _};
+
+use crate::site::{Engine, Site, label, name};
+
+pub(crate) fn a_dropped_transaction_changes_nothing<E: Engine>(site: &mut Site<E>) {
+    let kept = site.new_key("K00000001", "kept");
+    site.add_key(&kept, "first");
+    let before = site.everything();
+    {
+        let acting = site.acting();
+        let new = site.digest("second");
+        let user = site.new_user("U00000001", "jim");
+        let account = site.reader().read().unwrap().account().unwrap();
+        let renamed = Account { rest_api: false, ..account.clone() };
+
+        let mut tx = site.writer().write().unwrap();
+        let permit = authorize(&acting, Action::RotateGeneralKey, &Target::of(&kept)).unwrap();
+        let change = Change::Update { before: kept.clone(), after: kept.clone() };
+        tx.save_general_key(permit, &change, SecretChange::Rotate { new, old_ends_at: None }).unwrap();
+        let permit = authorize(&acting, Action::AddUser, &Target::of(&user)).unwrap();
+        tx.save_user(permit, &Change::Create(user)).unwrap();
+        let permit = authorize(&acting, Action::ChangeAccount, &Target::of(&account)).unwrap();
+        tx.save_account(permit, &Change::Update { before: account, after: renamed }).unwrap();
+        let permit = authorize(&acting, Action::RemoveGeneralKey, &Target::of(&kept)).unwrap();
+        let change = Change::Delete { before: kept.clone(), reason: None };
+        tx.save_general_key(permit, &change, SecretChange::Keep).unwrap();
+    }
+    assert_eq!(site.everything(), before);
+    assert_eq!(site.holder("second"), None);
+    assert!(matches!(site.holder("first"), Some(pdkeys::store::Holder::Live { .. })));
+    assert!(!site.reader().read().unwrap().is_taken("U00000001".parse().unwrap()).unwrap());
+}
+
+pub(crate) fn a_transaction_sees_its_own_changes<E: Engine>(site: &mut Site<E>) {
+    let key = site.new_key("K00000001", "one");
+    let acting = site.acting();
+    let digest = site.digest("first");
+    let mut tx = site.writer().write().unwrap();
+    let head = tx.audit_head().unwrap();
+    let permit = authorize(&acting, Action::CreateGeneralKey, &Target::of(&key)).unwrap();
+    tx.save_general_key(permit, &Change::Create(key.clone()), SecretChange::Issue(digest)).unwrap();
+    assert_eq!(tx.general_key(key.id).unwrap().as_ref(), Some(&key));
+    assert!(tx.is_taken(key.id).unwrap());
+    assert!(tx.holder(&digest).unwrap().is_some());
+    assert_eq!(tx.audit_head().unwrap().number, head.number + 1);
+}
+
+pub(crate) fn a_permit_for_another_change_is_refused_and_nothing_is_written<E: Engine>(site: &mut Site<E>) {
+    let key = site.new_key("K00000001", "one");
+    let other = site.new_key("K00000002", "two");
+    let jim = site.new_user("U00000001", "jim");
+    site.add_key(&key, "first");
+    site.add_user(&jim);
+    let account = site.reader().read().unwrap().account().unwrap();
+    let new = site.digest("second");
+    let before = site.everything();
+    let acting = site.acting();
+    let permit = |action, target: &Target| -> Permit { authorize(&acting, action, target).unwrap() };
+    let of_key = Target::of(&key);
+
+    let edit = Change::Update {
+        before: key.clone(),
+        after: GeneralKey { description: label("changed"), ..key.clone() },
+    };
+    let remove = Change::Delete { before: key.clone(), reason: None };
+    let create = Change::Create(other.clone());
+    let rotate = SecretChange::Rotate { new, old_ends_at: None };
+    let misfits = [
+        ("to read, for an update", permit(Action::ShowGeneralKey, &of_key), &edit, rotate),
+        ("to remove, for an update", permit(Action::RemoveGeneralKey, &of_key), &edit, rotate),
+        ("to create, for an update", permit(Action::CreateGeneralKey, &of_key), &edit, rotate),
+        ("to update, for a removal", permit(Action::EditGeneralKey, &of_key), &remove, SecretChange::Keep),
+        ("to update, for a creation", permit(Action::EditGeneralKey, &Target::of(&other)), &create, rotate),
+        ("for another key", permit(Action::EditGeneralKey, &Target::of(&other)), &edit, rotate),
+        (
+            "for all keys",
+            permit(Action::EditGeneralKey, &Target::all(pdkeys::model::Noun::GeneralKey)),
+            &edit,
+            rotate,
+        ),
+        ("of another noun, on the key", permit(Action::EditUser, &of_key), &edit, rotate),
+        ("of another noun, on a user", permit(Action::EditUser, &Target::of(&jim)), &edit, rotate),
+    ];
+    for (case, permit, change, secrets) in misfits {
+        // Committed all the same: the refusal itself must have written nothing.
+        let mut tx = site.writer().write().unwrap();
+        let refusal = tx.save_general_key(permit, change, secrets).unwrap_err();
+        tx.commit().unwrap();
+        assert!(matches!(refusal.kind(), ErrorKind::Conflict(_)), "{case}: {refusal}");
+        assert_eq!(site.everything(), before, "{case}");
+        assert_eq!(site.holder("second"), None, "{case}");
+    }
+
+    let rename = Change::Update { before: jim.clone(), after: User { name: name("ben"), ..jim.clone() } };
+    for permit in [
+        permit(Action::EditUser, &Target::of(site.owner())),
+        permit(Action::AddUser, &Target::of(&jim)),
+        permit(Action::EditGeneralKey, &Target::of(&jim)),
+    ] {
+        let mut tx = site.writer().write().unwrap();
+        let case = format!("{permit:?}");
+        assert!(tx.save_user(permit, &rename).is_err(), "{case}");
+        tx.commit().unwrap();
+        assert_eq!(site.everything(), before, "{case}");
+    }
+
+    let close =
+        Change::Update { before: account.clone(), after: Account { rest_api: false, ..account.clone() } };
+    for permit in [
+        permit(Action::ShowAccount, &Target::of(&account)),
+        permit(Action::EditUser, &Target::of(&account)),
+        permit(Action::ChangeAccount, &Target::of(&jim)),
+    ] {
+        let mut tx = site.writer().write().unwrap();
+        let case = format!("{permit:?}");
+        assert!(tx.save_account(permit, &close).is_err(), "{case}");
+        tx.commit().unwrap();
+        assert_eq!(site.everything(), before, "{case}");
+    }
+}
+
+pub(crate) fn a_reader_sees_one_moment_while_a_writer_commits<E: Engine>(site: &mut Site<E>) {
+    let key = site.new_key("K00000001", "one");
+    site.add_key(&key, "first");
+    let digest = site.digest("first");
+    let mut reader = site.engine.open();
+    let snapshot = reader.read().unwrap();
+    let head = snapshot.audit_head().unwrap();
+
+    let late = site.new_key("K00000002", "late");
+    site.add_key(&late, "late");
+    site.remove_key(&key);
+
+    assert_eq!(snapshot.general_key(key.id).unwrap().as_ref(), Some(&key));
+    assert_eq!(snapshot.general_key(late.id).unwrap(), None);
+    assert_eq!(
+        snapshot.holder(&digest).unwrap(),
+        Some(pdkeys::store::Holder::Live { id: key.id, ends_at: None })
+    );
+    assert_eq!(snapshot.audit_head().unwrap(), head);
+    drop(snapshot);
+
+    let snapshot = reader.read().unwrap();
+    assert_eq!(snapshot.general_key(key.id).unwrap(), None);
+    assert_eq!(snapshot.general_key(late.id).unwrap().as_ref(), Some(&late));
+    assert_eq!(snapshot.audit_head().unwrap().number, head.number + 2);
+}
+
+pub(crate) fn a_writer_waits_for_a_writer_and_sees_what_it_did<E: Engine>(site: &mut Site<E>) {
+    let first = site.new_key("K00000001", "first");
+    let second = site.new_key("K00000002", "second");
+    let acting = site.acting();
+    let digest = site.digest("first");
+    let mut other = site.engine.open();
+
+    let mut tx = site.writer().write().unwrap();
+    let permit = authorize(&acting, Action::CreateGeneralKey, &Target::of(&first)).unwrap();
+    tx.save_general_key(permit, &Change::Create(first.clone()), SecretChange::Issue(digest)).unwrap();
+    thread::scope(|scope| {
+        let (begun, has_begun) = mpsc::channel();
+        let waiting = scope.spawn(|| {
+            let begun = begun;
+            let mut tx = other.write().unwrap();
+            begun.send(()).unwrap();
+            let found = tx.general_key(first.id).unwrap();
+            let permit = authorize(&acting, Action::CreateGeneralKey, &Target::of(&second)).unwrap();
+            tx.save_general_key(permit, &Change::Create(second.clone()), SecretChange::Keep).unwrap();
+            tx.commit().unwrap();
+            found
+        });
+        let early = has_begun.recv_timeout(Duration::from_millis(50));
+        assert!(early.is_err(), "a second writer began while the first was at work");
+        tx.commit().unwrap();
+        assert_eq!(waiting.join().unwrap().as_ref(), Some(&first));
+    });
+    assert_eq!(site.key(first.id), Some(first));
+    assert_eq!(site.key(second.id), Some(second));
+}
