@@ -4,6 +4,9 @@
 //! in turn, each pair gives one ratio, and the median of these counts. The lines that begin with `ratio |` are for
 //! `benches/report`.
 //!
+//! Both programs run from copies, as an installed program does: where a linker wrote a file piece by piece, mapping it
+//! costs more, and the larger file suffers more.
+//!
 //! `PDKEYS_BENCH_KEYS` sets the size of the large store, `PDKEYS_BENCH_PAIRS` the number of pairs. Without `--bench`,
 //! which `cargo bench` passes, both are small and no limit is enforced: this only shows that the bench works.
 
@@ -27,7 +30,6 @@ use tempfile::TempDir;
 
 /// With this as its first argument the bench is the floor instead.
 const FLOOR: &str = "raw-list";
-const PDKEYS: &str = env!("CARGO_BIN_EXE_pdkeys");
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     // First of all, so that the floor starts as quickly as a program of its own would.
@@ -39,10 +41,16 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     }
     let in_earnest = env::args_os().any(|argument| argument == "--bench");
     let (keys, pairs) = if in_earnest { (1_000_000, 200) } else { (1_000, 4) };
+    let programs = directory()?;
+    let copy = |program: &Path, name: &str| {
+        let copy = programs.path().join(name);
+        fs::copy(program, &copy).map(|_| copy.into_os_string())
+    };
     let mut bench = Bench {
         pairs: number("PDKEYS_BENCH_PAIRS", pairs)?,
         keys: number("PDKEYS_BENCH_KEYS", keys)?,
-        floor: env::current_exe()?.into_os_string(),
+        pdkeys: copy(env!("CARGO_BIN_EXE_pdkeys").as_ref(), "pdkeys")?,
+        floor: copy(&env::current_exe()?, "floor")?,
         all_met: true,
     };
     bench.run()?;
@@ -100,6 +108,7 @@ fn raw_list(database: &OsStr, usage: Option<&OsStr>) -> Result<(), Box<dyn Error
 struct Bench {
     pairs: u64,
     keys: u64,
+    pdkeys: OsString,
     floor: OsString,
     all_met: bool,
 }
@@ -122,7 +131,7 @@ impl Bench {
         let database = ten.database();
         for (name, format) in [("list", "table"), ("list -o jsonl", "jsonl")] {
             let floor = || command(&self.floor, &[FLOOR.as_ref(), database.as_os_str()]);
-            let list = || pdkeys(database, &["list", "-o", format]);
+            let list = || self.pdkeys(database, &["list", "-o", format]);
             let header = usize::from(format == "table");
             expect_lines(floor(), 10)?;
             expect_lines(list(), 10 + header)?;
@@ -146,7 +155,7 @@ impl Bench {
         let usage = used.usage();
         let floor =
             || command(&self.floor, &[FLOOR.as_ref(), used.database().as_os_str(), usage.as_os_str()]);
-        let list = || pdkeys(used.database(), &["list", "-o", "jsonl"]);
+        let list = || self.pdkeys(used.database(), &["list", "-o", "jsonl"]);
         expect_lines(floor(), 10)?;
         expect_lines(list(), 10)?;
         let ratio = median_ratio(self.pairs, |_| list(), |_| floor())?;
@@ -159,7 +168,7 @@ impl Bench {
         if !cfg!(target_os = "linux") {
             return say(&format!("{name}: not measured on this system"));
         }
-        let (kibibytes, lines) = peak_memory(pdkeys(large.database(), &["list", "-o", "jsonl"]))?;
+        let (kibibytes, lines) = peak_memory(self.pdkeys(large.database(), &["list", "-o", "jsonl"]))?;
         if lines != self.keys {
             return Err(format!("list printed {lines} lines for {} keys", self.keys).into());
         }
@@ -172,12 +181,18 @@ impl Bench {
         // Another key each time, all over the large store.
         let show = |place: &Place, keys: u64, pair: u64| {
             let number = pair.wrapping_mul(0x9e37_79b9_7f4a_7c15) % keys + 1;
-            pdkeys(place.database(), &["show", &support::id(number)])
+            self.pdkeys(place.database(), &["show", &support::id(number)])
         };
         expect_lines(show(ten, 10, 1), 9)?;
         let ratio =
             median_ratio(self.pairs, |pair| show(large, self.keys, pair), |pair| show(ten, 10, pair))?;
         self.ratio(&format!("show ID of {} keys", self.keys), ratio, "the same of ten keys", 1.2)
+    }
+
+    fn pdkeys(&self, database: &Path, arguments: &[&str]) -> Command {
+        let mut all: Vec<&OsStr> = vec!["--store".as_ref(), database.as_os_str()];
+        all.extend(arguments.iter().map(|argument| OsStr::new(*argument)));
+        command(&self.pdkeys, &all)
     }
 
     fn ratio(&mut self, name: &str, ratio: Ratio, beside: &str, limit: f64) -> Result<(), Box<dyn Error>> {
@@ -200,12 +215,6 @@ fn say(line: &str) -> Result<(), Box<dyn Error>> {
 /// On the disk that is built on, not in a file system that may be memory.
 fn directory() -> io::Result<TempDir> {
     TempDir::new_in(env!("CARGO_TARGET_TMPDIR"))
-}
-
-fn pdkeys(database: &Path, arguments: &[&str]) -> Command {
-    let mut all: Vec<&OsStr> = vec!["--store".as_ref(), database.as_os_str()];
-    all.extend(arguments.iter().map(|argument| OsStr::new(*argument)));
-    command(OsStr::new(PDKEYS), &all)
 }
 
 fn command(program: &OsStr, arguments: &[&OsStr]) -> Command {

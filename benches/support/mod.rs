@@ -1,10 +1,9 @@
 //! Stores to measure in.
 
 use std::error::Error;
-use std::path::Path;
-
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
 use pdkeys::manage::Founding;
 use pdkeys::model::{Name, Noun, Policy, Secret};
