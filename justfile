@@ -23,7 +23,7 @@ fmt:
 
 # Build the library's documentation, and deny every warning
 docs:
-    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
+    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
 
 # Measure, each against its own floor
 bench:
