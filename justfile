@@ -1,0 +1,47 @@
+# Daily work. `just` without a recipe lists these.
+
+_list:
+    @just --list --unsorted
+
+# Build the binary, unoptimised
+build:
+    cargo build
+
+# Install what the tests need, and run them all
+test:
+    tests/run
+
+# Deny every warning, of the library alone too
+lint:
+    cargo fmt --check
+    cargo clippy --all-targets -- -D warnings
+    cargo clippy --lib --no-default-features -- -D warnings
+
+# Put the sources into shape
+fmt:
+    cargo fmt
+
+# Build the library's documentation, and deny every warning
+docs:
+    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+
+# Measure, each against its own floor
+bench:
+    cargo bench
+
+# Draw docs/terminal.svg from a real run
+picture: build
+    contrib/picture/draw
+
+# Write the checked-in completions and manual pages anew
+generate: build
+    #!/usr/bin/env sh
+    set -eu
+    pdkeys="${CARGO_TARGET_DIR:-target}/debug/pdkeys"
+    mkdir -p completions
+    "$pdkeys" completions bash > completions/pdkeys.bash
+    "$pdkeys" completions zsh > completions/_pdkeys
+    "$pdkeys" completions fish > completions/pdkeys.fish
+    "$pdkeys" completions elvish > completions/pdkeys.elv
+    rm -rf man
+    "$pdkeys" man man
