@@ -76,7 +76,7 @@ pub enum ErrorKind {
         limit: Option<String>,
     },
     /// Nobody could be made out on whose behalf to act.
-    #[error("{0}")]
+    #[error(transparent)]
     Unidentified(#[from] Unidentified),
     /// The state of the store does not allow the change.
     #[error("{0}")]
