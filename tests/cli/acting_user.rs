@@ -73,7 +73,7 @@ fn an_operating_system_user_without_a_mapping_is_refused() {
     exit: 4
     --- stdout
     --- stderr
-    error: operating-system user 61235 is no user of this account: operating-system user 61235 is no user of this account
+    error: operating-system user 61235 is no user of this account
     hint: an owner or admin can run: pdkeys user edit USER --os-user 61235; or set PDKEYS_TOKEN
     ");
 }
@@ -146,7 +146,7 @@ fn a_user_who_has_left_does_not_act() {
     exit: 4
     --- stdout
     --- stderr
-    error: operating-system user 61234 is no user of this account: operating-system user 61234 is no user of this account
+    error: operating-system user 61234 is no user of this account
     hint: an owner or admin can run: pdkeys user edit USER --os-user 61234; or set PDKEYS_TOKEN
     ");
 }
@@ -190,14 +190,14 @@ fn nobody_acts_as_one_who_is_not_there_or_has_left() {
     exit: 4
     --- stdout
     --- stderr
-    error: there is no user uma to act as: there is no user uma to act as
+    error: there is no user uma to act as
     hint: pdkeys user list shows who is here
     ");
     assert_snapshot!(machine.refuses(["create", "x", "--as", &uma]), @r"
     exit: 4
     --- stdout
     --- stderr
-    error: uma has left the account: uma has left the account
+    error: uma has left the account
     hint: pdkeys user list shows who is here
     ");
 }
@@ -225,14 +225,14 @@ fn a_token_that_is_not_accepted_never_falls_back_to_the_operating_system_user() 
     exit: 4
     --- stdout
     --- stderr
-    error: the user token is not accepted: it is empty: the user token is not accepted: it is empty
+    error: the user token is not accepted: it is empty
     hint: the token comes from --token-file or PDKEYS_TOKEN; unset it to act as the operating-system user
     ");
     assert_snapshot!(machine.finish(machine.command(["list"]).env("PDKEYS_TOKEN", &secret)), @r"
     exit: 4
     --- stdout
     --- stderr
-    error: the user token is not accepted: it has not the shape of a user token: the user token is not accepted: it has not the shape of a user token
+    error: the user token is not accepted: it has not the shape of a user token
     hint: the token comes from --token-file or PDKEYS_TOKEN; unset it to act as the operating-system user
     ");
 }
@@ -252,7 +252,7 @@ fn a_token_file_that_cannot_be_read_is_an_error_and_nobody_else_acts() {
     exit: 4
     --- stdout
     --- stderr
-    error: the user token is not accepted: it is empty: the user token is not accepted: it is empty
+    error: the user token is not accepted: it is empty
     hint: the token comes from --token-file or PDKEYS_TOKEN; unset it to act as the operating-system user
     ");
     std::fs::write(machine.file("large"), "x".repeat(5000)).unwrap();

@@ -46,7 +46,7 @@ fn list_shows_who_did_what_newest_first() {
     5       [NOW]  ann          create  user [U3]         otto    name: otto, role: observer
     4       [NOW]  ann          create  user [U4]         uma     name: uma, role: user
     3       [NOW]  ann          create  user [U5]         adam    name: adam, role: admin
-    2       [NOW]  ann          create  user [U6]         ann     name: ann, role: owner, os_uid: 0
+    2       [NOW]  ann          create  user [U6]         ann     name: ann, role: owner, os_uid: [UID]
     1       [NOW]  ann          create  account account        acme    name: acme, owner: ann, policy: pagerduty, rest_api: true, advanced_permissions: true
     --- stderr
     ");

@@ -4,6 +4,7 @@
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use insta::assert_snapshot;
@@ -313,7 +314,8 @@ fn a_store_locked_for_a_moment_is_waited_for() {
     let machine = Machine::with_store();
     let holder = machine.sql();
     holder.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let child = machine.command(["create", "ci"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut command = machine.command(["create", "ci"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(300));
     holder.execute_batch("COMMIT").unwrap();
     machine.ran(child.wait_with_output().unwrap()).must_succeed();

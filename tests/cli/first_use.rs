@@ -52,7 +52,7 @@ fn init_makes_a_store_and_says_what_to_keep() {
     exit: 0
     --- stdout
     NUMBER  TIME                  ACTOR  ACTION  TARGET           CALLED  CHANGES
-    2       [NOW]  ann    create  user [U1]   ann     name: ann, role: owner, os_uid: 0
+    2       [NOW]  ann    create  user [U1]   ann     name: ann, role: owner, os_uid: [UID]
     1       [NOW]  ann    create  account account  acme    name: acme, owner: ann, policy: convention, rest_api: true, advanced_permissions: true
     --- stderr
     ");

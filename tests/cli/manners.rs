@@ -18,7 +18,6 @@ fn quiet_prints_no_notices_and_no_hints_but_errors() {
     --- stdout
     --- stderr
     error: key [K1] not found
-    hint: pdkeys list shows what there is
     ");
 }
 

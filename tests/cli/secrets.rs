@@ -151,7 +151,7 @@ fn a_secret_pasted_anywhere_is_shown_as_its_hint_only() {
     exit: 4
     --- stdout
     --- stderr
-    error: there is no user (a secret ending in [HINT 1]) to act as: there is no user (a secret ending in [HINT 1]) to act as
+    error: there is no user (a secret ending in [HINT 1]) to act as
     hint: pdkeys user list shows who is here
     ");
     assert_snapshot!(machine.run(["list", "--status", &secret]), @r"

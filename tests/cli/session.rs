@@ -321,8 +321,9 @@ static ID: LazyLock<Regex> = LazyLock::new(|| pattern(r"\b[KTAUSOI][0-9A-HJKMNP-
 static TIME: LazyLock<Regex> = LazyLock::new(|| pattern(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"));
 static CHAIN: LazyLock<Regex> = LazyLock::new(|| pattern(r"\b(\d+):[0-9a-f]{64}\b"));
 static REQUEST: LazyLock<Regex> = LazyLock::new(|| pattern(r#"("request_id":\s*)"([^"]*)""#));
-static OWNERS_UID: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r#"(?m)(\bann +owner +\S+ +|"name":"ann",.*"os_uid":)(\d+)\b"#));
+static OWNERS_UID: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(r#"(?m)(\bann +owner +\S+ +|name: ann, role: owner, os_uid: |"name":"ann",.*"os_uid":)(\d+)\b"#)
+});
 
 /// A secret of a general key: exactly 20 characters of its alphabet, the first and the last alphanumeric.
 #[track_caller]
