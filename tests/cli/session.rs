@@ -407,7 +407,7 @@ fn replace_word(text: &str, word: &str, with: &str) -> String {
     let mut replaced = String::new();
     let mut from = 0;
     for (at, _) in text.match_indices(word) {
-        let (before, after) = (text[..at].as_bytes(), text[at + word.len()..].as_bytes());
+        let (before, after) = (&text.as_bytes()[..at], &text.as_bytes()[at + word.len()..]);
         if at >= from && !is_part(before.last()) && !is_part(after.first()) {
             write!(replaced, "{}{with}", &text[from..at]).unwrap();
             from = at + word.len();

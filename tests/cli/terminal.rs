@@ -84,8 +84,8 @@ fn remove_shows_what_will_go_and_takes_no_for_an_answer() {
     for answer in ["n", "\r"] {
         let before = machine.dump();
         let mut session = on_terminal(&machine, 100, &format!("remove {id}"));
-        session.expect(&format!("{id} (nightly deploy, ...{})", &secret[16..])).unwrap();
-        session.expect(&format!("Remove key {id}?")).unwrap();
+        session.expect(format!("{id} (nightly deploy, ...{})", &secret[16..])).unwrap();
+        session.expect(format!("Remove key {id}?")).unwrap();
         session.send(answer).unwrap();
         let (text, code) = end_of(session);
         assert_eq!(code, 6, "{text}");

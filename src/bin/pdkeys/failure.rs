@@ -120,7 +120,7 @@ impl From<pdkeys::Error> for Failure {
             ErrorKind::Unidentified(Unidentified::NobodyToActAs(_) | Unidentified::Left(_)) => {
                 failure(Exit::NotPermitted).with_hint("pdkeys user list shows who is here")
             }
-            ErrorKind::Conflict(_) | ErrorKind::Entropy(_) => failure(Exit::Failed),
+            ErrorKind::Conflict(_) | ErrorKind::Entropy(_) | ErrorKind::File { .. } => failure(Exit::Failed),
             ErrorKind::HandOver(_) => failure(Exit::Failed)
                 .with_hint("send standard output where it is read, or name a new file with --write-to"),
             ErrorKind::Engine(_) => {
@@ -161,7 +161,6 @@ impl From<pdkeys::Error> for Failure {
                 KeyFault::Unreadable(_) => failure(Exit::Failed)
                     .with_hint("run it as the user who owns the store, through sudo for instance"),
             },
-            ErrorKind::File { .. } => failure(Exit::Failed),
             ErrorKind::Damaged(_) => failure(Exit::Failed).with_hint("put a backup in its place"),
         }
     }
