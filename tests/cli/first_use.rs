@@ -4,7 +4,7 @@ use std::fs;
 
 use insta::assert_snapshot;
 
-use crate::session::{Machine, Ran, mode_of, names_in};
+use crate::session::{Machine, Ran, mode_of, names_in, set_mode};
 
 /// With the name of the owner taken out, who is called as whoever runs the tests is.
 fn without_login_name(ran: &Ran<'_>) -> String {
@@ -196,6 +196,9 @@ fn a_command_that_would_find_nothing_makes_no_store() {
 #[test]
 fn under_sudo_init_makes_the_store_for_the_one_who_called_it() {
     let machine = Machine::new();
+    // Who is not root is believed about sudo only in a directory of one's own.
+    fs::create_dir(machine.directory()).unwrap();
+    set_mode(&machine.directory(), 0o700);
     machine.run_sudo("61234", ["init", "acme", "--owner", "sam"]).must_succeed();
     machine.run(["whoami"]).must_exit(4);
     let me = machine.run_sudo("61234", ["whoami", "-o", "json"]).must_succeed().json();

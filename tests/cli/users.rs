@@ -38,7 +38,7 @@ fn list_shows_who_is_here_and_with_all_who_has_left() {
     exit: 0
     --- stdout
     ID         NAME  ROLE               EMAIL  OS USER  ADDED                 STATUS
-    [U1]  ann   owner              -      [UID]        [NOW]  active
+    [U1]  ann   owner              -      [UID]  [NOW]  active
     [U2]  adam  admin              -      -        [NOW]  active
     [U3]  otto  observer           -      -        [NOW]  active
     [U4]  rita  restricted_access  -      -        [NOW]  active
@@ -49,7 +49,7 @@ fn list_shows_who_is_here_and_with_all_who_has_left() {
     exit: 0
     --- stdout
     ID         NAME  ROLE               EMAIL  OS USER  ADDED                 STATUS
-    [U1]  ann   owner              -      [UID]        [NOW]  active
+    [U1]  ann   owner              -      [UID]  [NOW]  active
     [U2]  adam  admin              -      -        [NOW]  active
     [U6]  uma   user               -      -        [NOW]  left [NOW]
     [U3]  otto  observer           -      -        [NOW]  active
