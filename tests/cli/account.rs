@@ -130,7 +130,7 @@ fn transfer_makes_another_user_the_owner_and_the_owner_an_admin() {
     exit: 0
     --- stdout
     ID         NAME  ROLE               EMAIL  OS USER  ADDED                 STATUS
-    [U1]  ann   admin              -      0        [NOW]  active
+    [U1]  ann   admin              -      [UID]  [NOW]  active
     [U2]  adam  owner              -      -        [NOW]  active
     [U3]  uma   user               -      -        [NOW]  active
     [U4]  otto  observer           -      -        [NOW]  active

@@ -323,7 +323,7 @@ static CHAIN: LazyLock<Regex> = LazyLock::new(|| pattern(r"\b(\d+):[0-9a-f]{64}\
 static REQUEST: LazyLock<Regex> = LazyLock::new(|| pattern(r#"("request_id":\s*)"([^"]*)""#));
 static OWNERS_UID: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
-        r#"(?m)(\bann +owner +\S+ +|name: ann, role: owner, os_uid: |"name":"ann",.*"os_uid":)(\d+)\b( *)"#,
+        r#"(?m)(\bann +(?:owner|admin) +\S+ +|name: ann, role: owner, os_uid: |"name":"ann",.*"os_uid":)(\d+)\b( *)"#,
     )
 });
 
