@@ -2,7 +2,7 @@
 //!
 //! The interface is that of no particular engine. [`sqlite`] is the one there is; another is done when it passes
 //! the conformance suite, `tests/store.rs`, unedited. Every changing call takes the
-//! [`Permit`](crate::model::Permit) for it, and writes the audit record in the same transaction.
+//! [`Permit`] for it, and writes the audit record in the same transaction.
 
 mod place;
 pub mod sqlite;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use directories::ProjectDirs;
 use pdkeys::ErrorKind;
+use pdkeys::error::{TokenRefusal, Unidentified};
 use pdkeys::manage::{Founding, Identity, Session};
 use pdkeys::model::{Name, Noun, Policy, Secret};
 use pdkeys::ports::{SystemClock, SystemEntropy};
@@ -165,6 +166,11 @@ impl Context {
     ) -> Result<T, Failure> {
         // Asked before the store is made: who has not the token that was announced makes none.
         let token = self.token()?;
+        if token.as_ref().is_some_and(Secret::is_empty) {
+            return Err(pdkeys::Error::from(ErrorKind::from(Unidentified::Token(TokenRefusal::Empty))).into());
+        }
+        // A token comes out of a store that is there.
+        let first_use = if token.is_some() { FirstUse::NeedsStore } else { first_use };
         let mut store = self.open(first_use)?;
         let identity = match token {
             Some(token) => Identity::Token(token),

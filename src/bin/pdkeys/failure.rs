@@ -71,6 +71,15 @@ impl Failure {
         self
     }
 
+    /// The same with no secret in it: an argument that looks like one shows its hint.
+    pub(crate) fn without_secrets(mut self, arguments: &[OsString]) -> Self {
+        for secret in secrets_among(arguments) {
+            self.message = secret.redact(&self.message);
+            self.hints = self.hints.iter().map(|hint| secret.redact(hint)).collect();
+        }
+        self
+    }
+
     pub(crate) fn code(&self) -> Exit {
         self.exit
     }
@@ -111,8 +120,11 @@ impl From<pdkeys::Error> for Failure {
             ErrorKind::Unidentified(Unidentified::NobodyToActAs(_) | Unidentified::Left(_)) => {
                 failure(Exit::NotPermitted).with_hint("pdkeys user list shows who is here")
             }
-            ErrorKind::Conflict(_) | ErrorKind::HandOver(_) | ErrorKind::Engine(_) | ErrorKind::Entropy(_) => {
-                failure(Exit::Failed)
+            ErrorKind::Conflict(_) | ErrorKind::Entropy(_) | ErrorKind::File { .. } => failure(Exit::Failed),
+            ErrorKind::HandOver(_) => failure(Exit::Failed)
+                .with_hint("send standard output where it is read, or name a new file with --write-to"),
+            ErrorKind::Engine(_) => {
+                failure(Exit::Failed).with_hint("nothing was changed; see whether the disk is full or read-only")
             }
             ErrorKind::Void(_) => failure(Exit::Failed).with_hint("throw the printed secret away, and run it again"),
             ErrorKind::Output(source) => {
@@ -149,7 +161,6 @@ impl From<pdkeys::Error> for Failure {
                 KeyFault::Unreadable(_) => failure(Exit::Failed)
                     .with_hint("run it as the user who owns the store, through sudo for instance"),
             },
-            ErrorKind::File { .. } => failure(Exit::Failed),
             ErrorKind::Damaged(_) => failure(Exit::Failed).with_hint("put a backup in its place"),
         }
     }
@@ -168,15 +179,24 @@ fn list_command(noun: Noun) -> &'static str {
     }
 }
 
-/// Prints what clap has to say, help included, with no secret in it: an argument that looks like one shows its hint.
-pub(crate) fn parse_error(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
-    let secrets: Vec<Secret> = arguments
+/// The arguments that look like secrets, also where one hangs on an option: `--key=SECRET`, `-kSECRET`, `--SECRET`.
+fn secrets_among(arguments: &[OsString]) -> Vec<Secret> {
+    let candidates = |argument: &str| -> Vec<String> {
+        let attached = argument.strip_prefix('-').map(|option| option.chars().skip(1).collect());
+        argument.split('=').map(str::to_owned).chain(attached).collect()
+    };
+    arguments
         .iter()
         .filter_map(|argument| argument.to_str())
-        .flat_map(|argument| argument.split('='))
-        .filter(|part| CredentialKind::of_shape(part.as_bytes()).is_some())
-        .map(|part| Secret::presented(part.to_owned()))
-        .collect();
+        .flat_map(candidates)
+        .filter(|candidate| CredentialKind::of_shape(candidate.as_bytes()).is_some())
+        .map(Secret::presented)
+        .collect()
+}
+
+/// Prints what clap has to say, help included, with no secret in it: an argument that looks like one shows its hint.
+pub(crate) fn parse_error(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
+    let secrets = secrets_among(arguments);
     let rendered = error.render();
     let plain = if secrets.is_empty() { rendered.ansi().to_string() } else { rendered.to_string() };
     let shown = secrets.iter().fold(plain, |text, secret| secret.redact(&text));

@@ -33,6 +33,7 @@ fn main() -> ExitCode {
     match cli.command.run(&context) {
         Ok(exit) => exit.into(),
         Err(failure) => {
+            let failure = failure.without_secrets(&arguments);
             context.terminal.failure(&failure);
             Failure::code(&failure).into()
         }

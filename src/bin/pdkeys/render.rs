@@ -239,19 +239,19 @@ fn show_fields<R: Serialize>(
 
 /// The fields of a record as text: nothing for null, blanks between the items of a list.
 fn flatten<R: Serialize>(record: &R) -> io::Result<Vec<(String, String)>> {
-    fn plain(value: &Value) -> String {
-        match value {
+    fn plain(value: &Value) -> io::Result<String> {
+        Ok(match value {
             Value::Null => String::new(),
             Value::String(text) => escape(text).into_owned(),
-            Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(" "),
-            other => other.to_string(),
-        }
+            Value::Array(items) => items.iter().map(plain).collect::<io::Result<Vec<_>>>()?.join(" "),
+            other => String::from_utf8(json_bytes(other)?).map_err(io::Error::other)?,
+        })
     }
     match serde_json::to_value(record)? {
         Value::Object(fields) => {
-            Ok(fields.iter().map(|(name, value)| (name.clone(), plain(value))).collect())
+            fields.iter().map(|(name, value)| Ok((name.clone(), plain(value)?))).collect()
         }
-        other => Ok(vec![("value".to_owned(), plain(&other))]),
+        other => Ok(vec![("value".to_owned(), plain(&other)?)]),
     }
 }
 

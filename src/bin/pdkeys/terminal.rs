@@ -110,7 +110,7 @@ impl Terminal {
             self.message(ERROR, "error:", &message);
         }
         for hint in failure.hints() {
-            self.message(HINT, "hint:", hint);
+            self.hint(hint);
         }
     }
 

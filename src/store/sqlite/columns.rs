@@ -41,7 +41,11 @@ impl<'r> Columns<'r> {
     }
 
     pub(super) fn label(&mut self) -> Result<Label> {
-        self.parsed()
+        self.value().map(Label::stored)
+    }
+
+    pub(super) fn optional_label(&mut self) -> Result<Option<Label>> {
+        Ok(self.value::<Option<String>>()?.map(Label::stored))
     }
 
     pub(super) fn name(&mut self, noun: Noun) -> Result<Name> {

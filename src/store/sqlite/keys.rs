@@ -52,7 +52,7 @@ pub(super) fn read_access(columns: &mut Columns<'_>) -> Result<Access> {
 fn read_disabled(columns: &mut Columns<'_>) -> Result<Option<Disabled>> {
     let at = columns.optional_moment()?;
     let by = columns.optional_user()?;
-    let reason = columns.optional()?;
+    let reason = columns.optional_label()?;
     Ok(at.zip(by).map(|(at, by)| Disabled { at, by, reason }))
 }
 

@@ -27,10 +27,10 @@ pub(super) fn read_columns(columns: &mut Columns<'_>) -> Result<User> {
     Ok(User {
         id: columns.parsed()?,
         name: columns.name(Noun::User)?,
-        email: columns.optional()?,
+        email: columns.optional_label()?,
         role: columns.parsed()?,
         os_uid: columns.value()?,
-        external_id: columns.optional()?,
+        external_id: columns.optional_label()?,
         rate_limit: columns.optional()?,
         created_at: columns.moment()?,
         left_at: columns.optional_moment()?,

@@ -1,0 +1,28 @@
+//! The command line, as somebody at a shell meets it.
+//!
+//! A test reads like a session: what was run, and in one snapshot how it ended, what it printed, what it said. What
+//! differs from run to run is taken out by [`session`], which first asserts what it takes out.
+
+#![cfg(feature = "cli")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what goes wrong in a test ends it, in the functions that tests share too"
+)]
+
+mod account;
+mod acting_user;
+mod audit;
+mod bad_input;
+mod concurrency;
+mod first_use;
+mod hand_over;
+mod keys;
+mod manners;
+mod permissions;
+mod secrets;
+mod session;
+mod store_key;
+mod terminal;
+mod users;

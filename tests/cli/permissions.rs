@@ -1,0 +1,156 @@
+//! That every command asks the permission table: for each, a role that may and one that may not. The table itself is
+//! tested through the library, cell by cell.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use insta::assert_snapshot;
+
+use crate::session::{Machine, SOMEBODY, can_be_others};
+
+/// A command, a user who may, and one who may not. `ID` stands for the id of a key with an overlap.
+const WIRING: &[(&[&str], &str, &str)] = &[
+    (&["create", "x"], "adam", "uma"),
+    (&["list"], "adam", "otto"),
+    (&["show", "ID"], "adam", "uma"),
+    (&["edit", "ID", "--description", "x"], "adam", "uma"),
+    (&["disable", "ID", "--yes"], "adam", "uma"),
+    (&["enable", "ID"], "adam", "uma"),
+    (&["rotate", "ID", "--overlap", "1h"], "adam", "uma"),
+    (&["rotate", "ID", "--yes"], "adam", "uma"),
+    (&["rotate", "ID", "--end-overlap"], "adam", "uma"),
+    (&["remove", "ID", "--yes"], "adam", "uma"),
+    (&["user", "add", "x", "--role", "user"], "adam", "uma"),
+    (&["user", "add", "x", "--role", "owner"], "", "adam"),
+    (&["user", "show", "uma"], "otto", "rita"),
+    (&["user", "edit", "otto", "--name", "o"], "adam", "otto"),
+    (&["user", "edit", "otto", "--role", "user"], "adam", "uma"),
+    (&["user", "edit", "ann", "--name", "a"], "ann", "adam"),
+    (&["user", "remove", "otto", "--yes"], "adam", "uma"),
+    (&["account", "set", "--rest-api", "off"], "ann", "adam"),
+    (&["account", "transfer", "adam", "--yes"], "ann", "adam"),
+    (&["audit", "list"], "adam", "uma"),
+    (&["audit", "head"], "adam", "uma"),
+    (&["audit", "verify"], "adam", "uma"),
+];
+
+#[test]
+fn every_command_lets_one_role_in_and_another_not() {
+    for (command, allowed, denied) in WIRING {
+        let machine = Machine::with_users();
+        let (id, _) = machine.make_key("ci", &[]);
+        machine.run(["rotate", &id, "--overlap", "24h"]).must_succeed();
+        let arguments = |user| {
+            let command = command.iter().map(|word| if *word == "ID" { id.as_str() } else { word });
+            command.chain(["--as", user])
+        };
+        let ran = machine.refuses(arguments(denied)).must_exit(4);
+        assert!(ran.stderr.contains(&format!("{denied} (")) && ran.stderr.contains("may not"), "{ran}");
+        assert_eq!(ran.stdout, "");
+        if !allowed.is_empty() {
+            machine.run(arguments(allowed)).must_succeed();
+        }
+    }
+}
+
+#[test]
+fn who_may_see_only_oneself_is_shown_only_oneself() {
+    let machine = Machine::with_users();
+    let names = |user| {
+        let listed = machine.run(["user", "list", "-o", "json", "--as", user]).must_succeed().json();
+        let name = |user: &serde_json::Value| user["name"].as_str().unwrap().to_owned();
+        listed.as_array().unwrap().iter().map(name).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(names("otto"), "ann adam uma otto rita sam");
+    assert_eq!(names("rita"), "rita");
+    machine.run(["user", "show", "rita", "--as", "rita"]).must_succeed();
+}
+
+#[test]
+fn everybody_may_see_the_account_and_who_they_are() {
+    let machine = Machine::with_users();
+    for user in ["ann", "adam", "uma", "otto", "rita"] {
+        machine.run(["account", "show", "--as", user]).must_succeed();
+        machine.run(["whoami", "--as", user]).must_succeed();
+    }
+}
+
+#[test]
+fn a_refusal_names_who_may_not_do_what() {
+    let machine = Machine::with_users();
+    assert_snapshot!(machine.refuses(["create", "x", "--as", "uma"]), @r"
+    exit: 4
+    --- stdout
+    --- stderr
+    error: uma (user) may not create keys
+    hint: pdkeys whoami shows on whose behalf this ran
+    ");
+    assert_snapshot!(machine.refuses(["user", "edit", "ann", "--name", "a", "--as", "adam"]), @r"
+    exit: 4
+    --- stdout
+    --- stderr
+    error: adam (admin) may not edit users: not the Account Owner
+    hint: pdkeys whoami shows on whose behalf this ran
+    ");
+    assert_snapshot!(machine.refuses(["user", "show", "ann", "--as", "rita"]), @r"
+    exit: 4
+    --- stdout
+    --- stderr
+    error: rita (restricted_access) may not show users: only their own
+    hint: pdkeys whoami shows on whose behalf this ran
+    ");
+}
+
+#[test]
+fn what_is_not_permitted_is_refused_before_it_is_asked_about() {
+    let machine = Machine::with_users();
+    let (id, _) = machine.make_key("ci", &[]);
+    for command in ["disable", "remove", "rotate"] {
+        machine.refuses([command, &id, "--as", "uma"]).must_exit(4);
+    }
+}
+
+#[test]
+fn a_role_counts_for_the_operating_system_user_who_has_it() {
+    if !can_be_others() {
+        return;
+    }
+    let machine = Machine::with_users();
+    let (id, _) = machine.make_key("ci", &[]);
+    machine.give_to(SOMEBODY);
+    machine.run_as(SOMEBODY, ["disable", &id, "--yes"]).must_succeed();
+    let sam = SOMEBODY.to_string();
+    machine.run(["user", "edit", "sam", "--role", "user"]).must_succeed();
+    machine.give_to(SOMEBODY);
+    assert_snapshot!(machine.unchanged(|| machine.run_as(SOMEBODY, ["enable", &id])), @r"
+    exit: 4
+    --- stdout
+    --- stderr
+    error: sam (user) may not enable keys
+    hint: pdkeys whoami shows on whose behalf this ran
+    ");
+    machine.run_sudo(&sam, ["enable", &id]).must_exit(4);
+    machine.run_as(SOMEBODY, ["user", "list"]).must_succeed();
+}
+
+/// A command that is added to the program without a row above is noticed here.
+#[test]
+fn no_command_is_forgotten() {
+    let machine = Machine::new();
+    machine.run(["man", "man"]).must_succeed();
+    let mut pages: BTreeSet<String> = fs::read_dir(machine.file("man"))
+        .unwrap()
+        .map(|page| page.unwrap().file_name().into_string().unwrap())
+        .filter_map(|page| Some(page.strip_prefix("pdkeys-")?.strip_suffix(".1")?.replace('-', " ")))
+        .filter(|command| !command.starts_with("help") && !command.contains(" help"))
+        .collect();
+    for (command, ..) in WIRING {
+        pages.remove(command[0]);
+        pages.remove(&command[..command.len().min(2)].join(" "));
+    }
+    // Without an acting user; for everybody; and the groups, which are no commands themselves.
+    let others =
+        ["init", "completions", "man", "whoami", "account show", "user list", "account", "audit", "user"];
+    let forgotten: Vec<_> = pages.iter().filter(|page| !others.contains(&page.as_str())).collect();
+    assert_eq!(forgotten, [""; 0]);
+}

@@ -1,0 +1,127 @@
+//! Without its store key a store can be read, and nothing else.
+
+use std::fs;
+
+use insta::assert_snapshot;
+
+use crate::session::{Machine, Ran, mode_of, set_mode};
+
+/// Asserts what works and what does not where the store key cannot be used, and gives what `create` says.
+#[track_caller]
+fn only_reads<'m>(machine: &'m Machine, id: &str) -> Ran<'m> {
+    for arguments in
+        [&["list"][..], &["show", id], &["audit", "list"], &["audit", "head"], &["user", "list"], &["whoami"]]
+    {
+        machine.refuses(arguments.iter().copied()).must_succeed();
+    }
+    for arguments in [
+        &["disable", id, "--yes"][..],
+        &["rotate", id, "--overlap", "1h"],
+        &["remove", id, "--yes"],
+        &["user", "add", "adam", "--role", "admin"],
+        &["account", "set", "--rest-api", "off"],
+        &["audit", "verify"],
+    ] {
+        let ran = machine.refuses(arguments.iter().copied()).must_exit(1);
+        assert!(ran.stderr.contains("pdkeys.storekey"), "it names the file: {ran}");
+        assert_eq!(ran.stdout, "");
+    }
+    machine.refuses(["create", "ci"])
+}
+
+fn with_key() -> (Machine, String) {
+    let machine = Machine::with_store();
+    let (id, _) = machine.make_key("ci", &[]);
+    (machine, id)
+}
+
+#[test]
+fn a_missing_store_key_is_an_error_that_names_the_file() {
+    let (machine, id) = with_key();
+    fs::remove_file(machine.store_key()).unwrap();
+    assert_snapshot!(only_reads(&machine, &id), @r"
+    exit: 1
+    --- stdout
+    --- stderr
+    error: store key [HOME]/pdkeys/pdkeys.storekey: no such file
+    hint: put it back from where it is kept, or name it with PDKEYS_STORE_KEY_FILE
+    ");
+    assert!(!machine.store_key().exists(), "no other one was made");
+}
+
+#[test]
+fn a_store_key_of_the_wrong_size_is_an_error() {
+    let (machine, id) = with_key();
+    fs::write(machine.store_key(), "too short").unwrap();
+    assert_snapshot!(only_reads(&machine, &id), @r"
+    exit: 1
+    --- stdout
+    --- stderr
+    error: store key [HOME]/pdkeys/pdkeys.storekey: 9 bytes long instead of 32
+    hint: the store works with the key that it was made with, and no other
+    ");
+    fs::write(machine.store_key(), [7; 33]).unwrap();
+    only_reads(&machine, &id).must_exit(1);
+}
+
+#[test]
+fn the_store_key_of_another_store_is_an_error() {
+    let (machine, id) = with_key();
+    fs::write(machine.store_key(), [7; 32]).unwrap();
+    assert_snapshot!(only_reads(&machine, &id), @r"
+    exit: 1
+    --- stdout
+    --- stderr
+    error: store key [HOME]/pdkeys/pdkeys.storekey: belongs to another store
+    hint: the store works with the key that it was made with, and no other
+    ");
+}
+
+#[test]
+fn a_store_key_that_others_can_read_is_an_error() {
+    let (machine, id) = with_key();
+    set_mode(&machine.store_key(), 0o640);
+    assert_snapshot!(only_reads(&machine, &id), @r"
+    exit: 1
+    --- stdout
+    --- stderr
+    error: store key [HOME]/pdkeys/pdkeys.storekey: can be read by others (mode 0640)
+    hint: chmod 0600 [HOME]/pdkeys/pdkeys.storekey
+    ");
+    assert_eq!(mode_of(&machine.store_key()), 0o640, "it is for its owner to change that");
+}
+
+#[test]
+fn a_directory_in_the_place_of_the_store_key_is_an_error() {
+    let (machine, id) = with_key();
+    fs::remove_file(machine.store_key()).unwrap();
+    fs::create_dir(machine.store_key()).unwrap();
+    assert_snapshot!(only_reads(&machine, &id), @r"
+    exit: 1
+    --- stdout
+    --- stderr
+    error: store key [HOME]/pdkeys/pdkeys.storekey: not a file
+    hint: run it as the user who owns the store, through sudo for instance
+    ");
+}
+
+#[test]
+fn the_store_key_may_lie_elsewhere() {
+    let (machine, _) = with_key();
+    let elsewhere = machine.file("credential");
+    fs::rename(machine.store_key(), &elsewhere).unwrap();
+    let machine = machine.with("PDKEYS_STORE_KEY_FILE", elsewhere.to_str().unwrap());
+    machine.run(["create", "another"]).must_succeed();
+    machine.run(["audit", "verify"]).must_succeed();
+    assert!(!machine.store_key().exists());
+}
+
+#[test]
+fn a_store_is_made_with_the_store_key_elsewhere() {
+    let machine = Machine::new();
+    let elsewhere = machine.file("credential");
+    let machine = machine.with("PDKEYS_STORE_KEY_FILE", elsewhere.to_str().unwrap());
+    machine.run(["init", "acme", "--owner", "ann"]).must_succeed();
+    assert_eq!((mode_of(&elsewhere), fs::read(&elsewhere).unwrap().len()), (0o600, 32));
+    assert!(!machine.store_key().exists());
+}
