@@ -41,6 +41,7 @@ fn fill(place: &Place, keys: u64) -> Result<(), Box<dyn Error>> {
     connection.execute_batch(
         "PRAGMA synchronous = OFF; PRAGMA cache_size = -1000000; PRAGMA wal_autocheckpoint = 0",
     )?;
+    let keyring = store.keyring()?;
     let tx = connection.transaction()?;
     {
         let owner: String = tx.query_row("SELECT id FROM user", [], |row| row.get(0))?;
@@ -74,7 +75,7 @@ fn fill(place: &Place, keys: u64) -> Result<(), Box<dyn Error>> {
                 disabled.then_some("key-compromise"),
                 (number % 4 == 3).then_some(made + 3650 * DAY),
             ])?;
-            digest.execute(params![store.digest(&secret.fingerprint())?.as_bytes(), number])?;
+            digest.execute(params![keyring.digest(&secret.fingerprint()).as_bytes(), number])?;
         }
     }
     tx.commit()?;

@@ -9,9 +9,9 @@ use super::session::{Session, Work};
 use crate::error::{Error, Result};
 use crate::model::{
     Acting, Action, Change, Decision, Destination, DestinationRef, Id, Integration, IntegrationType, Keyring,
-    Label, Name, Noun, RateLimit, Secret, Target, decide, require,
+    Label, Name, Noun, RateLimit, Secret, SecretChange, Target, decide, require,
 };
-use crate::store::{Read, SecretChange, Store, Write};
+use crate::store::{Read, Store, Write};
 
 /// An integration to be made.
 #[derive(Clone, Debug)]

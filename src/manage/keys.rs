@@ -10,9 +10,9 @@ use super::session::{Session, Work};
 use crate::error::{Error, Result};
 use crate::model::{
     Action, Change, Disabled, GeneralKey, KeyEdit, KeyFilter, KeyOrder, KeySpec, KeyState, Label, Noun,
-    Secret, Target, require,
+    Secret, SecretChange, Target, require,
 };
-use crate::store::{Flow, Read, SecretChange, Store, Write};
+use crate::store::{Flow, Read, Store, Write};
 
 /// Receives a secret, once, before the change that makes it is committed. If it fails, the change is not made.
 pub type HandOver<'h, T> = &'h mut dyn FnMut(&T, &Secret) -> io::Result<()>;

@@ -5,10 +5,11 @@ use jiff::{SignedDuration, Timestamp};
 use crate::error::{Error, ErrorKind, Result, TokenRefusal, Unidentified};
 use crate::model::{
     Acting, Action, Audited, Change, CredentialKind, Digest, GeneralKey, Head, Hint, Id, Integration,
-    KeyState, Keyring, Label, Noun, Permit, Secret, Target, User, UserToken, authorize, require,
+    KeyState, Keyring, Label, Noun, Permit, Secret, SecretChange, Target, User, UserToken, authorize,
+    require,
 };
 use crate::ports::{Clock, Entropy};
-use crate::store::{Chain, Holder, Read, SecretChange, Store, Write};
+use crate::store::{Chain, Holder, Read, Store, Write};
 
 /// How the acting user makes himself known.
 #[derive(Debug)]

@@ -7,10 +7,10 @@ use super::keys::HandOver;
 use super::session::{Session, Work};
 use crate::error::{Error, Result};
 use crate::model::{
-    Acting, Action, Change, Decision, Id, KeyState, Label, Noun, Role, Scope, ScopeSet, Secret, Target,
-    TokenEdit, TokenSpec, UserToken, decide, require,
+    Acting, Action, Change, Decision, Id, KeyState, Label, Noun, Role, Scope, ScopeSet, Secret, SecretChange,
+    Target, TokenEdit, TokenSpec, UserToken, decide, require,
 };
-use crate::store::{Flow, Read, SecretChange, Store, Write};
+use crate::store::{Flow, Read, Store, Write};
 
 /// Whose tokens to list.
 #[derive(Clone, Debug, Default)]

@@ -3,6 +3,7 @@
 mod account;
 mod app;
 mod audit;
+mod change;
 mod credential;
 mod id;
 mod key;
@@ -21,9 +22,9 @@ mod user;
 pub use account::{Account, AccountEdit, Policy, Subdomain};
 pub use app::{APP_TOKEN_LIFE, App, AppEdit, AppSpec, AppToken};
 pub use audit::{
-    Actor, AuditAction, AuditRecord, Audited, Change, Details, ExecutionContext, FieldChange, Head, Method,
-    Resource,
+    Actor, AuditAction, AuditRecord, Details, ExecutionContext, FieldChange, Head, Method, Resource,
 };
+pub use change::{Audited, Change, SecretChange};
 pub use credential::{Credential, Owner};
 pub use id::{Id, Noun};
 pub use key::{

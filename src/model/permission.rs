@@ -11,7 +11,8 @@ use jiff::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::audit::{Details, ExecutionContext, Method};
 use crate::model::{
-    Actor, AuditAction, AuditRecord, Audited, Change, Hint, Id, Name, Noun, Resource, Role, ScopeSet, User,
+    Actor, AuditAction, AuditRecord, Audited, Change, Hint, Id, Name, Noun, Resource, Role, ScopeSet,
+    SecretChange, User,
 };
 
 /// What the table says of one role and one action.
@@ -117,6 +118,7 @@ actions! {
     ShowAccount => Account READS "see the account",
     ChangeAccount => Account UPDATES "change the account's settings",
     TransferAccount => Account UPDATES "transfer the account",
+    FoundAccount => Account CREATES "found an account",
     ActAsUser => Account READS "act as somebody else",
     SeeUsage => Account READS "see usage",
     ReadAudit => Account READS "read the audit trail",
@@ -197,7 +199,39 @@ impl Action {
             | Self::BackUp
             | Self::Export             => [Y,      Y,        N,      N,      N,      N,      N,      N],
             Self::Import               => [Y,      NoTokens, N,      N,      N,      N,      N,      N],
+            // Nobody who is here already: only the founding itself, which has a permit of its own.
+            Self::FoundAccount         => [N,      N,        N,      N,      N,      N,      N,      N],
             Self::Restore              => [Y,      N,        N,      N,      N,      N,      N,      N],
+        }
+    }
+
+    /// The fields that the action may change of what is there already.
+    const fn touches(self) -> &'static [&'static str] {
+        match self {
+            Self::DisableGeneralKey | Self::EnableGeneralKey => &["disabled", "disabled_reason"],
+            Self::EditGeneralKey => &["description", "access", "scopes", "expires_at", "rate_limit"],
+            Self::EditUserToken => &["description", "scopes", "expires_at"],
+            Self::RotateGeneralKey | Self::RotateUserToken | Self::RotateApp => &["hint", "overlap_ends_at"],
+            Self::EditService | Self::EditOrchestration => &["name", "description"],
+            Self::MoveIntegration => &["service", "orchestration"],
+            Self::EditApp => &["name", "description", "scopes", "rate_limit", "tokens_revoked_at"],
+            Self::EditUser => &["name", "email", "os_uid", "external_id", "rate_limit"],
+            Self::SetUserRole => &["name", "email", "os_uid", "external_id", "rate_limit", "role"],
+            Self::RemoveUser => &["left_at"],
+            Self::ChangeAccount => &["name", "policy", "subdomain", "rest_api", "advanced_permissions"],
+            Self::TransferAccount => &["owner"],
+            _ => &[],
+        }
+    }
+
+    /// Whether the action may do this to the secrets of its target.
+    const fn covers_secrets(self, change: SecretChange) -> bool {
+        match change {
+            SecretChange::Keep => true,
+            SecretChange::Issue(_) => matches!(self.effect().1, Some(AuditAction::Create)),
+            SecretChange::Rotate { .. } | SecretChange::EndOverlap => {
+                matches!(self, Self::RotateGeneralKey | Self::RotateUserToken | Self::RotateApp)
+            }
         }
     }
 
@@ -214,6 +248,9 @@ pub struct Target {
     grants: Option<Role>,
     scopes: Option<ScopeSet>,
     brings_user_tokens: bool,
+    /// Whether it is any of a noun's things, asked about before one of them is looked at. What is not known of a
+    /// particular thing denies; of any of them, it is not asked yet.
+    any: bool,
 }
 
 impl Target {
@@ -226,6 +263,7 @@ impl Target {
             grants: None,
             scopes: None,
             brings_user_tokens: false,
+            any: false,
         }
     }
 
@@ -237,7 +275,7 @@ impl Target {
             kind: noun.resource_type().to_owned(),
             summary: format!("every {noun}"),
         };
-        Self { resource, owner: None, grants: None, scopes: None, brings_user_tokens: false }
+        Self { resource, owner: None, grants: None, scopes: None, brings_user_tokens: false, any: true }
     }
 
     /// The same, belonging to a user or being one.
@@ -349,6 +387,10 @@ pub fn decide(user: &User, action: Action, target: &Target) -> Decision {
             denied("not the Account Owner")
         }
         Rule::Below if target.grants == Some(Role::Owner) => denied("not to a role above admin"),
+        Rule::Below if target.owner.is_none() && target.grants.is_none() && !target.any => {
+            denied("not knowing whom it is about")
+        }
+        Rule::Holds if target.scopes.is_none() && !target.any => denied("not knowing its scopes"),
         Rule::Holds => {
             let lacking = target.scopes.iter().flat_map(ScopeSet::iter).find(|scope| !user.role.holds(scope));
             lacking.map_or(Decision::Allowed, |scope| {
@@ -370,8 +412,7 @@ pub fn authorize(acting: &Acting, action: Action, target: &Target) -> Result<Per
             let mut actors = vec![acting.user.resource()];
             actors.extend(acting.owner.as_ref().map(Audited::resource));
             Ok(Permit {
-                noun: action.effect().0,
-                effect: action.effect().1,
+                action,
                 target: target.resource.id.clone(),
                 actors,
                 method: acting.method.clone(),
@@ -401,8 +442,7 @@ pub fn require(acting: &Acting, action: Action, target: &Target) -> Result<()> {
 #[derive(Debug)]
 #[must_use = "a permit is there to be used up by a change of the store"]
 pub struct Permit {
-    noun: Noun,
-    effect: Option<AuditAction>,
+    action: Action,
     target: String,
     actors: Vec<Actor>,
     method: Method,
@@ -413,9 +453,9 @@ pub struct Permit {
 impl Permit {
     /// The founding of an account, by the operating-system user who becomes its owner. There is nobody to ask yet.
     pub(crate) fn founder<T: Audited>(owner: &User, founded: &T, request_id: &str, at: Timestamp) -> Self {
+        let action = if founded.noun() == Noun::Account { Action::FoundAccount } else { Action::AddUser };
         Self {
-            noun: founded.noun(),
-            effect: Some(AuditAction::Create),
+            action,
             target: founded.audit_id(),
             actors: vec![owner.resource()],
             method: Method { kind: "os_user".to_owned(), truncated_token: None },
@@ -430,20 +470,31 @@ impl Permit {
         self.at
     }
 
-    /// Uses the permit up for a change, and gives the record of it.
+    /// Uses the permit up for a change and what it does to the secrets, and gives the record of it.
     ///
     /// # Errors
-    /// If the change is another than the one permitted.
-    pub fn record<T: Audited>(self, change: &Change<T>, number: u64) -> Result<AuditRecord> {
+    /// If the change is another than the one permitted: to something else, of another kind, of other fields, or of
+    /// the secrets where that was not asked.
+    pub fn record<T: Audited>(
+        self,
+        change: &Change<T>,
+        secrets: SecretChange,
+        number: u64,
+    ) -> Result<AuditRecord> {
         let root_resource = change.subject().resource();
-        let noun = change.subject().noun();
-        if (self.noun, self.effect, &self.target) != (noun, Some(change.action()), &root_resource.id) {
+        let fields = change.fields();
+        let (noun, effect) = self.action.effect();
+        let covers = (noun, effect, &self.target)
+            == (change.subject().noun(), Some(change.action()), &root_resource.id)
+            && self.action.covers_secrets(secrets)
+            && (change.action() != AuditAction::Update
+                || fields.iter().all(|field| self.action.touches().contains(&field.name.as_str())));
+        if !covers {
             return Err(Error::conflict(format!(
-                "a permit for {} {} does not allow to {} {} {}",
-                self.noun,
+                "a permit to {} {} does not cover this change of {} {}",
+                self.action,
                 self.target,
-                change.action().as_str(),
-                noun,
+                change.subject().noun(),
                 root_resource.id
             )));
         }
@@ -455,7 +506,7 @@ impl Permit {
             method: self.method,
             root_resource,
             action: change.action(),
-            details: Details { fields: change.fields() },
+            details: Details { fields },
         })
     }
 }

@@ -15,7 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::error::Result;
 use crate::model::{
     Account, App, AppToken, AuditAction, AuditRecord, Change, Credential, Destination, Digest, GeneralKey,
-    Head, Id, Integration, KeyOrder, Keyring, Noun, Permit, User, UserToken,
+    Head, Id, Integration, KeyOrder, Keyring, Noun, Permit, SecretChange, User, UserToken,
 };
 
 pub use place::Place;
@@ -307,24 +307,6 @@ pub trait Write: Read {
     /// # Errors
     /// If they could not be made durable; then none of them was made.
     fn commit(self) -> Result<()>;
-}
-
-/// What a change does to the secrets of a credential. Removing the credential kills them all, whatever is said here.
-#[derive(Clone, Copy, Debug)]
-pub enum SecretChange {
-    /// They stay as they are.
-    Keep,
-    /// It gets its first.
-    Issue(Digest),
-    /// It gets another. The one before goes on until a moment, or is dead at once; one before that is dead.
-    Rotate {
-        /// The new secret's digest.
-        new: Digest,
-        /// Until when the present one goes on.
-        old_ends_at: Option<Timestamp>,
-    },
-    /// The one before the present is dead.
-    EndOverlap,
 }
 
 /// What a secret belongs, or belonged, to.

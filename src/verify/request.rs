@@ -1,5 +1,9 @@
 //! What is asked: a credential as it was presented, and what it is to be used for.
 
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::{Error, Result};
 use crate::model::{CredentialKind, Secret};
 
 /// The longest credential in bytes that is looked at, with room for its scheme.
@@ -32,8 +36,8 @@ impl Api {
 }
 
 /// The API's name, as `--api` and batch lines have it.
-impl std::fmt::Display for Api {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Rest => "rest",
             Self::EventsV1 => "events-v1",
@@ -42,14 +46,14 @@ impl std::fmt::Display for Api {
     }
 }
 
-impl std::str::FromStr for Api {
-    type Err = crate::Error;
+impl FromStr for Api {
+    type Err = Error;
 
-    fn from_str(text: &str) -> crate::Result<Self> {
+    fn from_str(text: &str) -> Result<Self> {
         [Self::Rest, Self::EventsV1, Self::EventsV2]
             .into_iter()
             .find(|api| api.to_string() == text)
-            .ok_or_else(|| crate::Error::invalid("api", "must be rest, events-v1 or events-v2"))
+            .ok_or_else(|| Error::invalid("api", "must be rest, events-v1 or events-v2"))
     }
 }
 

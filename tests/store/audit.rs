@@ -3,10 +3,10 @@
 use std::ops::ControlFlow;
 
 use pdkeys::model::{
-    Action, AuditAction, AuditRecord, Change, FieldChange, GeneralKey, Head, Id, Role, Target, User,
-    authorize,
+    Action, AuditAction, AuditRecord, Change, FieldChange, GeneralKey, Head, Id, Role, SecretChange, Target,
+    User, authorize,
 };
-use pdkeys::store::{AuditFilter, Chain, Read as _, SecretChange, Store as _, Write as _};
+use pdkeys::store::{AuditFilter, Chain, Read as _, Store as _, Write as _};
 
 use crate::site::{Engine, Forgery, Site, label, moment};
 

@@ -2,8 +2,10 @@
 
 use std::ops::ControlFlow;
 
-use pdkeys::model::{Access, Action, Change, Disabled, GeneralKey, KeyOrder, RateLimit, ScopeSet};
-use pdkeys::store::{Read as _, SecretChange, Store as _};
+use pdkeys::model::{
+    Access, Action, Change, Disabled, GeneralKey, KeyOrder, RateLimit, ScopeSet, SecretChange,
+};
+use pdkeys::store::{Read as _, Store as _};
 use pdkeys::{Error, ErrorKind};
 
 use crate::site::{Engine, Site, label, moment, secret};

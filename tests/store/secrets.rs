@@ -3,8 +3,8 @@
 #![expect(clippy::unnecessary_wraps, reason = "what a digest belongs to is compared as the store answers it")]
 
 use jiff::{SignedDuration, Timestamp};
-use pdkeys::model::{Action, Change, GeneralKey, Id};
-use pdkeys::store::{Death, Holder, SecretChange, Store as _, Tombstone, Write as _};
+use pdkeys::model::{Action, Change, GeneralKey, Id, SecretChange};
+use pdkeys::store::{Death, Holder, Store as _, Tombstone, Write as _};
 
 use crate::site::{Engine, Site, secret};
 
@@ -164,7 +164,7 @@ pub(crate) fn a_live_secret_is_never_issued_to_a_second_key<E: Engine>(site: &mu
 
 pub(crate) fn the_digest_is_the_same_in_and_out_of_a_transaction<E: Engine>(site: &mut Site<E>) {
     let outside = site.digest("first");
-    let inside = site.writer().write().unwrap().digest(&secret("first").fingerprint());
+    let inside = site.writer().write().unwrap().keyring().digest(&secret("first").fingerprint());
     assert_eq!(outside, inside);
     assert_ne!(outside, site.digest("second"));
 }

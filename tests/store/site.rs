@@ -7,10 +7,10 @@ use pdkeys::Result;
 use pdkeys::manage::Founding;
 use pdkeys::model::{
     Access, Acting, Action, AuditRecord, Change, Digest, GeneralKey, Id, KeyOrder, Label, Name, Noun, Policy,
-    Role, Secret, Target, User, UserRef, authorize,
+    Role, Secret, SecretChange, Target, User, UserRef, authorize,
 };
 use pdkeys::ports::Clock;
-use pdkeys::store::{AuditFilter, Holder, Read, SecretChange, Store, Write};
+use pdkeys::store::{AuditFilter, Holder, Read, Store, Write};
 
 /// An engine behind the interface, holding one store for the length of one story.
 pub(crate) trait Engine: Sized {
@@ -241,7 +241,7 @@ impl<E: Engine> Site<E> {
     }
 
     pub(crate) fn digest(&mut self, plain: &str) -> Digest {
-        self.reader().digest(&secret(plain).fingerprint()).unwrap()
+        self.reader().keyring().unwrap().digest(&secret(plain).fingerprint())
     }
 
     /// What a secret belongs to.

@@ -5,8 +5,8 @@ use std::thread;
 use std::time::Duration;
 
 use pdkeys::ErrorKind;
-use pdkeys::model::{Account, Action, Change, GeneralKey, Permit, Target, User, authorize};
-use pdkeys::store::{Read as _, SecretChange, Store as _, Write as _};
+use pdkeys::model::{Account, Action, Change, GeneralKey, Permit, SecretChange, Target, User, authorize};
+use pdkeys::store::{Read as _, Store as _, Write as _};
 
 use crate::site::{Engine, Site, label, name};
 

@@ -219,19 +219,19 @@ impl Context {
         }
     }
 
-    /// Asks before the same is done to several things, and names each.
+    /// Asks before the same is done to several things, and names each: by what it is called, and in full.
     pub(crate) fn confirm_all(
         &self,
         verb: &str,
-        noun: &str,
+        noun: Noun,
         consequence: &str,
-        names: impl Iterator<Item = String>,
+        things: &[(String, String)],
     ) -> Result<(), Failure> {
         let mut what = vec![consequence.to_owned()];
-        what.extend(names.map(|name| format!("  {name}")));
-        let question = match what.len() - 1 {
-            1 => format!("{verb} this {noun}?"),
-            many => format!("{verb} all {many}?"),
+        what.extend(things.iter().map(|(_, in_full)| format!("  {in_full}")));
+        let question = match things {
+            [(called, _)] => format!("{verb} {noun} {called}?"),
+            many => format!("{verb} {} {noun}s?", many.len()),
         };
         self.confirm(&what, &question)
     }

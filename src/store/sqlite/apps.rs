@@ -6,8 +6,8 @@ use rusqlite::{Connection, Params, params};
 use super::columns::{Columns, optional_millisecond, optional_text, text};
 use super::secrets::{self, Kind};
 use crate::error::Result;
-use crate::model::{App, AppToken, Change, Digest, Hint, Id, Noun};
-use crate::store::{Flow, SecretChange};
+use crate::model::{App, AppToken, Change, Digest, Hint, Id, Noun, SecretChange};
+use crate::store::Flow;
 
 const SELECT: &str = "
     SELECT a.id, a.name, a.description, a.scopes, a.hint, a.rate_limit, a.overlap_ends_at, a.tokens_revoked_at, a.created_at,

@@ -6,7 +6,7 @@ use rusqlite::types::ToSql;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::error::{ErrorKind, Result};
-use crate::model::{AuditAction, AuditRecord, Audited, Change, Head, Keyring, Permit};
+use crate::model::{AuditAction, AuditRecord, Audited, Change, Head, Keyring, Permit, SecretChange};
 use crate::store::{AuditFilter, Chain, Flow};
 
 pub(super) fn head(connection: &Connection) -> Result<Head> {
@@ -23,10 +23,11 @@ pub(super) fn append<T: Audited>(
     keyring: &Keyring,
     permit: Permit,
     change: &Change<T>,
+    secrets: SecretChange,
 ) -> Result<()> {
     let head = head(connection)?;
     let number = head.number + 1;
-    let record = serde_json::to_string(&permit.record(change, number)?)
+    let record = serde_json::to_string(&permit.record(change, secrets, number)?)
         .map_err(|error| ErrorKind::Damaged(error.to_string()))?;
     let end = keyring.link(&head.end, record.as_bytes());
     connection

@@ -6,8 +6,8 @@ use rusqlite::{Connection, params};
 use super::columns::{Columns, optional_text, text};
 use super::secrets::{self, Kind};
 use crate::error::Result;
-use crate::model::{Change, DestinationRef, Hint, Id, Integration, Noun, Sealed};
-use crate::store::{Flow, SecretChange};
+use crate::model::{Change, DestinationRef, Hint, Id, Integration, Noun, Sealed, SecretChange};
+use crate::store::Flow;
 
 const SELECT: &str = "
     SELECT i.id, i.name, i.type, d.id, d.name, i.hint, i.sealed_key, i.created_at, maker.id, maker.name, i.rate_limit

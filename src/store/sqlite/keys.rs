@@ -9,8 +9,10 @@ use super::columns::{Columns, optional_millisecond, optional_text, text};
 use super::secrets::{self, Kind};
 use super::usage;
 use crate::error::{ErrorKind, Result};
-use crate::model::{Access, AccessKind, Change, Disabled, GeneralKey, Hint, Id, KeyOrder, ScopeSet};
-use crate::store::{Flow, SecretChange};
+use crate::model::{
+    Access, AccessKind, Change, Disabled, GeneralKey, Hint, Id, KeyOrder, ScopeSet, SecretChange,
+};
+use crate::store::Flow;
 
 const SELECT: &str = "
     SELECT k.id, k.description, k.hint, k.access, k.scopes, k.created_at, k.created_by, maker.name,

@@ -7,8 +7,8 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::columns::{Columns, optional_millisecond, text};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Digest, Id, Noun};
-use crate::store::{Death, Holder, SecretChange, Tombstone};
+use crate::model::{Digest, Id, Noun, SecretChange};
+use crate::store::{Death, Holder, Tombstone};
 
 /// What has secrets: the kinds of credential, and the apps with their client secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use super::columns::{Columns, optional_millisecond, optional_text, text};
 use super::secrets::{self, Kind};
 use super::users;
 use crate::error::Result;
-use crate::model::{Access, Change, Hint, Id, UserToken};
-use crate::store::{Flow, SecretChange};
+use crate::model::{Access, Change, Hint, Id, SecretChange, UserToken};
+use crate::store::Flow;
 
 const COLUMNS: &str = "t.id, t.description, t.hint, t.scopes, t.created_at, t.expires_at, t.overlap_ends_at";
 

@@ -7,9 +7,9 @@ use super::{account, apps, audit, destinations, integrations, keys, secrets, tok
 use crate::error::{Error, Result};
 use crate::model::{
     Account, App, AppToken, AuditRecord, Audited, Change, Destination, Digest, GeneralKey, Head, Id,
-    Integration, KeyOrder, Keyring, Noun, Permit, User, UserToken,
+    Integration, KeyOrder, Keyring, Noun, Permit, SecretChange, User, UserToken,
 };
-use crate::store::{AuditFilter, Flow, Holder, Read, SecretChange, Write};
+use crate::store::{AuditFilter, Flow, Holder, Read, Write};
 
 /// A transaction on an SQLite store. `K` is `()` for one that reads, and the keyring for one that writes.
 #[derive(Debug)]
@@ -144,8 +144,13 @@ impl<K> Read for SqliteTransaction<'_, K> {
 
 impl SqliteTransaction<'_, &Keyring> {
     /// Writes the audit record of a change, and so makes sure that it is the permitted one, before it is made.
-    fn record<T: Audited>(&mut self, permit: Permit, change: &Change<T>) -> Result<()> {
-        audit::append(&self.main, self.keyring, permit, change)
+    fn record<T: Audited>(
+        &mut self,
+        permit: Permit,
+        change: &Change<T>,
+        secrets: SecretChange,
+    ) -> Result<()> {
+        audit::append(&self.main, self.keyring, permit, change, secrets)
     }
 }
 
@@ -155,12 +160,12 @@ impl Write for SqliteTransaction<'_, &Keyring> {
     }
 
     fn save_account(&mut self, permit: Permit, change: &Change<Account>) -> Result<()> {
-        self.record(permit, change)?;
+        self.record(permit, change, SecretChange::Keep)?;
         account::save(&self.main, change)
     }
 
     fn save_user(&mut self, permit: Permit, change: &Change<User>) -> Result<()> {
-        self.record(permit, change)?;
+        self.record(permit, change, SecretChange::Keep)?;
         users::save(&self.main, change)
     }
 
@@ -171,7 +176,7 @@ impl Write for SqliteTransaction<'_, &Keyring> {
         secrets: SecretChange,
     ) -> Result<()> {
         let at = permit.at();
-        self.record(permit, change)?;
+        self.record(permit, change, secrets)?;
         keys::save(&self.main, change, secrets, at)
     }
 
@@ -182,12 +187,12 @@ impl Write for SqliteTransaction<'_, &Keyring> {
         secrets: SecretChange,
     ) -> Result<()> {
         let at = permit.at();
-        self.record(permit, change)?;
+        self.record(permit, change, secrets)?;
         tokens::save(&self.main, change, secrets, at)
     }
 
     fn save_destination(&mut self, permit: Permit, change: &Change<Destination>) -> Result<()> {
-        self.record(permit, change)?;
+        self.record(permit, change, SecretChange::Keep)?;
         destinations::save(&self.main, change)
     }
 
@@ -198,18 +203,18 @@ impl Write for SqliteTransaction<'_, &Keyring> {
         secrets: SecretChange,
     ) -> Result<()> {
         let at = permit.at();
-        self.record(permit, change)?;
+        self.record(permit, change, secrets)?;
         integrations::save(&self.main, change, secrets, at)
     }
 
     fn save_app(&mut self, permit: Permit, change: &Change<App>, secrets: SecretChange) -> Result<()> {
         let at = permit.at();
-        self.record(permit, change)?;
+        self.record(permit, change, secrets)?;
         apps::save(&self.main, change, secrets, at)
     }
 
     fn issue_app_token(&mut self, permit: Permit, token: &AppToken, digest: &Digest) -> Result<()> {
-        self.record(permit, &Change::Create(token.clone()))?;
+        self.record(permit, &Change::Create(token.clone()), SecretChange::Issue(*digest))?;
         apps::issue_token(&self.main, token, digest)
     }
 

@@ -286,13 +286,12 @@ impl Remove {
         let reason = parse_reason(self.reason.as_deref())?;
         context.with_session(FirstUse::NeedsStore, |session| {
             let shown = self.ids.iter().map(|id| session.integration(id)).collect::<Result<Vec<_>, _>>()?;
-            let names = shown.iter().map(|shown| name(&shown.integration));
-            context.confirm_all(
-                "Remove",
-                "integration",
-                "Events with these keys are refused from then on:",
-                names,
-            )?;
+            let things: Vec<_> = shown
+                .iter()
+                .map(|shown| (shown.integration.id.to_string(), name(&shown.integration)))
+                .collect();
+            let consequence = "Events with these keys are refused from then on:";
+            context.confirm_all("Remove", Noun::Integration, consequence, &things)?;
             let integrations = session.remove_integrations(&self.ids, reason.as_ref())?;
             changed(context, "Removed", integrations, session.at())
         })

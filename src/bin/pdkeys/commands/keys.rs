@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use pdkeys::manage::Session;
 use pdkeys::model::{
     API_VERSION, Access, AccessKind, CredentialKind, GeneralKey, Hint, Id, KeyEdit, KeyFilter, KeyOrder,
-    KeySpec, KeyState, Label, RateLimit, Scope, ScopeSet, future_moment, length_of_time,
+    KeySpec, KeyState, Label, Noun, RateLimit, Scope, ScopeSet, future_moment, length_of_time,
 };
 use pdkeys::ports::{Clock as _, SystemClock};
 use pdkeys::store::sqlite::SqliteStore;
@@ -489,7 +489,8 @@ fn confirm_each(
     consequence: &str,
 ) -> Result<(), Failure> {
     let keys = ids.iter().map(|id| session.key(id)).collect::<Result<Vec<_>, _>>()?;
-    context.confirm_all(verb, "key", consequence, keys.iter().map(name))
+    let things: Vec<_> = keys.iter().map(|key| (key.id.to_string(), name(key))).collect();
+    context.confirm_all(verb, Noun::GeneralKey, consequence, &things)
 }
 
 /// Says what was changed.

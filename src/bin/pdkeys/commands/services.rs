@@ -253,15 +253,15 @@ impl Remove {
         context.with_session(FirstUse::NeedsStore, |session| {
             let found = session.destination(kind, &self.name)?;
             if self.with_integrations || found.integrations.is_empty() {
-                let mut names = vec![name(&found.destination)];
-                names.extend(found.integrations.iter().map(|shown| integrations::name(&shown.integration)));
-                let what = kind.noun().to_string();
-                context.confirm_all(
-                    "Remove",
-                    &what,
-                    "These go for good, and cannot come back:",
-                    names.into_iter(),
-                )?;
+                let mut what = vec!["These go for good, and cannot come back:".to_owned()];
+                what.push(format!("  {}", name(&found.destination)));
+                what.extend(
+                    found
+                        .integrations
+                        .iter()
+                        .map(|shown| format!("  {}", integrations::name(&shown.integration))),
+                );
+                context.confirm(&what, &format!("Remove {} {}?", kind.noun(), found.destination.name))?;
             }
             let removed = session
                 .remove_destination(kind, &self.name, self.with_integrations, reason.as_ref())

@@ -8,7 +8,7 @@ use clap_complete::ArgValueCompleter;
 use jiff::Timestamp;
 use pdkeys::manage::{Session, Whose};
 use pdkeys::model::{
-    API_VERSION, Access, AccessKind, CredentialKind, Hint, Id, KeyState, Label, Name, Scope, ScopeSet,
+    API_VERSION, Access, AccessKind, CredentialKind, Hint, Id, KeyState, Label, Name, Noun, Scope, ScopeSet,
     TokenEdit, TokenSpec, UserToken, future_moment, length_of_time,
 };
 use pdkeys::ports::{Clock as _, SystemClock};
@@ -342,7 +342,8 @@ fn confirm_each(
     consequence: &str,
 ) -> Result<(), Failure> {
     let tokens = ids.iter().map(|id| session.token(id)).collect::<Result<Vec<_>, _>>()?;
-    context.confirm_all(verb, "token", consequence, tokens.iter().map(name))
+    let things: Vec<_> = tokens.iter().map(|token| (token.id.to_string(), name(token))).collect();
+    context.confirm_all(verb, Noun::UserToken, consequence, &things)
 }
 
 fn changed(context: &Context, verb: &str, tokens: Vec<UserToken>, now: Timestamp) -> Result<Exit, Failure> {

@@ -242,7 +242,8 @@ impl Remove {
         context.with_session(FirstUse::NeedsStore, |session| {
             let users = self.users.iter().map(|user| session.user(user)).collect::<Result<Vec<_>, _>>()?;
             let consequence = "These leave the account, and their tokens stop working for good:";
-            context.confirm_all("Remove", "user", consequence, users.iter().map(name))?;
+            let things: Vec<_> = users.iter().map(|user| (user.name.to_string(), name(user))).collect();
+            context.confirm_all("Remove", Noun::User, consequence, &things)?;
             let users = session.remove_users(&self.users)?;
             changed(context, "Removed", users, session.at())
         })
