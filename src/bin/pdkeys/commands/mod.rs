@@ -9,6 +9,7 @@ mod keys;
 mod services;
 mod tokens;
 mod users;
+mod verify;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Parser, Subcommand};
@@ -53,6 +54,7 @@ Environment:
   PDKEYS_STORE           the store's file
   PDKEYS_STORE_KEY_FILE  the store key's file, if it does not lie beside the store
   PDKEYS_TOKEN           a user token; its owner is the acting user
+  PDKEYS_KEY             the credential that verify checks
   NO_COLOR               no colour";
 
 #[derive(Debug, Subcommand)]
@@ -67,6 +69,8 @@ pub(crate) enum Command {
     Enable(keys::Enable),
     Rotate(keys::Rotate),
     Remove(keys::Remove),
+    Verify(verify::Verify),
+    Explain(verify::Explain),
     /// Manage user tokens: your own, bounded by your role
     #[command(subcommand)]
     Token(tokens::Token),
@@ -105,6 +109,8 @@ impl Command {
             Self::Enable(command) => command.run(context),
             Self::Rotate(command) => command.run(context),
             Self::Remove(command) => command.run(context),
+            Self::Verify(command) => command.run(context),
+            Self::Explain(command) => command.run(context),
             Self::Token(command) => command.run(context),
             Self::Service(command) => command.run(context, Kind::Service),
             Self::Orchestration(command) => command.run(context, Kind::Orchestration),
