@@ -126,6 +126,34 @@ impl Secret {
         Ok(draw.finish())
     }
 
+    /// Draws an app token: `pdus+_0`, six upper-case letters and digits, `_` and a random UUID; 153 bits.
+    ///
+    /// # Errors
+    /// If there is no randomness.
+    pub fn app_token(entropy: &mut dyn Entropy) -> Result<Self> {
+        let mut draw = Draw::new(entropy);
+        draw.text.push_str("pdus+_0");
+        draw.many_of(UPPER_ALPHANUMERIC, 6)?.text.push('_');
+        draw.many_of(LOWER_HEX, 8)?.text.push('-');
+        // Version 4 and its variant: the UUID says of itself that it is random.
+        draw.many_of(LOWER_HEX, 4)?.text.push_str("-4");
+        draw.many_of(LOWER_HEX, 3)?.text.push('-');
+        draw.one_of(b"89ab")?.many_of(LOWER_HEX, 3)?.text.push('-');
+        draw.many_of(LOWER_HEX, 12)?;
+        Ok(draw.finish())
+    }
+
+    /// Draws a client secret: `pdcs_` and 43 characters, 257 bits and more.
+    ///
+    /// # Errors
+    /// If there is no randomness.
+    pub fn client_secret(entropy: &mut dyn Entropy) -> Result<Self> {
+        let mut draw = Draw::new(entropy);
+        draw.text.push_str("pdcs_");
+        draw.many_of(REST, 42)?.one_of(ALPHANUMERIC)?;
+        Ok(draw.finish())
+    }
+
     /// Draws the integration key of a service: 32 lower-case hexadecimal digits, 128 bits.
     ///
     /// # Errors
@@ -340,6 +368,10 @@ mod tests {
                 (orchestration.kind(), orchestration.0.len()),
                 (Some(CredentialKind::Integration), 32)
             );
+            let app = Secret::app_token(&mut SystemEntropy).unwrap();
+            assert_eq!((app.kind(), app.0.len()), (Some(CredentialKind::AppToken), 50));
+            let client = Secret::client_secret(&mut SystemEntropy).unwrap();
+            assert_eq!((client.kind(), client.0.len()), (None, 48), "no credential");
             assert!(token.visible().is_none() && orchestration.visible().is_some());
         }
     }

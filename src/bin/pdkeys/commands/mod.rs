@@ -1,6 +1,7 @@
 //! The commands: one file a group, the arguments above the function that runs them.
 
 mod account;
+mod apps;
 mod audit;
 mod generate;
 mod init;
@@ -83,6 +84,9 @@ pub(crate) enum Command {
     /// Manage integrations and their keys, for the Events API
     #[command(subcommand)]
     Integration(integrations::Integration),
+    /// Manage registered apps and their one-day tokens
+    #[command(subcommand)]
+    App(apps::App),
     /// Manage the account's users
     #[command(subcommand)]
     User(users::User),
@@ -115,6 +119,7 @@ impl Command {
             Self::Service(command) => command.run(context, Kind::Service),
             Self::Orchestration(command) => command.run(context, Kind::Orchestration),
             Self::Integration(command) => command.run(context),
+            Self::App(command) => command.run(context),
             Self::User(command) => command.run(context),
             Self::Account(command) => command.run(context),
             Self::Audit(command) => command.run(context),
