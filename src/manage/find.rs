@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
-    Acting, Action, App, CredentialKind, Destination, GeneralKey, Id, Integration, Noun, Secret, Target,
-    User, require,
+    Acting, Action, App, Destination, GeneralKey, Id, Integration, Noun, Secret, Target, User, looks_secret,
+    require,
 };
 use crate::store::Read;
 
@@ -16,7 +16,7 @@ const MOST: usize = 3;
 
 /// What a user typed, fit to be repeated in a message. A key pasted where an id belongs shows as its hint.
 pub(super) fn safe_to_show(typed: &str) -> String {
-    if CredentialKind::of_shape(typed.trim().as_bytes()).is_some() {
+    if looks_secret(typed.trim().as_bytes()) {
         let hint = Secret::presented(typed.trim().to_owned()).hint();
         return format!("(a secret ending in {hint})");
     }
