@@ -88,13 +88,11 @@ impl Node {
             if segment.starts_with('{') {
                 node = &mut *node.parameter.get_or_insert_with(|| (segment, Box::default())).1;
             } else {
-                let at = match node.literals.iter().position(|(literal, _)| *literal == segment) {
-                    Some(at) => at,
-                    None => {
-                        node.literals.push((segment, Self::default()));
-                        node.literals.len() - 1
-                    }
-                };
+                let known = node.literals.iter().position(|(literal, _)| *literal == segment);
+                let at = known.unwrap_or_else(|| {
+                    node.literals.push((segment, Self::default()));
+                    node.literals.len() - 1
+                });
                 node = &mut node.literals[at].1;
             }
         }
