@@ -200,6 +200,19 @@ impl Context {
         Ok(variable("PDKEYS_TOKEN").map(|token| Secret::presented(token.to_string_lossy().into_owned())))
     }
 
+    /// Tries out what somebody is about to be asked about: whether it can be done, and by the acting user, is told
+    /// before the question and not after it. Where nothing is asked, the doing tells it.
+    pub(crate) fn rehearse<T>(
+        &self,
+        session: &mut Session<'_, SqliteStore>,
+        work: impl FnOnce(&mut Session<'_, SqliteStore>) -> Result<T, pdkeys::Error>,
+    ) -> Result<(), Failure> {
+        if !self.globals.yes {
+            session.rehearse(work)?;
+        }
+        Ok(())
+    }
+
     /// Asks before what cannot be undone, or stops something that works.
     pub(crate) fn confirm(&self, what: &[String], question: &str) -> Result<(), Failure> {
         if self.globals.yes {

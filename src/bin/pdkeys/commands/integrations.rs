@@ -285,6 +285,7 @@ impl Remove {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
         let reason = parse_reason(self.reason.as_deref())?;
         context.with_session(FirstUse::NeedsStore, |session| {
+            context.rehearse(session, |session| session.remove_integrations(&self.ids, reason.as_ref()))?;
             let shown = self.ids.iter().map(|id| session.integration(id)).collect::<Result<Vec<_>, _>>()?;
             let things: Vec<_> = shown
                 .iter()

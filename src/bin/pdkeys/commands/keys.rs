@@ -372,6 +372,7 @@ impl Disable {
         let reason = parse_reason(self.reason.as_deref())?;
         context.with_session(FirstUse::NeedsStore, |session| {
             let now = session.at();
+            context.rehearse(session, |session| session.disable_keys(&self.ids, reason.as_ref()))?;
             confirm_each(context, session, &self.ids, "Disable", "These stop working:")?;
             let (changes, same): (Vec<_>, Vec<_>) = session
                 .disable_keys(&self.ids, reason.as_ref())?
@@ -443,6 +444,8 @@ impl Rotate {
                 self.overlap.as_deref().map(|length| length_of_time("overlap", length, now)).transpose()?;
             if overlap.is_none() {
                 let ids = [self.id.clone()];
+                context
+                    .rehearse(session, |session| session.rotate_key(&self.id, None, &mut |_, _| Ok(())))?;
                 confirm_each(context, session, &ids, "Rotate", "The present secret stops working at once:")?;
             }
             let key = session.rotate_key(&self.id, overlap, &mut |key, secret| {
@@ -473,6 +476,7 @@ impl Remove {
         let reason = parse_reason(self.reason.as_deref())?;
         context.with_session(FirstUse::NeedsStore, |session| {
             let now = session.at();
+            context.rehearse(session, |session| session.remove_keys(&self.ids, reason.as_ref()))?;
             confirm_each(context, session, &self.ids, "Remove", "These go for good, and cannot come back:")?;
             let keys = session.remove_keys(&self.ids, reason.as_ref())?;
             changed(context, "Removed", keys, now)

@@ -253,6 +253,9 @@ impl Remove {
         context.with_session(FirstUse::NeedsStore, |session| {
             let found = session.destination(kind, &self.name)?;
             if self.with_integrations || found.integrations.is_empty() {
+                context.rehearse(session, |session| {
+                    session.remove_destination(kind, &self.name, self.with_integrations, reason.as_ref())
+                })?;
                 let mut what = vec!["These go for good, and cannot come back:".to_owned()];
                 what.push(format!("  {}", name(&found.destination)));
                 what.extend(

@@ -294,6 +294,8 @@ impl Rotate {
                 self.overlap.as_deref().map(|length| length_of_time("overlap", length, now)).transpose()?;
             if overlap.is_none() {
                 let ids = [self.id.clone()];
+                context
+                    .rehearse(session, |session| session.rotate_token(&self.id, None, &mut |_, _| Ok(())))?;
                 confirm_each(context, session, &ids, "Rotate", "The present secret stops working at once:")?;
             }
             let token = session.rotate_token(&self.id, overlap, &mut |token, secret| {
@@ -326,6 +328,7 @@ impl Remove {
         let reason = parse_reason(self.reason.as_deref())?;
         context.with_session(FirstUse::NeedsStore, |session| {
             let now = session.at();
+            context.rehearse(session, |session| session.remove_tokens(&self.ids, reason.as_ref()))?;
             confirm_each(context, session, &self.ids, "Remove", "These go for good, and cannot come back:")?;
             let tokens = session.remove_tokens(&self.ids, reason.as_ref())?;
             changed(context, "Removed", tokens, now)
