@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -300,11 +301,18 @@ fn default_database() -> Result<PathBuf, Failure> {
 
 /// The operating-system user who acts: asked from the kernel, and behind sudo the one who called it, where the
 /// process could do as it likes with the store in any case.
-pub(crate) fn os_user(database: &Path) -> Result<u32, Failure> {
+///
+/// The file is the store's, or the directory that a store is to be made in. What is not there yet would be the
+/// process's own.
+pub(crate) fn os_user(file: &Path) -> Result<u32, Failure> {
     let real = rustix::process::getuid().as_raw();
     let effective = rustix::process::geteuid().as_raw();
     let Some(sudo_uid) = variable("SUDO_UID") else { return Ok(real) };
-    let owner = fs::metadata(database).map(|metadata| metadata.uid()).ok();
+    let owner = match fs::metadata(file) {
+        Ok(metadata) => Some(metadata.uid()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Some(effective),
+        Err(_) => None,
+    };
     let is_trusted = |uid: u32| uid == 0 || Some(uid) == owner;
     if !(is_trusted(real) && is_trusted(effective)) {
         return Ok(real);
