@@ -115,6 +115,9 @@ impl Create {
         let new = Name::parse(kind.noun(), &self.name)?;
         let description = self.description.map(|text| Label::parse("description", &text)).transpose()?;
         let mut receiver = Receiver::new(context, self.write_to);
+        if kind == Kind::Orchestration || self.integration.is_some() {
+            receiver.ready()?;
+        }
         context.with_session(FirstUse::MakesStore, |session| {
             let mut made = None;
             let destination = session.create_destination(

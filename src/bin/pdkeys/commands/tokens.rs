@@ -146,12 +146,13 @@ pub(crate) struct Create {
 
 impl Create {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let mut receiver = Receiver::new(context, self.write_to);
+        receiver.ready()?;
         let check = |text: &str| Label::parse("description", text).map(drop);
         let description = context.required(self.description, "Description", None, check)?;
         let description = Label::parse("description", &description)?;
         // Refused before a store is opened, or made.
         parse_end(self.expires.as_deref(), SystemClock.now())?;
-        let mut receiver = Receiver::new(context, self.write_to);
         context.with_session(FirstUse::MakesStore, |session| {
             let now = session.at();
             let spec = TokenSpec {
@@ -284,6 +285,9 @@ pub(crate) struct Rotate {
 impl Rotate {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
         let mut receiver = Receiver::new(context, self.write_to);
+        if !self.end_overlap {
+            receiver.ready()?;
+        }
         context.with_session(FirstUse::NeedsStore, |session| {
             let now = session.at();
             if self.end_overlap {
