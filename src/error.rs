@@ -211,6 +211,13 @@ pub enum Refusal {
         /// The permission bits.
         mode: u32,
     },
+    /// It belongs neither to the process nor to root, and its owner could change it, or have the process write
+    /// where the owner likes. Root itself opens anybody's.
+    #[error("belongs to another operating-system user ({uid})")]
+    OwnedByOthers {
+        /// Whose it is.
+        uid: u32,
+    },
     /// The operating system refuses.
     #[error("permission denied")]
     PermissionDenied,

@@ -31,6 +31,7 @@ pub struct Session<'s, S: Store> {
     on_behalf_of: Option<String>,
     request_id: String,
     at: Timestamp,
+    rehearses: bool,
 }
 
 impl<'s, S: Store> Session<'s, S> {
@@ -47,7 +48,15 @@ impl<'s, S: Store> Session<'s, S> {
         let mut random = [0; 8];
         entropy.fill(&mut random)?;
         let request_id = format!("{:016x}", u64::from_be_bytes(random));
-        Ok(Self { store, entropy, identity, on_behalf_of: None, request_id, at: clock.now() })
+        Ok(Self {
+            store,
+            entropy,
+            identity,
+            on_behalf_of: None,
+            request_id,
+            at: clock.now(),
+            rehearses: false,
+        })
     }
 
     /// The same session on behalf of another user, by name or id; the Account Owner alone may.
@@ -60,6 +69,18 @@ impl<'s, S: Store> Session<'s, S> {
     #[must_use]
     pub fn at(&self) -> Timestamp {
         self.at
+    }
+
+    /// Does what `work` does, and takes it back: everything is asked and checked that would be, nothing is changed,
+    /// and what comes of it is what would. For asking somebody only about what can be done.
+    ///
+    /// # Errors
+    /// Those of `work`.
+    pub fn rehearse<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let rehearsed = std::mem::replace(&mut self.rehearses, true);
+        let done = work(self);
+        self.rehearses = rehearsed;
+        done
     }
 
     /// The acting user.
@@ -78,7 +99,7 @@ impl<'s, S: Store> Session<'s, S> {
         work(&tx, &acting)
     }
 
-    /// Does one piece of work in a transaction of its own, and commits it.
+    /// Does one piece of work in a transaction of its own, and commits it, unless it is a rehearsal.
     pub(super) fn write<T>(
         &mut self,
         work: impl FnOnce(&mut Work<'_, S::Transaction<'_>>) -> Result<T>,
@@ -89,6 +110,10 @@ impl<'s, S: Store> Session<'s, S> {
         let mut desk = Work { tx: &mut tx, acting: &acting, entropy: self.entropy, handed_over: false };
         let done = work(&mut desk)?;
         let handed_over = desk.handed_over;
+        if self.rehearses {
+            // Dropped without a commit, a transaction is undone.
+            return Ok(done);
+        }
         match tx.commit() {
             Ok(()) => Ok(done),
             Err(error) if handed_over => Err(ErrorKind::Void(error).into()),

@@ -172,15 +172,27 @@ fn write_to_leaves_no_file_behind_if_the_key_is_not_made() {
 }
 
 #[test]
-fn csv_is_refused_where_a_secret_is_printed() {
-    let (machine, _) = with_key();
-    assert_snapshot!(machine.refuses(["create", "x", "-o", "csv"]), @r"
-    exit: 1
+fn csv_is_refused_where_a_secret_is_printed_and_no_store_is_made_for_it() {
+    let machine = Machine::new();
+    assert_snapshot!(machine.run(["create", "x", "-o", "csv"]), @r"
+    exit: 2
     --- stdout
     --- stderr
-    error: the secret could not be handed over, and nothing was changed: a secret is printed alone or as json; -o csv is for lists
-    hint: send standard output where it is read, or name a new file with --write-to
+    error: a secret is not printed as csv
+    hint: without -o it is printed alone; -o json prints it with its record
     ");
+    machine.run(["token", "create", "x", "-o", "csv"]).must_exit(2);
+    machine.run(["orchestration", "create", "x", "-o", "csv"]).must_exit(2);
+    machine.run(["service", "create", "x", "--integration", "email", "-o", "csv"]).must_exit(2);
+    assert!(!machine.directory().exists());
+    let (machine, id) = with_key();
+    machine.run(["service", "create", "web", "-o", "csv"]).must_succeed();
+    machine.refuses(["rotate", &id, "-o", "csv", "--yes"]).must_exit(2);
+    machine.refuses(["create", "x", "-o", "csv", "--write-to", "key.txt"]).must_exit(2);
+    let into = ["--service", "web", "--type", "email", "--name", "mail", "-o", "csv"];
+    machine.refuses(["integration", "create"].into_iter().chain(into)).must_exit(2);
+    machine.run(["rotate", &id, "--overlap", "1h"]).must_succeed();
+    machine.run(["rotate", &id, "--end-overlap", "-o", "csv"]).must_succeed();
 }
 
 #[test]

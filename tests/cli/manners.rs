@@ -1,10 +1,11 @@
 //! The manners of every command: streams, colour, quiet, escaping, near misses, help.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 
 use insta::assert_snapshot;
 
-use crate::session::{Machine, Ran, set_mode};
+use crate::session::{Machine, Ran, mode_of, names_in, set_mode};
 
 const ESCAPE: char = '\u{1b}';
 
@@ -283,4 +284,23 @@ fn completions_know_the_ids_that_the_acting_user_may_list() {
     assert_eq!(nobody.stderr, "");
     fs::remove_dir_all(machine.directory()).unwrap();
     assert_eq!(complete(None).stderr, "");
+}
+
+#[test]
+fn manual_pages_replace_links_and_follow_none() {
+    let machine = Machine::new();
+    fs::write(machine.file("precious"), "precious").unwrap();
+    fs::create_dir(machine.file("man")).unwrap();
+    symlink("../precious", machine.file("man/pdkeys.1")).unwrap();
+    fs::write(machine.file("man/pdkeys-list.1"), "stale").unwrap();
+    machine.run_shell("umask 022; exec \"$pdkeys\" man man").must_succeed();
+    assert_eq!(fs::read_to_string(machine.file("precious")).unwrap(), "precious");
+    for name in ["pdkeys.1", "pdkeys-list.1"] {
+        let page = machine.file("man").join(name);
+        assert!(fs::symlink_metadata(&page).unwrap().is_file());
+        assert_eq!(mode_of(&page), 0o644);
+        assert!(fs::read_to_string(&page).unwrap().contains(".TH pdkeys"), "{name}");
+    }
+    let names = names_in(&machine.file("man"));
+    assert!(names.iter().all(|name| name.ends_with(".1")), "{names:?}");
 }

@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -200,6 +201,19 @@ impl Context {
         Ok(variable("PDKEYS_TOKEN").map(|token| Secret::presented(token.to_string_lossy().into_owned())))
     }
 
+    /// Tries out what somebody is about to be asked about: whether it can be done, and by the acting user, is told
+    /// before the question and not after it. Where nothing is asked, the doing tells it.
+    pub(crate) fn rehearse<T>(
+        &self,
+        session: &mut Session<'_, SqliteStore>,
+        work: impl FnOnce(&mut Session<'_, SqliteStore>) -> Result<T, pdkeys::Error>,
+    ) -> Result<(), Failure> {
+        if !self.globals.yes {
+            session.rehearse(work)?;
+        }
+        Ok(())
+    }
+
     /// Asks before what cannot be undone, or stops something that works.
     pub(crate) fn confirm(&self, what: &[String], question: &str) -> Result<(), Failure> {
         if self.globals.yes {
@@ -287,11 +301,18 @@ fn default_database() -> Result<PathBuf, Failure> {
 
 /// The operating-system user who acts: asked from the kernel, and behind sudo the one who called it, where the
 /// process could do as it likes with the store in any case.
-pub(crate) fn os_user(database: &Path) -> Result<u32, Failure> {
+///
+/// The file is the store's, or the directory that a store is to be made in. What is not there yet would be the
+/// process's own.
+pub(crate) fn os_user(file: &Path) -> Result<u32, Failure> {
     let real = rustix::process::getuid().as_raw();
     let effective = rustix::process::geteuid().as_raw();
     let Some(sudo_uid) = variable("SUDO_UID") else { return Ok(real) };
-    let owner = fs::metadata(database).map(|metadata| metadata.uid()).ok();
+    let owner = match fs::metadata(file) {
+        Ok(metadata) => Some(metadata.uid()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Some(effective),
+        Err(_) => None,
+    };
     let is_trusted = |uid: u32| uid == 0 || Some(uid) == owner;
     if !(is_trusted(real) && is_trusted(effective)) {
         return Ok(real);

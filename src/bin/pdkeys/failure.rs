@@ -142,6 +142,9 @@ impl From<pdkeys::Error> for Failure {
                 Refusal::WritableByOthers { .. } => {
                     failure(Exit::Failed).with_hint(format!("chmod go-w {}", path.display()))
                 }
+                Refusal::OwnedByOthers { .. } => failure(Exit::Failed).with_hint(
+                    "run it as the user who owns the store, through sudo for instance; --store names another place",
+                ),
                 Refusal::PermissionDenied => {
                     failure(Exit::Failed).with_hint("run it as the user who owns the store, through sudo for instance")
                 }

@@ -10,6 +10,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::context::Context;
+use crate::failure::Failure;
 use crate::render::{self, Format};
 
 /// Longer than any secret with its record, so that the buffer is not moved and leaves no copy behind.
@@ -26,6 +27,15 @@ pub(crate) struct Receiver<'c> {
 impl<'c> Receiver<'c> {
     pub(crate) fn new(context: &'c Context, file: Option<PathBuf>) -> Self {
         Self { context, file, made: None }
+    }
+
+    /// Refuses what can be refused before there is a secret, and before a store is opened or made.
+    pub(crate) fn ready(&self) -> Result<(), Failure> {
+        if self.context.globals.output == Format::Csv {
+            return Err(Failure::usage("a secret is not printed as csv")
+                .with_hint("without -o it is printed alone; -o json prints it with its record"));
+        }
+        Ok(())
     }
 
     /// Takes a secret: alone on its line, or in front of its record if a format was asked for.
@@ -45,7 +55,7 @@ impl<'c> Receiver<'c> {
         match self.context.globals.output {
             Format::Table => self.context.terminal.hand_over(&alone(secret)?),
             Format::Json | Format::Jsonl => self.context.terminal.hand_over(&with_record(secret, record)?),
-            Format::Csv => Err(io::Error::other("a secret is printed alone or as json; -o csv is for lists")),
+            Format::Csv => Err(io::Error::other("a secret is not printed as csv")),
         }
     }
 

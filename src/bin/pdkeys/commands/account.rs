@@ -177,6 +177,7 @@ pub(crate) struct Transfer {
 impl Transfer {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
         context.with_session(FirstUse::NeedsStore, |session| {
+            context.rehearse(session, |session| session.transfer_account(&self.user))?;
             let account = session.account()?;
             let heir = session.user(&self.user)?;
             let what = [format!(

@@ -183,13 +183,14 @@ pub(crate) struct Create {
 
 impl Create {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let mut receiver = Receiver::new(context, self.write_to);
+        receiver.ready()?;
         let into = self.into.required()?;
         let new = NewIntegration {
             name: Name::parse(Noun::Integration, &self.name)?,
             kind: self.integration_type,
             rate_limit: self.rate_limit,
         };
-        let mut receiver = Receiver::new(context, self.write_to);
         context.with_session(FirstUse::NeedsStore, |session| {
             let integration = session.create_integration(&into, new, &mut |integration, secret| {
                 receiver.take(secret, &IntegrationRecord::from(integration.clone()))
@@ -285,6 +286,7 @@ impl Remove {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
         let reason = parse_reason(self.reason.as_deref())?;
         context.with_session(FirstUse::NeedsStore, |session| {
+            context.rehearse(session, |session| session.remove_integrations(&self.ids, reason.as_ref()))?;
             let shown = self.ids.iter().map(|id| session.integration(id)).collect::<Result<Vec<_>, _>>()?;
             let things: Vec<_> = shown
                 .iter()

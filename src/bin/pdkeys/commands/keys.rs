@@ -150,6 +150,8 @@ pub(crate) struct Create {
 
 impl Create {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let mut receiver = Receiver::new(context, self.write_to);
+        receiver.ready()?;
         let check = |text: &str| Label::parse("description", text).map(drop);
         let description = context.required(self.description, "Description", None, check)?;
         let description = Label::parse("description", &description)?;
@@ -160,7 +162,6 @@ impl Create {
         };
         // Refused before a store is opened, or made.
         parse_end(self.expires.as_deref(), SystemClock.now())?;
-        let mut receiver = Receiver::new(context, self.write_to);
         context.with_session(FirstUse::MakesStore, |session| {
             let now = session.at();
             let spec = KeySpec {
@@ -372,6 +373,7 @@ impl Disable {
         let reason = parse_reason(self.reason.as_deref())?;
         context.with_session(FirstUse::NeedsStore, |session| {
             let now = session.at();
+            context.rehearse(session, |session| session.disable_keys(&self.ids, reason.as_ref()))?;
             confirm_each(context, session, &self.ids, "Disable", "These stop working:")?;
             let (changes, same): (Vec<_>, Vec<_>) = session
                 .disable_keys(&self.ids, reason.as_ref())?
@@ -433,6 +435,9 @@ pub(crate) struct Rotate {
 impl Rotate {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
         let mut receiver = Receiver::new(context, self.write_to);
+        if !self.end_overlap {
+            receiver.ready()?;
+        }
         context.with_session(FirstUse::NeedsStore, |session| {
             let now = session.at();
             if self.end_overlap {
@@ -443,6 +448,8 @@ impl Rotate {
                 self.overlap.as_deref().map(|length| length_of_time("overlap", length, now)).transpose()?;
             if overlap.is_none() {
                 let ids = [self.id.clone()];
+                context
+                    .rehearse(session, |session| session.rotate_key(&self.id, None, &mut |_, _| Ok(())))?;
                 confirm_each(context, session, &ids, "Rotate", "The present secret stops working at once:")?;
             }
             let key = session.rotate_key(&self.id, overlap, &mut |key, secret| {
@@ -473,6 +480,7 @@ impl Remove {
         let reason = parse_reason(self.reason.as_deref())?;
         context.with_session(FirstUse::NeedsStore, |session| {
             let now = session.at();
+            context.rehearse(session, |session| session.remove_keys(&self.ids, reason.as_ref()))?;
             confirm_each(context, session, &self.ids, "Remove", "These go for good, and cannot come back:")?;
             let keys = session.remove_keys(&self.ids, reason.as_ref())?;
             changed(context, "Removed", keys, now)

@@ -115,6 +115,9 @@ impl Create {
         let new = Name::parse(kind.noun(), &self.name)?;
         let description = self.description.map(|text| Label::parse("description", &text)).transpose()?;
         let mut receiver = Receiver::new(context, self.write_to);
+        if kind == Kind::Orchestration || self.integration.is_some() {
+            receiver.ready()?;
+        }
         context.with_session(FirstUse::MakesStore, |session| {
             let mut made = None;
             let destination = session.create_destination(
@@ -253,6 +256,9 @@ impl Remove {
         context.with_session(FirstUse::NeedsStore, |session| {
             let found = session.destination(kind, &self.name)?;
             if self.with_integrations || found.integrations.is_empty() {
+                context.rehearse(session, |session| {
+                    session.remove_destination(kind, &self.name, self.with_integrations, reason.as_ref())
+                })?;
                 let mut what = vec!["These go for good, and cannot come back:".to_owned()];
                 what.push(format!("  {}", name(&found.destination)));
                 what.extend(

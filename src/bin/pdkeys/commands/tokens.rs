@@ -146,12 +146,13 @@ pub(crate) struct Create {
 
 impl Create {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let mut receiver = Receiver::new(context, self.write_to);
+        receiver.ready()?;
         let check = |text: &str| Label::parse("description", text).map(drop);
         let description = context.required(self.description, "Description", None, check)?;
         let description = Label::parse("description", &description)?;
         // Refused before a store is opened, or made.
         parse_end(self.expires.as_deref(), SystemClock.now())?;
-        let mut receiver = Receiver::new(context, self.write_to);
         context.with_session(FirstUse::MakesStore, |session| {
             let now = session.at();
             let spec = TokenSpec {
@@ -284,6 +285,9 @@ pub(crate) struct Rotate {
 impl Rotate {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
         let mut receiver = Receiver::new(context, self.write_to);
+        if !self.end_overlap {
+            receiver.ready()?;
+        }
         context.with_session(FirstUse::NeedsStore, |session| {
             let now = session.at();
             if self.end_overlap {
@@ -294,6 +298,8 @@ impl Rotate {
                 self.overlap.as_deref().map(|length| length_of_time("overlap", length, now)).transpose()?;
             if overlap.is_none() {
                 let ids = [self.id.clone()];
+                context
+                    .rehearse(session, |session| session.rotate_token(&self.id, None, &mut |_, _| Ok(())))?;
                 confirm_each(context, session, &ids, "Rotate", "The present secret stops working at once:")?;
             }
             let token = session.rotate_token(&self.id, overlap, &mut |token, secret| {
@@ -326,6 +332,7 @@ impl Remove {
         let reason = parse_reason(self.reason.as_deref())?;
         context.with_session(FirstUse::NeedsStore, |session| {
             let now = session.at();
+            context.rehearse(session, |session| session.remove_tokens(&self.ids, reason.as_ref()))?;
             confirm_each(context, session, &self.ids, "Remove", "These go for good, and cannot come back:")?;
             let tokens = session.remove_tokens(&self.ids, reason.as_ref())?;
             changed(context, "Removed", tokens, now)

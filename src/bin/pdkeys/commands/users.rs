@@ -240,6 +240,7 @@ pub(crate) struct Remove {
 impl Remove {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
         context.with_session(FirstUse::NeedsStore, |session| {
+            context.rehearse(session, |session| session.remove_users(&self.users))?;
             let users = self.users.iter().map(|user| session.user(user)).collect::<Result<Vec<_>, _>>()?;
             let consequence = "These leave the account, and their tokens stop working for good:";
             let things: Vec<_> = users.iter().map(|user| (user.name.to_string(), name(user))).collect();
