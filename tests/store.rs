@@ -57,6 +57,8 @@ macro_rules! conformance {
             transactions::a_dropped_transaction_changes_nothing,
             transactions::a_transaction_sees_its_own_changes,
             transactions::a_permit_for_another_change_is_refused_and_nothing_is_written,
+            transactions::a_permit_for_one_action_is_refused_for_the_fields_of_another,
+            transactions::a_permit_for_one_action_is_refused_for_the_secrets_of_another,
             transactions::a_reader_sees_one_moment_while_a_writer_commits,
             transactions::a_writer_waits_for_a_writer_and_sees_what_it_did,
             audit::each_change_leaves_one_record_of_who_did_what_when,

@@ -374,10 +374,12 @@ fn every_permitted_action_is_attempted_or_has_no_method_yet() {
         attempts().into_iter().map(|attempt| attempt.action).chain([Action::ListUsers]).collect();
     let missing: Vec<_> =
         Action::ALL.iter().filter(|action| !attempted.contains(action)).map(|action| action.name()).collect();
-    // Nouns of which the library manages nothing yet. A row leaves this list when its method comes.
+    // Nouns of which the library manages nothing yet, and the founding, which nobody who is here does. A row leaves
+    // this list when its method comes.
     let no_method_yet = |name: &&str| {
         ["Token", "Service", "Orchestration", "Integration", "App"].iter().any(|noun| name.contains(noun))
-            || ["SeeUsage", "RunDoctor", "BackUp", "Export", "Import", "Restore"].contains(name)
+            || ["FoundAccount", "SeeUsage", "RunDoctor", "BackUp", "Export", "Import", "Restore"]
+                .contains(name)
     };
     let forgotten: Vec<_> = missing.iter().filter(|name| !no_method_yet(name)).collect();
     assert!(forgotten.is_empty(), "{forgotten:?}");
