@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
-    Acting, Action, CredentialKind, Destination, GeneralKey, Id, Integration, Noun, Secret, Target, User,
+    Acting, Action, App, Destination, GeneralKey, Id, Integration, Noun, Secret, Target, User, looks_secret,
     require,
 };
 use crate::store::Read;
@@ -16,7 +16,7 @@ const MOST: usize = 3;
 
 /// What a user typed, fit to be repeated in a message. A key pasted where an id belongs shows as its hint.
 pub(super) fn safe_to_show(typed: &str) -> String {
-    if CredentialKind::of_shape(typed.trim().as_bytes()).is_some() {
+    if looks_secret(typed.trim().as_bytes()) {
         let hint = Secret::presented(typed.trim().to_owned()).hint();
         return format!("(a secret ending in {hint})");
     }
@@ -68,6 +68,26 @@ pub(super) fn integration(tx: &impl Read, typed: &str) -> Result<Integration> {
         near.extend(tx.integration(id)?.map(|integration| integration.id.to_string()));
     }
     Err(not_found(Noun::Integration, typed, near))
+}
+
+/// An app by id or name, of those that are seen.
+pub(super) fn app(tx: &impl Read, typed: &str, seen: impl Fn(&App) -> bool) -> Result<App> {
+    let by_id = match typed.parse::<Id>() {
+        Ok(id) if id.noun() == Noun::App => tx.app(id)?,
+        _ => None,
+    };
+    let found = by_id.map_or_else(|| tx.app_named(typed), |found| Ok(Some(found)))?;
+    if let Some(app) = found.filter(&seen) {
+        return Ok(app);
+    }
+    let mut names = Names::near(Noun::App, typed);
+    tx.apps(&mut |app| {
+        if seen(&app) {
+            names.consider(app.id, app.name.as_str());
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Err(not_found(Noun::App, typed, names.found()))
 }
 
 /// A service or an orchestration, by id or name.

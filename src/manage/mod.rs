@@ -1,6 +1,7 @@
 //! What an acting user may do. One file a noun holds its use cases; each is one transaction.
 
 mod account;
+mod apps;
 mod audit;
 mod find;
 mod integrations;

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::error::{Error, ErrorKind, Result, TokenRefusal, Unidentified};
 use crate::model::{
-    Acting, Action, Audited, Change, CredentialKind, Digest, GeneralKey, Head, Hint, Id, Integration,
+    Acting, Action, App, Audited, Change, CredentialKind, Digest, GeneralKey, Head, Hint, Id, Integration,
     KeyState, Keyring, Label, Noun, Permit, Secret, SecretChange, Target, User, UserToken, authorize,
     require,
 };
@@ -212,6 +212,12 @@ impl Saved for GeneralKey {
 impl Saved for UserToken {
     fn save(tx: &mut impl Write, permit: Permit, change: &Change<Self>, secrets: SecretChange) -> Result<()> {
         tx.save_user_token(permit, change, secrets)
+    }
+}
+
+impl Saved for App {
+    fn save(tx: &mut impl Write, permit: Permit, change: &Change<Self>, secrets: SecretChange) -> Result<()> {
+        tx.save_app(permit, change, secrets)
     }
 }
 

@@ -37,7 +37,7 @@ pub use permission::{Acting, Action, Decision, Permit, Target, authorize, decide
 pub use rate::RateLimit;
 pub use role::Role;
 pub use scope::{Scope, ScopeSet};
-pub use secret::{CredentialKind, Fingerprint, Hint, Secret};
+pub use secret::{CredentialKind, Fingerprint, Hint, Secret, looks_secret};
 pub use service::{Destination, DestinationEdit, DestinationRef, Integration, IntegrationType};
 pub use text::{Label, Name, escape, is_hazardous};
 pub use token::{TokenEdit, TokenSpec, UserToken};

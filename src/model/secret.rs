@@ -24,6 +24,10 @@ const ALPHANUMERIC: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 const UPPER_ALPHANUMERIC: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 const LOWER_HEX: &[u8] = b"0123456789abcdef";
 
+/// What a client secret begins with, and how many random characters follow.
+const CLIENT_SECRET: &[u8] = b"pdcs_";
+const CLIENT_SECRET_RANDOM: usize = 43;
+
 /// The four kinds of credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -68,6 +72,15 @@ impl CredentialKind {
             _ => None,
         }
     }
+}
+
+/// Whether a text looks like a secret of any kind, client secrets included: what must not be repeated in a message.
+#[must_use]
+pub fn looks_secret(text: &[u8]) -> bool {
+    CredentialKind::of_shape(text).is_some()
+        || text.strip_prefix(CLIENT_SECRET).is_some_and(|rest| {
+            rest.len() == CLIENT_SECRET_RANDOM && rest.iter().all(|byte| REST.contains(byte))
+        })
 }
 
 impl FromStr for CredentialKind {
@@ -123,6 +136,34 @@ impl Secret {
         let mut draw = Draw::new(entropy);
         draw.text.push_str("u+");
         draw.many_of(REST, 17)?.one_of(ALPHANUMERIC)?;
+        Ok(draw.finish())
+    }
+
+    /// Draws an app token: `pdus+_0`, six upper-case letters and digits, `_` and a random UUID; 153 bits.
+    ///
+    /// # Errors
+    /// If there is no randomness.
+    pub fn app_token(entropy: &mut dyn Entropy) -> Result<Self> {
+        let mut draw = Draw::new(entropy);
+        draw.text.push_str("pdus+_0");
+        draw.many_of(UPPER_ALPHANUMERIC, 6)?.text.push('_');
+        draw.many_of(LOWER_HEX, 8)?.text.push('-');
+        // Version 4 and its variant: the UUID says of itself that it is random.
+        draw.many_of(LOWER_HEX, 4)?.text.push_str("-4");
+        draw.many_of(LOWER_HEX, 3)?.text.push('-');
+        draw.one_of(b"89ab")?.many_of(LOWER_HEX, 3)?.text.push('-');
+        draw.many_of(LOWER_HEX, 12)?;
+        Ok(draw.finish())
+    }
+
+    /// Draws a client secret: `pdcs_` and 43 characters, 257 bits and more.
+    ///
+    /// # Errors
+    /// If there is no randomness.
+    pub fn client_secret(entropy: &mut dyn Entropy) -> Result<Self> {
+        let mut draw = Draw::new(entropy);
+        draw.text.extend(CLIENT_SECRET.iter().copied().map(char::from));
+        draw.many_of(REST, CLIENT_SECRET_RANDOM - 1)?.one_of(ALPHANUMERIC)?;
         Ok(draw.finish())
     }
 
@@ -340,6 +381,11 @@ mod tests {
                 (orchestration.kind(), orchestration.0.len()),
                 (Some(CredentialKind::Integration), 32)
             );
+            let app = Secret::app_token(&mut SystemEntropy).unwrap();
+            assert_eq!((app.kind(), app.0.len()), (Some(CredentialKind::AppToken), 50));
+            let client = Secret::client_secret(&mut SystemEntropy).unwrap();
+            assert_eq!((client.kind(), client.0.len()), (None, 48), "no credential");
+            assert!(looks_secret(client.0.as_bytes()) && looks_secret(app.0.as_bytes()));
             assert!(token.visible().is_none() && orchestration.visible().is_some());
         }
     }

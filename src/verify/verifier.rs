@@ -64,16 +64,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl<S: Store + Send + 'static> Verifier<S> {
-    /// Makes a verifier over the store that `open` opens, as often as threads need it.
+    /// Makes a verifier over a store, which `open` opens again as often as threads need it.
     ///
     /// # Errors
-    /// If the store cannot be opened, or its store key is not to be had.
+    /// If the store key is not to be had.
     pub fn new(
+        mut store: S,
         open: impl Fn() -> Result<S> + Send + Sync + 'static,
         counting: Counting,
         clock: impl Clock + Send + Sync + 'static,
     ) -> Result<Self> {
-        let mut store = open()?;
         let keyring = store.keyring()?;
         let shared = Arc::new(Shared {
             open: Box::new(open),

@@ -80,6 +80,13 @@ fn destination_names(typed: &OsStr, kind: Kind) -> Vec<CompletionCandidate> {
     })
 }
 
+/// Names of apps.
+pub(crate) fn app_names(typed: &OsStr) -> Vec<CompletionCandidate> {
+    candidates(typed, |session, add| {
+        session.list_apps(&mut |app| Ok(add(app.name.to_string(), app.id.to_string())))
+    })
+}
+
 /// Names of users.
 pub(crate) fn user_names(typed: &OsStr) -> Vec<CompletionCandidate> {
     candidates(typed, |session, add| {

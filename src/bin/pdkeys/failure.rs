@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use pdkeys::ErrorKind;
 use pdkeys::error::{KeyFault, Refusal, Unidentified};
-use pdkeys::model::{CredentialKind, Noun, Secret};
+use pdkeys::model::{Noun, Secret, looks_secret};
 
 /// How a command ends. The numbers are documented, and never re-ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,7 +189,7 @@ fn secrets_among(arguments: &[OsString]) -> Vec<Secret> {
         .iter()
         .filter_map(|argument| argument.to_str())
         .flat_map(candidates)
-        .filter(|candidate| CredentialKind::of_shape(candidate.as_bytes()).is_some())
+        .filter(|candidate| looks_secret(candidate.as_bytes()))
         .map(Secret::presented)
         .collect()
 }

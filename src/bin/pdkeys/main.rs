@@ -1,5 +1,6 @@
 //! The command line: parse, open, run, one exit.
 
+mod batch;
 mod commands;
 mod complete;
 mod context;

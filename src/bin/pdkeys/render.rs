@@ -117,6 +117,12 @@ pub(crate) fn line(terminal: &Terminal, text: &str) -> Result<(), Failure> {
     writeln!(out, "{text}").and_then(|()| out.flush()).map_err(output_error)
 }
 
+/// Writes a record as one line of JSON.
+pub(crate) fn json_line<R: Serialize>(out: &mut impl Write, record: &R) -> io::Result<()> {
+    write_json(&mut *out, CompactFormatter, record)?;
+    out.write_all(b"\n")
+}
+
 /// A record as one compact JSON object in bytes, for what must be handed over with a secret.
 pub(crate) fn json_bytes<R: Serialize>(record: &R) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();

@@ -6,7 +6,7 @@
 #![expect(clippy::unused_self, reason = "who holds a terminal may use the streams; nobody else does")]
 
 use std::fs;
-use std::io::{self, BufWriter, IsTerminal as _, Write, stderr, stdin, stdout};
+use std::io::{self, BufReader, BufWriter, IsTerminal as _, StdinLock, Write, stderr, stdin, stdout};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant};
@@ -16,6 +16,7 @@ use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
+use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 
@@ -135,6 +136,22 @@ impl Terminal {
             .validate_with(|text: &String| check(text).map_err(|error| error.to_string()))
             .interact_text()
             .map_err(|_| Failure::not_confirmed("nothing was answered, and nothing was done"))
+    }
+
+    /// Asks for a secret, which does not show.
+    pub(crate) fn ask_secret(&self, question: &str) -> Result<Zeroizing<String>, Failure> {
+        dialoguer::Password::new()
+            .with_prompt(question)
+            .allow_empty_password(true)
+            .interact()
+            .map(Zeroizing::new)
+            .map_err(|_| Failure::not_confirmed("nothing was answered, and nothing was done"))
+    }
+
+    /// Standard input.
+    pub(crate) fn input(&self) -> BufReader<StdinLock<'static>> {
+        // The lock has a buffer of its own, but none that says whether more has come already.
+        BufReader::with_capacity(1 << 16, stdin().lock())
     }
 
     /// Asks whether to go on; without an answer, no.

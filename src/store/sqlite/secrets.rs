@@ -201,7 +201,8 @@ pub(super) fn is_taken(connection: &Connection, id: Id) -> Result<bool> {
         Noun::UserToken => "user_token",
         Noun::Service | Noun::Orchestration => "destination",
         Noun::Integration => "integration",
-        noun @ (Noun::Account | Noun::App) => {
+        Noun::App => "app",
+        noun @ Noun::Account => {
             return Err(ErrorKind::Damaged(format!("no table holds a {noun}")).into());
         }
     };

@@ -1,6 +1,7 @@
 //! The commands: one file a group, the arguments above the function that runs them.
 
 mod account;
+mod apps;
 mod audit;
 mod generate;
 mod init;
@@ -9,6 +10,7 @@ mod keys;
 mod services;
 mod tokens;
 mod users;
+mod verify;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Parser, Subcommand};
@@ -53,6 +55,7 @@ Environment:
   PDKEYS_STORE           the store's file
   PDKEYS_STORE_KEY_FILE  the store key's file, if it does not lie beside the store
   PDKEYS_TOKEN           a user token; its owner is the acting user
+  PDKEYS_KEY             the credential that verify checks
   NO_COLOR               no colour";
 
 #[derive(Debug, Subcommand)]
@@ -67,6 +70,8 @@ pub(crate) enum Command {
     Enable(keys::Enable),
     Rotate(keys::Rotate),
     Remove(keys::Remove),
+    Verify(verify::Verify),
+    Explain(verify::Explain),
     /// Manage user tokens: your own, bounded by your role
     #[command(subcommand)]
     Token(tokens::Token),
@@ -79,6 +84,9 @@ pub(crate) enum Command {
     /// Manage integrations and their keys, for the Events API
     #[command(subcommand)]
     Integration(integrations::Integration),
+    /// Manage registered apps and their one-day tokens
+    #[command(subcommand)]
+    App(apps::App),
     /// Manage the account's users
     #[command(subcommand)]
     User(users::User),
@@ -105,10 +113,13 @@ impl Command {
             Self::Enable(command) => command.run(context),
             Self::Rotate(command) => command.run(context),
             Self::Remove(command) => command.run(context),
+            Self::Verify(command) => command.run(context),
+            Self::Explain(command) => command.run(context),
             Self::Token(command) => command.run(context),
             Self::Service(command) => command.run(context, Kind::Service),
             Self::Orchestration(command) => command.run(context, Kind::Orchestration),
             Self::Integration(command) => command.run(context),
+            Self::App(command) => command.run(context),
             Self::User(command) => command.run(context),
             Self::Account(command) => command.run(context),
             Self::Audit(command) => command.run(context),

@@ -1,0 +1,395 @@
+//! `pdkeys app`.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use clap_complete::ArgValueCompleter;
+use jiff::Timestamp;
+use pdkeys::model::{
+    App as Registered, AppEdit, AppSpec, AppToken, Hint, Id, Label, Name, Noun, RateLimit, Scope, ScopeSet,
+    length_of_time,
+};
+use serde::Serialize;
+
+use super::keys::{LimitEdit, parse_limit_edit, parse_reason};
+use super::or_none;
+use crate::complete;
+use crate::context::{Context, FirstUse};
+use crate::failure::{Exit, Failure};
+use crate::handover::Receiver;
+use crate::moments;
+use crate::render::{self, Eyes, Record};
+
+/// An app as it is printed.
+#[derive(Debug, Serialize)]
+pub(crate) struct AppRecord {
+    id: Id,
+    name: Name,
+    description: Option<Label>,
+    scopes: ScopeSet,
+    client_id: Id,
+    client_secret_hint: Hint,
+    created_at: Timestamp,
+    created_by: Name,
+    last_used_at: Option<Timestamp>,
+    rate_limit: Option<RateLimit>,
+    overlap_ends_at: Option<Timestamp>,
+    tokens_revoked_at: Option<Timestamp>,
+}
+
+impl AppRecord {
+    fn new(app: Registered, now: Timestamp) -> Self {
+        Self {
+            overlap_ends_at: app.overlap(now),
+            id: app.id,
+            name: app.name,
+            description: app.description,
+            scopes: app.scopes,
+            client_id: app.id,
+            client_secret_hint: app.hint,
+            created_at: app.created_at,
+            created_by: app.created_by.name,
+            last_used_at: app.last_used_at,
+            rate_limit: app.rate_limit,
+            tokens_revoked_at: app.tokens_revoked_at,
+        }
+    }
+}
+
+impl Record for AppRecord {
+    const HEADINGS: &'static [&'static str] =
+        &["CLIENT ID", "NAME", "SCOPES", "SECRET", "CREATED", "BY", "LAST USED"];
+
+    fn cells(&self, eyes: &Eyes) -> Vec<String> {
+        vec![
+            self.id.to_string(),
+            self.name.to_string(),
+            self.scopes.to_string(),
+            format!("...{}", self.client_secret_hint),
+            eyes.moment(self.created_at),
+            self.created_by.to_string(),
+            eyes.optional_moment(self.last_used_at, "never"),
+        ]
+    }
+}
+
+/// An app token as it is printed, in the words of OAuth.
+#[derive(Debug, Serialize)]
+struct TokenRecord {
+    client_id: Id,
+    app: Name,
+    scope: ScopeSet,
+    hint: Hint,
+    issued_at: Timestamp,
+    expires_at: Timestamp,
+}
+
+impl From<AppToken> for TokenRecord {
+    fn from(token: AppToken) -> Self {
+        Self {
+            client_id: token.app,
+            app: token.app_name,
+            scope: token.scopes,
+            hint: token.hint,
+            issued_at: token.issued_at,
+            expires_at: token.expires_at,
+        }
+    }
+}
+
+fn name(app: &Registered) -> String {
+    format!("app {} (client id {}, secret ...{})", app.name, app.id, app.hint)
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum App {
+    Register(Register),
+    List(List),
+    Show(Show),
+    Edit(Edit),
+    Rotate(Rotate),
+    Remove(Remove),
+    Token(Token),
+}
+
+impl App {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        match self {
+            Self::Register(command) => command.run(context),
+            Self::List(command) => command.run(context),
+            Self::Show(command) => command.run(context),
+            Self::Edit(command) => command.run(context),
+            Self::Rotate(command) => command.run(context),
+            Self::Remove(command) => command.run(context),
+            Self::Token(command) => command.run(context),
+        }
+    }
+}
+
+/// Register an app, with scopes that your role holds
+///
+/// Prints the client secret, alone on its line, on standard output, this once; the client id goes to standard error.
+#[derive(Args, Debug)]
+pub(crate) struct Register {
+    /// What to call it
+    name: String,
+
+    /// A scope that it is to have, such as `incidents.read` (can be repeated)
+    #[arg(long = "scope", value_name = "SCOPE", required = true)]
+    scopes: Vec<Scope>,
+
+    /// What it is for
+    #[arg(long)]
+    description: Option<String>,
+
+    /// How often all its tokens together may be used, such as `100/min`, or `none` for no limit
+    #[arg(long, value_name = "LIMIT")]
+    rate_limit: Option<RateLimit>,
+
+    /// Write the client secret to this new file, readable by its owner alone, instead of standard output
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    write_to: Option<PathBuf>,
+}
+
+impl Register {
+    fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let spec = AppSpec {
+            name: Name::parse(Noun::App, &self.name)?,
+            description: self.description.map(|text| Label::parse("description", &text)).transpose()?,
+            scopes: self.scopes.into_iter().collect(),
+            rate_limit: self.rate_limit,
+        };
+        let mut receiver = Receiver::new(context, self.write_to);
+        context.with_session(FirstUse::MakesStore, |session| {
+            let now = session.at();
+            let app = session.register_app(spec, &mut |app, secret| {
+                receiver.take(secret, &AppRecord::new(app.clone(), now))
+            })?;
+            receiver.keep();
+            context
+                .terminal
+                .done("Registered", &format!("{}; its secret is shown only this once", name(&app)));
+            Ok(Exit::Done)
+        })
+    }
+}
+
+/// List apps
+#[derive(Args, Debug)]
+pub(crate) struct List {}
+
+impl List {
+    fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let Self {} = self;
+        context.with_session(FirstUse::NeedsStore, |session| {
+            let now = session.at();
+            render::list(&context.terminal, context.globals.output, now, |emit| {
+                Ok(session.list_apps(&mut |app| {
+                    emit(AppRecord::new(app, now))?;
+                    Ok(ControlFlow::Continue(()))
+                })?)
+            })?;
+            Ok(Exit::Done)
+        })
+    }
+}
+
+/// Show one app
+#[derive(Args, Debug)]
+pub(crate) struct Show {
+    /// The app's name or client id
+    #[arg(add = ArgValueCompleter::new(complete::app_names))]
+    app: String,
+}
+
+impl Show {
+    fn run(self, context: &Context) -> Result<Exit, Failure> {
+        context.with_session(FirstUse::NeedsStore, |session| {
+            let (app, now) = (session.app(&self.app)?, session.at());
+            render::show(&context.terminal, context.globals.output, now, &AppRecord::new(app, now))?;
+            Ok(Exit::Done)
+        })
+    }
+}
+
+/// Change an app, narrow its scopes, or stop its tokens
+#[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("change").multiple(true).required(true))]
+pub(crate) struct Edit {
+    /// The app's name or client id
+    #[arg(add = ArgValueCompleter::new(complete::app_names))]
+    app: String,
+
+    /// Another name
+    #[arg(long, group = "change")]
+    name: Option<String>,
+
+    /// Another description, or `none`
+    #[arg(long, group = "change")]
+    description: Option<String>,
+
+    /// A scope that it keeps; the others go, for its present tokens too (can be repeated)
+    #[arg(long = "scope", value_name = "SCOPE", group = "change")]
+    scopes: Vec<Scope>,
+
+    /// How often all its tokens together may be used: `100/min`, `none` for no limit, `default` for the documented one
+    #[arg(long, value_name = "LIMIT", group = "change", value_parser = parse_limit_edit)]
+    rate_limit: Option<LimitEdit>,
+
+    /// Stop every token that was issued to it
+    #[arg(long, group = "change")]
+    revoke_tokens: bool,
+}
+
+impl Edit {
+    fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let edit = AppEdit {
+            name: self.name.map(|text| Name::parse(Noun::App, &text)).transpose()?,
+            description: or_none(self.description, |text| Label::parse("description", text))?,
+            scopes: (!self.scopes.is_empty()).then(|| self.scopes.into_iter().collect()),
+            rate_limit: self.rate_limit.map(|LimitEdit(limit)| limit),
+            revoke_tokens: self.revoke_tokens,
+        };
+        context.with_session(FirstUse::NeedsStore, |session| {
+            if self.revoke_tokens {
+                let app = session.app(&self.app)?;
+                let things = [(app.name.to_string(), name(&app))];
+                context.confirm_all(
+                    "Stop all tokens of",
+                    Noun::App,
+                    "These tokens stop working at once:",
+                    &things,
+                )?;
+            }
+            let app = session.edit_app(&self.app, edit)?;
+            changed(context, "Changed", vec![app], session.at())
+        })
+    }
+}
+
+/// Give an app a new client secret; its tokens go on
+///
+/// Prints the new client secret on standard output, this once. With `--overlap` the present one goes on for that
+/// long; without, it stops at once.
+#[derive(Args, Debug)]
+pub(crate) struct Rotate {
+    /// The app's name or client id
+    #[arg(add = ArgValueCompleter::new(complete::app_names))]
+    app: String,
+
+    /// How long the present client secret goes on, such as `24h`
+    #[arg(long, value_name = "LENGTH")]
+    overlap: Option<String>,
+
+    /// Make no new client secret, but stop the one that an overlap keeps alive
+    #[arg(long, conflicts_with_all = ["overlap", "write_to"])]
+    end_overlap: bool,
+
+    /// Write the client secret to this new file, readable by its owner alone, instead of standard output
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    write_to: Option<PathBuf>,
+}
+
+impl Rotate {
+    fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let mut receiver = Receiver::new(context, self.write_to);
+        context.with_session(FirstUse::NeedsStore, |session| {
+            let now = session.at();
+            if self.end_overlap {
+                let app = session.end_app_overlap(&self.app)?;
+                return changed(context, "Ended the overlap of", vec![app], now);
+            }
+            let overlap =
+                self.overlap.as_deref().map(|length| length_of_time("overlap", length, now)).transpose()?;
+            if overlap.is_none() {
+                let app = session.app(&self.app)?;
+                let things = [(app.name.to_string(), name(&app))];
+                let consequence = "The present client secret stops working at once:";
+                context.confirm_all("Rotate", Noun::App, consequence, &things)?;
+            }
+            let app = session.rotate_app(&self.app, overlap, &mut |app, secret| {
+                receiver.take(secret, &AppRecord::new(app.clone(), now))
+            })?;
+            receiver.keep();
+            let until = moments::overlap(app.overlap(now));
+            context.terminal.done("Rotated", &format!("{}; {until}", name(&app)));
+            Ok(Exit::Done)
+        })
+    }
+}
+
+/// Remove apps for good, and their tokens with them
+#[derive(Args, Debug)]
+pub(crate) struct Remove {
+    /// The apps' names or client ids
+    #[arg(required = true, value_name = "APP", add = ArgValueCompleter::new(complete::app_names))]
+    apps: Vec<String>,
+
+    /// Why; `key-compromise` is the one that other tools read
+    #[arg(long)]
+    reason: Option<String>,
+}
+
+impl Remove {
+    fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let reason = parse_reason(self.reason.as_deref())?;
+        context.with_session(FirstUse::NeedsStore, |session| {
+            let apps = self.apps.iter().map(|app| session.app(app)).collect::<Result<Vec<_>, _>>()?;
+            let things: Vec<_> = apps.iter().map(|app| (app.name.to_string(), name(app))).collect();
+            let consequence = "These go for good, and their tokens stop working at once:";
+            context.confirm_all("Remove", Noun::App, consequence, &things)?;
+            let apps = session.remove_apps(&self.apps, reason.as_ref())?;
+            changed(context, "Removed", apps, session.at())
+        })
+    }
+}
+
+/// Issue a token to an app, for a day
+///
+/// Prints the token, alone on its line, on standard output, this once. It is presented with `Bearer`.
+#[derive(Args, Debug)]
+pub(crate) struct Token {
+    /// The app's name or client id
+    #[arg(add = ArgValueCompleter::new(complete::app_names))]
+    app: String,
+
+    /// Limit the token to this scope of the app (can be repeated)
+    #[arg(long = "scope", value_name = "SCOPE")]
+    scopes: Vec<Scope>,
+
+    /// Write the token to this new file, readable by its owner alone, instead of standard output
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    write_to: Option<PathBuf>,
+}
+
+impl Token {
+    fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let mut receiver = Receiver::new(context, self.write_to);
+        context.with_session(FirstUse::NeedsStore, |session| {
+            let scopes = (!self.scopes.is_empty()).then(|| self.scopes.into_iter().collect());
+            let token = session.issue_app_token(&self.app, scopes, &mut |token, secret| {
+                receiver.take(secret, &TokenRecord::from(token.clone()))
+            })?;
+            receiver.keep();
+            context.terminal.done(
+                "Issued",
+                &format!(
+                    "a token to app {} (...{}), with {}, until {}",
+                    token.app_name,
+                    token.hint,
+                    token.scopes,
+                    moments::exact(token.expires_at)
+                ),
+            );
+            Ok(Exit::Done)
+        })
+    }
+}
+
+fn changed(context: &Context, verb: &str, apps: Vec<Registered>, now: Timestamp) -> Result<Exit, Failure> {
+    for app in &apps {
+        context.terminal.done(verb, &name(app));
+    }
+    render::changed(context, now, apps.into_iter().map(|app| AppRecord::new(app, now)))
+}

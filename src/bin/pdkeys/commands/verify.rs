@@ -1,0 +1,247 @@
+//! `pdkeys verify` and `pdkeys explain`.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::PathBuf;
+
+use clap::Args;
+use pdkeys::model::{Access, CredentialKind, Policy};
+use pdkeys::ports::{Clock as _, SystemClock};
+use pdkeys::store::sqlite::SqliteStore;
+use pdkeys::store::{Read as _, Store as _};
+use pdkeys::verify::{Api, Counting, Explanation, Presented, Reason, Request, Verdict, Verifier, explain};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::batch;
+use crate::context::{Context, FirstUse, variable};
+use crate::failure::{Exit, Failure};
+use crate::render::{self, Format};
+
+/// More than any credential with its scheme; what is longer is malformed, and need not be read to its end.
+const LONGEST_INPUT: u64 = 8 * 1024;
+
+/// Say what a presented key may do
+///
+/// The key comes from `--key-file`, else from `PDKEYS_KEY`, else from standard input: alone, or as the whole value of
+/// an Authorization header. Exits with 0 if it is allowed and with 3 if not; what cannot be found out is an error,
+/// and never allowed.
+#[derive(Args, Debug)]
+pub(crate) struct Verify {
+    /// The method of the request, such as GET
+    #[arg(long)]
+    method: Option<String>,
+
+    /// The path of the request, with its query if it has one
+    #[arg(long)]
+    path: Option<String>,
+
+    /// Which API it is for: `rest`, `events-v1` or `events-v2`
+    #[arg(long, default_value_t)]
+    api: Api,
+
+    /// Read the key from this file
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    key_file: Option<PathBuf>,
+
+    /// Refused: a secret in an argument is seen by everybody on the machine
+    #[arg(long, value_name = "KEY", hide = true)]
+    key: Option<String>,
+
+    /// Count nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Read JSON lines from standard input, and write a verdict for each
+    ///
+    /// A line is {"key": "...", "method": "GET", "path": "/incidents", "api": "rest"}; further members come back under
+    /// "request". Exits with 1 if a line could not be answered, else with 3 if one was denied.
+    #[arg(long, conflicts_with_all = ["method", "path", "key_file"])]
+    batch: bool,
+}
+
+impl Verify {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        if self.key.is_some() {
+            return Err(Failure::usage(
+                "a key is not given as an argument, which everybody on the machine can see",
+            )
+            .with_hint("give it on standard input, in a file with --key-file, or in PDKEYS_KEY"));
+        }
+        if self.batch {
+            let verifier =
+                verifier(context, if self.dry_run { Counting::Nowhere } else { Counting::InMemory })?;
+            return batch::run(context, verifier);
+        }
+        let (method, path) = self.what_is_asked()?;
+        let presented = self.presented(context)?;
+        let verifier = verifier(context, if self.dry_run { Counting::Nowhere } else { Counting::InStore })?;
+        let request = Request {
+            api: self.api,
+            presented,
+            method: &method,
+            path: path.as_bytes(),
+            through_server: false,
+        };
+        let verdict = verifier.verify(&request)?;
+        match context.globals.output {
+            Format::Table => {
+                render::show(&context.terminal, Format::Table, SystemClock.now(), &Told::new(&verdict))?;
+            }
+            format => render::show(&context.terminal, format, SystemClock.now(), &verdict)?,
+        }
+        Ok(if verdict.is_allowed() { Exit::Done } else { Exit::No })
+    }
+
+    fn what_is_asked(&self) -> Result<(String, String), Failure> {
+        if self.api.is_events() {
+            return Ok((self.method.clone().unwrap_or_default(), self.path.clone().unwrap_or_default()));
+        }
+        match (&self.method, &self.path) {
+            (Some(method), Some(path)) => Ok((method.clone(), path.clone())),
+            _ => Err(Failure::usage("--method and --path say what is asked, and one of them is missing")
+                .with_hint("for instance --method GET --path /incidents; events need neither")),
+        }
+    }
+
+    fn presented(&self, context: &Context) -> Result<Presented, Failure> {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(1024));
+        if let Some(path) = &self.key_file {
+            File::open(path)
+                .and_then(|file| file.take(LONGEST_INPUT).read_to_end(&mut bytes))
+                .map_err(|error| Failure::failed(format!("key file {}: {error}", path.display())))?;
+        } else if let Some(key) = variable("PDKEYS_KEY") {
+            bytes.extend_from_slice(key.as_encoded_bytes());
+        } else if context.terminal.is_interactive() {
+            bytes.extend_from_slice(context.terminal.ask_secret("Key")?.as_bytes());
+        } else {
+            context
+                .terminal
+                .input()
+                .take(LONGEST_INPUT)
+                .read_to_end(&mut bytes)
+                .map_err(|error| Failure::failed(format!("standard input: {error}")))?;
+        }
+        Ok(Presented::parse(&bytes))
+    }
+}
+
+fn verifier(context: &Context, counting: Counting) -> Result<Verifier<SqliteStore>, Failure> {
+    let store = context.open(FirstUse::NeedsStore)?;
+    let place = store.place().clone();
+    Ok(Verifier::new(store, move || SqliteStore::open(&place), counting, SystemClock)?)
+}
+
+/// A verdict as people read it.
+#[derive(Debug, Serialize)]
+struct Told {
+    verdict: String,
+    status: u16,
+    because: String,
+    credential: Option<String>,
+    owner: Option<String>,
+    operation: Option<&'static str>,
+    needed: Option<String>,
+    has: Option<String>,
+    rate_limit: Option<String>,
+}
+
+impl Told {
+    fn new(verdict: &Verdict) -> Self {
+        let credential = verdict.credential.as_deref();
+        let kind = |kind| match kind {
+            CredentialKind::General => "general key",
+            CredentialKind::UserToken => "user token",
+            CredentialKind::AppToken => "app token",
+            CredentialKind::Integration => "integration key",
+        };
+        Self {
+            verdict: if verdict.is_allowed() {
+                "allowed".to_owned()
+            } else {
+                format!("denied: {}", verdict.reason)
+            },
+            status: verdict.status(),
+            because: verdict.message(),
+            credential: credential.map(|found| {
+                let hint = found.hint.as_ref().map(|hint| format!(", ...{hint}")).unwrap_or_default();
+                format!("{} {} ({}{hint})", kind(found.kind), found.id, found.description)
+            }),
+            owner: credential.and_then(|found| {
+                let owner = found.owner.as_ref()?;
+                Some(format!("{} ({}, {})", owner.name, owner.id, owner.role))
+            }),
+            operation: verdict.operation,
+            needed: join(&verdict.needed),
+            has: credential.and_then(|found| match (&found.access, found.kind) {
+                (_, CredentialKind::Integration) => None,
+                (Access::Full | Access::ReadOnly | Access::Role(None), _) => {
+                    Some(found.access.kind().to_string())
+                }
+                (Access::Scopes(scopes) | Access::Role(Some(scopes)), _) => Some(scopes.to_string()),
+            }),
+            rate_limit: verdict.rate_limit.map(|state| {
+                format!("{} of {} left; a new window in {} s", state.remaining, state.limit, state.reset)
+            }),
+        }
+    }
+}
+
+fn join(items: &[impl ToString]) -> Option<String> {
+    (!items.is_empty()).then(|| items.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+}
+
+/// Explain what an operation needs, and who may: without any key
+#[derive(Args, Debug)]
+pub(crate) struct Explain {
+    /// The method, such as GET
+    method: String,
+
+    /// The path, such as /incidents
+    path: String,
+
+    /// The policy to explain by, instead of the account's
+    #[arg(long)]
+    policy: Option<Policy>,
+}
+
+#[derive(Debug, Serialize)]
+struct Explained {
+    method: String,
+    path: String,
+    #[serde(flatten)]
+    explanation: Explanation,
+}
+
+impl Explain {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let policy = match self.policy {
+            Some(policy) => policy,
+            None => account_policy(context)?,
+        };
+        match explain(policy, &self.method, self.path.as_bytes()) {
+            Ok(explanation) => {
+                let explained = Explained { method: self.method, path: self.path, explanation };
+                render::show(&context.terminal, context.globals.output, SystemClock.now(), &explained)?;
+                Ok(Exit::Done)
+            }
+            Err(Reason::AmbiguousRequest) => Err(Failure::usage("no such method")
+                .with_hint("it must be one of GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS, in capitals")),
+            Err(_) => Err(Failure::usage(
+                "the path could be read in more than one way, and is never allowed",
+            )
+            .with_hint(
+                "it must begin with / and have no empty segment, dots, backslashes or encoded slashes",
+            )),
+        }
+    }
+}
+
+/// The account's policy; where there is no store yet at the default place, the one that a new account has.
+fn account_policy(context: &Context) -> Result<Policy, Failure> {
+    let (place, is_default) = context.place()?;
+    if is_default && !place.database().exists() {
+        return Ok(Policy::default());
+    }
+    Ok(context.open(FirstUse::NeedsStore)?.read()?.account()?.policy)
+}

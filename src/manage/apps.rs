@@ -1,0 +1,221 @@
+//! Registered apps: their scopes, their client secrets, the tokens that are issued to them.
+
+use std::ops::ControlFlow;
+
+use jiff::SignedDuration;
+
+use super::find;
+use super::keys::HandOver;
+use super::session::{Session, Work};
+use crate::error::{Error, Result};
+use crate::model::{
+    APP_TOKEN_LIFE, Acting, Action, App, AppEdit, AppSpec, AppToken, Change, Decision, Label, Name, Noun,
+    Scope, ScopeSet, Secret, SecretChange, Target, decide, require,
+};
+use crate::store::{Flow, Read, Store, Write};
+
+impl<S: Store> Session<'_, S> {
+    /// Registers an app, and hands its client secret over. Its id is its client id.
+    ///
+    /// # Errors
+    /// If the acting user may not give away these scopes, the name is taken, or the secret cannot be handed over.
+    pub fn register_app(&mut self, spec: AppSpec, hand_over: HandOver<'_, App>) -> Result<App> {
+        self.write(|work| {
+            work.require(Action::RegisterApp, &Target::all(Noun::App).with_scopes(&spec.scopes))?;
+            if spec.scopes.is_empty() {
+                return Err(Error::invalid("scope", "an app needs at least one"));
+            }
+            work.refuse_taken_app(&spec.name)?;
+            let secret = Secret::client_secret(work.entropy)?;
+            let app = App {
+                id: work.fresh_id(Noun::App)?,
+                name: spec.name,
+                description: spec.description,
+                scopes: spec.scopes,
+                hint: secret.hint(),
+                rate_limit: spec.rate_limit,
+                overlap_ends_at: None,
+                tokens_revoked_at: None,
+                created_at: work.at(),
+                created_by: work.acting.into(),
+                last_used_at: None,
+            };
+            let permit = work.authorize(Action::RegisterApp, &target(&app))?;
+            let issue = SecretChange::Issue(work.tx.keyring().digest(&secret.fingerprint()));
+            work.tx.save_app(permit, &Change::Create(app.clone()), issue)?;
+            work.hand_over(|| hand_over(&app, &secret))?;
+            Ok(app)
+        })
+    }
+
+    /// Shows the apps that the acting user may see, oldest first.
+    ///
+    /// # Errors
+    /// If the acting user may see none at all, and whatever `visit` returns.
+    pub fn list_apps(&mut self, visit: &mut dyn FnMut(App) -> Flow) -> Result<()> {
+        self.read(|tx, acting| {
+            require(acting, Action::ListApps, &Target::all(Noun::App))?;
+            tx.apps(&mut |app| match decide(acting.user(), Action::ListApps, &target(&app)) {
+                Decision::Allowed => visit(app),
+                Decision::Denied(_) => Ok(ControlFlow::Continue(())),
+            })
+        })
+    }
+
+    /// One app, by name or id.
+    ///
+    /// # Errors
+    /// If the acting user may not see it, or there is none.
+    pub fn app(&mut self, reference: &str) -> Result<App> {
+        self.read(|tx, acting| app(tx, acting, reference, Action::ShowApp))
+    }
+
+    /// Changes an app: its name, description and limit; narrows its scopes; stops its tokens.
+    ///
+    /// # Errors
+    /// If the acting user may not, there is none, its scopes would widen, or the name is taken.
+    pub fn edit_app(&mut self, reference: &str, edit: AppEdit) -> Result<App> {
+        self.write(|work| {
+            let before = work.app(reference, Action::EditApp)?;
+            let after = edit.apply(&before, work.at())?;
+            if before.name != after.name {
+                work.refuse_taken_app(&after.name)?;
+            }
+            let permit = work.authorize(Action::EditApp, &target(&before))?;
+            work.update(permit, before, after, SecretChange::Keep)
+        })
+    }
+
+    /// Gives an app a new client secret, and hands it over; as [`Session::rotate_key`]. Its tokens go on.
+    ///
+    /// # Errors
+    /// If the acting user may not, there is none, or the secret cannot be handed over.
+    pub fn rotate_app(
+        &mut self,
+        reference: &str,
+        overlap: Option<SignedDuration>,
+        hand_over: HandOver<'_, App>,
+    ) -> Result<App> {
+        self.write(|work| {
+            let before = work.app(reference, Action::RotateApp)?;
+            let secret = Secret::client_secret(work.entropy)?;
+            let old_ends_at = work.overlap_end(overlap)?;
+            let after = App { hint: secret.hint(), overlap_ends_at: old_ends_at, ..before.clone() };
+            let new = work.tx.keyring().digest(&secret.fingerprint());
+            let permit = work.authorize(Action::RotateApp, &target(&before))?;
+            let app = work.update(permit, before, after, SecretChange::Rotate { new, old_ends_at })?;
+            work.hand_over(|| hand_over(&app, &secret))?;
+            Ok(app)
+        })
+    }
+
+    /// Stops the client secret that an overlap keeps alive.
+    ///
+    /// # Errors
+    /// If the acting user may not, there is no such app, or no overlap.
+    pub fn end_app_overlap(&mut self, reference: &str) -> Result<App> {
+        self.write(|work| {
+            let before = work.app(reference, Action::RotateApp)?;
+            if before.overlap(work.at()).is_none() {
+                return Err(Error::conflict(format!("app {} has no overlap to end", before.name)));
+            }
+            let after = App { overlap_ends_at: None, ..before.clone() };
+            let permit = work.authorize(Action::RotateApp, &target(&before))?;
+            work.update(permit, before, after, SecretChange::EndOverlap)
+        })
+    }
+
+    /// Removes apps for good with their tokens, all or none.
+    ///
+    /// # Errors
+    /// If the acting user may not, or there is no such app.
+    pub fn remove_apps(&mut self, references: &[String], reason: Option<&Label>) -> Result<Vec<App>> {
+        self.write(|work| {
+            let mut apps: Vec<App> = Vec::with_capacity(references.len());
+            for reference in references {
+                let app = work.app(reference, Action::RemoveApp)?;
+                if apps.iter().all(|other| other.id != app.id) {
+                    apps.push(app);
+                }
+            }
+            apps.into_iter()
+                .map(|app| {
+                    let permit = work.authorize(Action::RemoveApp, &target(&app))?;
+                    work.delete(permit, app, reason)
+                })
+                .collect()
+        })
+    }
+
+    /// Issues a token to an app, for a day, and hands it over: with these scopes, which must be among the app's, or
+    /// with all of them.
+    ///
+    /// # Errors
+    /// If the acting user may not, there is no such app, it has not the scopes, the account has REST keys switched
+    /// off, or the token cannot be handed over.
+    pub fn issue_app_token(
+        &mut self,
+        reference: &str,
+        scopes: Option<ScopeSet>,
+        hand_over: HandOver<'_, AppToken>,
+    ) -> Result<AppToken> {
+        self.write(|work| {
+            let app = work.app(reference, Action::IssueAppToken)?;
+            if !work.tx.account()?.rest_api {
+                return Err(Error::conflict("REST keys are switched off in this account"));
+            }
+            let scopes = scopes.unwrap_or_else(|| app.scopes.clone());
+            let beyond: Vec<_> =
+                scopes.iter().filter(|scope| !app.scopes.contains(scope)).map(Scope::as_str).collect();
+            if !beyond.is_empty() {
+                return Err(Error::conflict(format!("app {} does not have {}", app.name, beyond.join(", "))));
+            }
+            let secret = Secret::app_token(work.entropy)?;
+            let expires_at = work
+                .at()
+                .checked_add(APP_TOKEN_LIFE)
+                .map_err(|_| Error::invalid("expiry", "too far away"))?;
+            let token = AppToken {
+                app: app.id,
+                app_name: app.name.clone(),
+                scopes,
+                hint: secret.hint(),
+                issued_at: work.at(),
+                expires_at,
+            };
+            let permit = work.authorize(Action::IssueAppToken, &target(&app))?;
+            let digest = work.tx.keyring().digest(&secret.fingerprint());
+            work.tx.issue_app_token(permit, &token, &digest)?;
+            work.hand_over(|| hand_over(&token, &secret))?;
+            Ok(token)
+        })
+    }
+}
+
+fn target(app: &App) -> Target {
+    Target::of(app).with_scopes(&app.scopes)
+}
+
+/// An app that the acting user may do this to. To those who may not even see it, it is not there.
+fn app(tx: &impl Read, acting: &Acting, typed: &str, action: Action) -> Result<App> {
+    require(acting, action, &Target::all(Noun::App))?;
+    let seen = |app: &App| decide(acting.user(), Action::ShowApp, &target(app)) == Decision::Allowed;
+    let app = find::app(tx, typed, seen)?;
+    require(acting, action, &target(&app))?;
+    Ok(app)
+}
+
+impl<T: Write> Work<'_, T> {
+    fn app(&self, typed: &str, action: Action) -> Result<App> {
+        app(self.tx, self.acting, typed, action)
+    }
+
+    fn refuse_taken_app(&self, name: &Name) -> Result<()> {
+        match self.tx.app_named(name.as_str())? {
+            Some(other) => {
+                Err(Error::conflict(format!("app {} ({}) has this name already", other.name, other.id)))
+            }
+            None => Ok(()),
+        }
+    }
+}
