@@ -131,13 +131,8 @@ impl<S: Store> Session<'_, S> {
     /// If the acting user may not, or there is no such app.
     pub fn remove_apps(&mut self, references: &[String], reason: Option<&Label>) -> Result<Vec<App>> {
         self.write(|work| {
-            let mut apps: Vec<App> = Vec::with_capacity(references.len());
-            for reference in references {
-                let app = work.app(reference, Action::RemoveApp)?;
-                if apps.iter().all(|other| other.id != app.id) {
-                    apps.push(app);
-                }
-            }
+            let apps =
+                work.each_once(references, |work, reference| work.app(reference, Action::RemoveApp))?;
             apps.into_iter()
                 .map(|app| {
                     let permit = work.authorize(Action::RemoveApp, &target(&app))?;

@@ -217,13 +217,7 @@ impl<T: Write> Work<'_, T> {
         action: Action,
         mut act: impl FnMut(&mut Self, GeneralKey) -> Result<R>,
     ) -> Result<Vec<R>> {
-        let mut keys: Vec<GeneralKey> = Vec::with_capacity(ids.len());
-        for id in ids {
-            let key = self.key(id, action)?;
-            if keys.iter().all(|other| other.id != key.id) {
-                keys.push(key);
-            }
-        }
+        let keys = self.each_once(ids, |work, id| work.key(id, action))?;
         keys.into_iter().map(|key| act(self, key)).collect()
     }
 

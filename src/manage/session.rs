@@ -281,6 +281,22 @@ impl<T: Write> Work<'_, T> {
         fresh_id(self.tx, noun, self.entropy)
     }
 
+    /// Finds several things, each once, however often it is named.
+    pub(super) fn each_once<C: Audited>(
+        &self,
+        references: &[String],
+        find: impl Fn(&Self, &str) -> Result<C>,
+    ) -> Result<Vec<C>> {
+        let mut found: Vec<C> = Vec::with_capacity(references.len());
+        for reference in references {
+            let thing = find(self, reference)?;
+            if found.iter().all(|other| other.audit_id() != thing.audit_id()) {
+                found.push(thing);
+            }
+        }
+        Ok(found)
+    }
+
     /// Saves what a credential becomes; what changes nothing leaves no record.
     pub(super) fn update<C: Saved>(
         &mut self,

@@ -166,13 +166,7 @@ impl<S: Store> Session<'_, S> {
     /// If the acting user may not: others' tokens go only where the other is neither owner nor admin.
     pub fn remove_tokens(&mut self, ids: &[String], reason: Option<&Label>) -> Result<Vec<UserToken>> {
         self.write(|work| {
-            let mut tokens: Vec<UserToken> = Vec::with_capacity(ids.len());
-            for id in ids {
-                let token = work.token(id, Action::RemoveUserToken)?;
-                if tokens.iter().all(|other| other.id != token.id) {
-                    tokens.push(token);
-                }
-            }
+            let tokens = work.each_once(ids, |work, id| work.token(id, Action::RemoveUserToken))?;
             tokens
                 .into_iter()
                 .map(|token| {

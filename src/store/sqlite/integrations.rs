@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::columns::{Columns, optional_text, text};
+use super::columns::{self, Columns, optional_text, text};
 use super::secrets::{self, Kind};
 use crate::error::Result;
 use crate::model::{Change, DestinationRef, Hint, Id, Integration, Noun, Sealed, SecretChange};
@@ -35,9 +35,7 @@ fn read(row: &rusqlite::Row<'_>) -> Result<Integration> {
 }
 
 pub(super) fn with_id(connection: &Connection, id: Id) -> Result<Option<Integration>> {
-    let mut statement = connection.prepare_cached(&format!("{SELECT} WHERE i.id = ?1"))?;
-    let mut rows = statement.query([text(&id)])?;
-    rows.next()?.map(read).transpose()
+    columns::find(connection, &format!("{SELECT} WHERE i.id = ?1"), [text(&id)], read)
 }
 
 /// Shows the integrations of one destination, or of all, oldest first.
@@ -47,14 +45,13 @@ pub(super) fn each(
     visit: &mut dyn FnMut(Integration) -> Flow,
 ) -> Result<()> {
     let whose = if destination.is_some() { "i.destination = ?1" } else { "?1 IS NULL" };
-    let mut statement = connection.prepare_cached(&format!("{SELECT} WHERE {whose} ORDER BY i.row"))?;
-    let mut rows = statement.query([destination.map(|id| text(&id))])?;
-    while let Some(row) = rows.next()? {
-        if visit(read(row)?)?.is_break() {
-            break;
-        }
-    }
-    Ok(())
+    columns::each(
+        connection,
+        &format!("{SELECT} WHERE {whose} ORDER BY i.row"),
+        [destination.map(|id| text(&id))],
+        read,
+        visit,
+    )
 }
 
 pub(super) fn save(

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, Params, params};
 
-use super::columns::{Columns, optional_millisecond, optional_text, text};
+use super::columns::{self, Columns, optional_millisecond, optional_text, text};
 use crate::error::{Error, Result};
 use crate::model::{Change, Id, Noun, User};
 use crate::store::Flow;
@@ -38,9 +38,7 @@ pub(super) fn read_columns(columns: &mut Columns<'_>) -> Result<User> {
 }
 
 fn find(connection: &Connection, condition: &str, params: impl Params) -> Result<Option<User>> {
-    let mut statement = connection.prepare_cached(&format!("{} WHERE {condition}", select()))?;
-    let mut rows = statement.query(params)?;
-    rows.next()?.map(read).transpose()
+    columns::find(connection, &format!("{} WHERE {condition}", select()), params, read)
 }
 
 pub(super) fn with_id(connection: &Connection, id: Id) -> Result<Option<User>> {
@@ -56,14 +54,7 @@ pub(super) fn of_uid(connection: &Connection, uid: u32) -> Result<Option<User>> 
 }
 
 pub(super) fn each(connection: &Connection, visit: &mut dyn FnMut(User) -> Flow) -> Result<()> {
-    let mut statement = connection.prepare_cached(&format!("{} ORDER BY row", select()))?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        if visit(read(row)?)?.is_break() {
-            break;
-        }
-    }
-    Ok(())
+    columns::each(connection, &format!("{} ORDER BY row", select()), [], read, visit)
 }
 
 pub(super) fn save(connection: &Connection, change: &Change<User>) -> Result<()> {
