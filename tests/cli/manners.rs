@@ -105,8 +105,38 @@ fn no_name_of_a_user_or_the_account_can_move_a_cursor() {
     machine.sql().execute("UPDATE user SET name = ?1 || row", [HAZARD]).unwrap();
     machine.sql().execute("UPDATE account SET name = ?1", [HAZARD]).unwrap();
     for command in [&["user", "list"][..], &["whoami"], &["account", "show"], &["list"], &["create", "x"]] {
-        assert_harmless(&machine.run(command.iter().copied()));
+        assert_harmless(&machine.run(command.iter().copied()).must_succeed());
     }
+}
+
+#[test]
+fn what_has_a_hazardous_name_can_still_be_dealt_with() {
+    let machine = Machine::with_users();
+    machine.run(["user", "edit", "uma", "--email", "uma@example.org"]).must_succeed();
+    machine.run(["service", "create", "web", "--integration", "email"]).must_succeed();
+    let id = |arguments: [&str; 4]| crate::session::text_of(&machine.run(arguments).json(), "id");
+    let uma = id(["user", "show", "uma", "-ojson"]);
+    let web = id(["service", "show", "web", "-ojson"]);
+    machine.sql().execute("UPDATE user SET name = ?1 || rowid, email = ?1", [HAZARD]).unwrap();
+    for table in ["account", "destination", "integration"] {
+        machine.sql().execute(&format!("UPDATE {table} SET name = ?1"), [HAZARD]).unwrap();
+    }
+    for command in [
+        &["service", "list"][..],
+        &["integration", "list"],
+        &["service", "show", &web, "-o", "json"],
+        &["user", "remove", &uma, "--yes"],
+        &["service", "edit", &web, "--name", "web"],
+        &["account", "set", "--name", "acme"],
+        &["audit", "list", "--limit", "3"],
+        &["audit", "verify"],
+        &["service", "remove", &web, "--with-integrations", "--yes"],
+    ] {
+        assert_harmless(&machine.run(command.iter().copied()).must_succeed());
+    }
+    let left = machine.run(["user", "show", &uma, "-o", "json"]).json();
+    assert_eq!(left["email"], HAZARD, "what an edit does not touch stays as it is");
+    assert_eq!(machine.run(["account", "show", "-o", "json"]).json()["name"], "acme");
 }
 
 #[test]

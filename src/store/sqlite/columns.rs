@@ -8,7 +8,7 @@ use rusqlite::Row;
 use rusqlite::types::FromSql;
 
 use crate::error::{ErrorKind, Result};
-use crate::model::{Id, Label, Name, Noun, UserRef};
+use crate::model::{Id, Label, Name, UserRef};
 
 /// Reads the columns of a row one after the other.
 pub(super) struct Columns<'r> {
@@ -48,9 +48,8 @@ impl<'r> Columns<'r> {
         Ok(self.value::<Option<String>>()?.map(Label::stored))
     }
 
-    pub(super) fn name(&mut self, noun: Noun) -> Result<Name> {
-        let text: String = self.value()?;
-        Name::parse(noun, &text).map_err(|error| self.damaged(error))
+    pub(super) fn name(&mut self) -> Result<Name> {
+        self.value().map(Name::stored)
     }
 
     pub(super) fn moment(&mut self) -> Result<Timestamp> {
@@ -71,7 +70,7 @@ impl<'r> Columns<'r> {
             self.next += 1;
             return Ok(None);
         };
-        Ok(Some(UserRef { id, name: self.name(Noun::User)? }))
+        Ok(Some(UserRef { id, name: self.name()? }))
     }
 
     pub(super) fn user(&mut self) -> Result<UserRef> {
