@@ -31,16 +31,21 @@ pub(crate) struct KeyRecord {
     hint: Option<Hint>,
     access: AccessKind,
     scopes: Option<ScopeSet>,
+    #[serde(serialize_with = "moments::serialize")]
     created_at: Timestamp,
     created_by: Name,
     api_version: &'static str,
     status: KeyState,
+    #[serde(serialize_with = "moments::serialize")]
     disabled_at: Option<Timestamp>,
     disabled_by: Option<Name>,
     disabled_reason: Option<Label>,
+    #[serde(serialize_with = "moments::serialize")]
     last_used_at: Option<Timestamp>,
+    #[serde(serialize_with = "moments::serialize")]
     expires_at: Option<Timestamp>,
     rate_limit: Option<RateLimit>,
+    #[serde(serialize_with = "moments::serialize")]
     overlap_ends_at: Option<Timestamp>,
 }
 
