@@ -6,7 +6,7 @@ use rusqlite::{Connection, Params, params};
 use super::columns::{self, Columns, optional_millisecond, optional_text, text};
 use super::secrets::{self, Kind};
 use crate::error::Result;
-use crate::model::{App, AppToken, Change, Digest, Hint, Id, Noun, SecretChange};
+use crate::model::{App, AppToken, Change, Digest, Hint, Id, SecretChange};
 use crate::store::Flow;
 
 const SELECT: &str = "
@@ -18,7 +18,7 @@ fn read(row: &rusqlite::Row<'_>) -> Result<App> {
     let mut columns = Columns::of(row);
     Ok(App {
         id: columns.parsed()?,
-        name: columns.name(Noun::App)?,
+        name: columns.name()?,
         description: columns.optional()?,
         scopes: columns.parsed()?,
         hint: Hint::stored(columns.value()?),

@@ -8,7 +8,7 @@ use rusqlite::types::FromSql;
 use rusqlite::{Connection, Params, Row};
 
 use crate::error::{ErrorKind, Result};
-use crate::model::{Id, Label, Name, Noun, UserRef};
+use crate::model::{Id, Label, Name, UserRef};
 use crate::store::Flow;
 
 /// Reads the one row of a query, if there is one.
@@ -79,9 +79,8 @@ impl<'r> Columns<'r> {
         Ok(self.value::<Option<String>>()?.map(Label::stored))
     }
 
-    pub(super) fn name(&mut self, noun: Noun) -> Result<Name> {
-        let text: String = self.value()?;
-        Name::parse(noun, &text).map_err(|error| self.damaged(error))
+    pub(super) fn name(&mut self) -> Result<Name> {
+        self.value().map(Name::stored)
     }
 
     pub(super) fn moment(&mut self) -> Result<Timestamp> {
@@ -102,7 +101,7 @@ impl<'r> Columns<'r> {
             self.next += 1;
             return Ok(None);
         };
-        Ok(Some(UserRef { id, name: self.name(Noun::User)? }))
+        Ok(Some(UserRef { id, name: self.name()? }))
     }
 
     pub(super) fn user(&mut self) -> Result<UserRef> {

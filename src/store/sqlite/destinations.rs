@@ -2,9 +2,9 @@
 
 use rusqlite::{Connection, Params, params};
 
-use super::columns::{self, Columns, optional_text, text};
+use super::columns::{self, Columns, text};
 use crate::error::Result;
-use crate::model::{Change, Destination, Id, Noun};
+use crate::model::{Change, Destination, Id, Label, Noun};
 use crate::store::Flow;
 
 const SELECT: &str = "
@@ -21,7 +21,7 @@ fn read(row: &rusqlite::Row<'_>) -> Result<Destination> {
     let id: Id = columns.parsed()?;
     Ok(Destination {
         id,
-        name: columns.name(id.noun())?,
+        name: columns.name()?,
         description: columns.optional()?,
         created_at: columns.moment()?,
         created_by: columns.user()?,
@@ -68,7 +68,7 @@ pub(super) fn save(connection: &Connection, change: &Change<Destination>) -> Res
         .execute(params![
             text(&destination.id),
             destination.name.as_str(),
-            optional_text(destination.description.as_ref()),
+            destination.description.as_ref().map(Label::as_str),
             destination.created_at.as_millisecond(),
             text(&destination.created_by.id),
         ])?;

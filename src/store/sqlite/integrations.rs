@@ -6,7 +6,7 @@ use rusqlite::{Connection, params};
 use super::columns::{self, Columns, optional_text, text};
 use super::secrets::{self, Kind};
 use crate::error::Result;
-use crate::model::{Change, DestinationRef, Hint, Id, Integration, Noun, Sealed, SecretChange};
+use crate::model::{Change, DestinationRef, Hint, Id, Integration, Sealed, SecretChange};
 use crate::store::Flow;
 
 const SELECT: &str = "
@@ -19,11 +19,11 @@ fn read(row: &rusqlite::Row<'_>) -> Result<Integration> {
     let mut columns = Columns::of(row);
     Ok(Integration {
         id: columns.parsed()?,
-        name: columns.name(Noun::Integration)?,
+        name: columns.name()?,
         kind: columns.parsed()?,
         destination: {
             let id: Id = columns.parsed()?;
-            DestinationRef { id, name: columns.name(id.noun())? }
+            DestinationRef { id, name: columns.name()? }
         },
         hint: Hint::stored(columns.value()?),
         sealed_key: Sealed::stored(columns.value()?),

@@ -4,7 +4,7 @@ use rusqlite::{Connection, Params, params};
 
 use super::columns::{self, Columns, optional_millisecond, optional_text, text};
 use crate::error::{Error, Result};
-use crate::model::{Change, Id, Noun, User};
+use crate::model::{Change, Id, Label, User};
 use crate::store::Flow;
 
 /// The columns of a user in a table of this name.
@@ -26,7 +26,7 @@ fn read(row: &rusqlite::Row<'_>) -> Result<User> {
 pub(super) fn read_columns(columns: &mut Columns<'_>) -> Result<User> {
     Ok(User {
         id: columns.parsed()?,
-        name: columns.name(Noun::User)?,
+        name: columns.name()?,
         email: columns.optional_label()?,
         role: columns.parsed()?,
         os_uid: columns.value()?,
@@ -73,10 +73,10 @@ pub(super) fn save(connection: &Connection, change: &Change<User>) -> Result<()>
         .execute(params![
             text(&user.id),
             user.name.as_str(),
-            optional_text(user.email.as_ref()),
+            user.email.as_ref().map(Label::as_str),
             user.role.as_str(),
             user.os_uid,
-            optional_text(user.external_id.as_ref()),
+            user.external_id.as_ref().map(Label::as_str),
             optional_text(user.rate_limit.as_ref()),
             user.created_at.as_millisecond(),
             optional_millisecond(user.left_at),

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::complete;
 use crate::context::{Context, FirstUse};
 use crate::failure::{Exit, Failure};
+use crate::moments;
 use crate::render::{self, Format};
 
 /// Show on whose behalf commands run
@@ -59,6 +60,7 @@ struct AccountRecord {
     subdomain: Option<Subdomain>,
     rest_api: bool,
     advanced_permissions: bool,
+    #[serde(serialize_with = "moments::serialize")]
     created_at: Timestamp,
 }
 

@@ -17,6 +17,7 @@ use crate::complete;
 use crate::context::{Context, FirstUse};
 use crate::failure::{Exit, Failure};
 use crate::handover::Receiver;
+use crate::moments;
 use crate::render::{self, Eyes, Record};
 
 /// An integration as it is printed. Its key is there for those who may see it.
@@ -31,8 +32,10 @@ pub(crate) struct IntegrationRecord {
     orchestration: Option<DestinationRef>,
     key: Option<String>,
     hint: Hint,
+    #[serde(serialize_with = "moments::serialize")]
     created_at: Timestamp,
     created_by: Name,
+    #[serde(serialize_with = "moments::serialize")]
     last_used_at: Option<Timestamp>,
     rate_limit: Option<RateLimit>,
 }

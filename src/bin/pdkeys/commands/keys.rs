@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use pdkeys::manage::Session;
 use pdkeys::model::{
     API_VERSION, Access, AccessKind, CredentialKind, GeneralKey, Hint, Id, KeyEdit, KeyFilter, KeyOrder,
-    KeySpec, KeyState, Label, Noun, RateLimit, Scope, ScopeSet, future_moment, length_of_time,
+    KeySpec, KeyState, Label, Name, Noun, RateLimit, Scope, ScopeSet, future_moment, length_of_time,
 };
 use pdkeys::ports::{Clock as _, SystemClock};
 use pdkeys::store::sqlite::SqliteStore;
@@ -31,16 +31,21 @@ pub(crate) struct KeyRecord {
     hint: Option<Hint>,
     access: AccessKind,
     scopes: Option<ScopeSet>,
+    #[serde(serialize_with = "moments::serialize")]
     created_at: Timestamp,
-    created_by: String,
+    created_by: Name,
     api_version: &'static str,
     status: KeyState,
+    #[serde(serialize_with = "moments::serialize")]
     disabled_at: Option<Timestamp>,
-    disabled_by: Option<String>,
+    disabled_by: Option<Name>,
     disabled_reason: Option<Label>,
+    #[serde(serialize_with = "moments::serialize")]
     last_used_at: Option<Timestamp>,
+    #[serde(serialize_with = "moments::serialize")]
     expires_at: Option<Timestamp>,
     rate_limit: Option<RateLimit>,
+    #[serde(serialize_with = "moments::serialize")]
     overlap_ends_at: Option<Timestamp>,
 }
 
@@ -49,7 +54,7 @@ impl KeyRecord {
         let status = key.state(now);
         let overlap_ends_at = key.overlap(now);
         let (disabled_at, disabled_by, disabled_reason) = match key.disabled {
-            Some(disabled) => (Some(disabled.at), Some(disabled.by.name.to_string()), disabled.reason),
+            Some(disabled) => (Some(disabled.at), Some(disabled.by.name), disabled.reason),
             None => (None, None, None),
         };
         Self {
@@ -60,7 +65,7 @@ impl KeyRecord {
             access: key.access.kind(),
             scopes: key.access.scopes().cloned(),
             created_at: key.created_at,
-            created_by: key.created_by.name.to_string(),
+            created_by: key.created_by.name,
             api_version: API_VERSION,
             status,
             disabled_at,

@@ -14,6 +14,7 @@ use super::keys::parse_reason;
 use crate::context::{Context, FirstUse};
 use crate::failure::{Exit, Failure};
 use crate::handover::Receiver;
+use crate::moments;
 use crate::render::{self, Eyes, Format, Record};
 
 /// A service or an orchestration as it is printed.
@@ -22,6 +23,7 @@ pub(crate) struct DestinationRecord {
     id: Id,
     name: Name,
     description: Option<Label>,
+    #[serde(serialize_with = "moments::serialize")]
     created_at: Timestamp,
     created_by: Name,
     integrations: Vec<IntegrationRecord>,

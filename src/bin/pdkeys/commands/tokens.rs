@@ -33,13 +33,18 @@ pub(crate) struct TokenRecord {
     hint: Option<Hint>,
     access: AccessKind,
     scopes: Option<ScopeSet>,
+    #[serde(serialize_with = "moments::serialize")]
     created_at: Timestamp,
     api_version: &'static str,
     status: KeyState,
+    #[serde(serialize_with = "moments::serialize")]
     disabled_at: Option<Timestamp>,
     disabled_reason: Option<&'static str>,
+    #[serde(serialize_with = "moments::serialize")]
     last_used_at: Option<Timestamp>,
+    #[serde(serialize_with = "moments::serialize")]
     expires_at: Option<Timestamp>,
+    #[serde(serialize_with = "moments::serialize")]
     overlap_ends_at: Option<Timestamp>,
 }
 

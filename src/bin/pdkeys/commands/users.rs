@@ -14,6 +14,7 @@ use super::or_none;
 use crate::complete;
 use crate::context::{Context, FirstUse, uid_of};
 use crate::failure::{Exit, Failure};
+use crate::moments;
 use crate::render::{self, Eyes, Record};
 
 /// A user as it is printed.
@@ -27,7 +28,9 @@ pub(crate) struct UserRecord {
     os_uid: Option<u32>,
     external_id: Option<Label>,
     rate_limit: Option<RateLimit>,
+    #[serde(serialize_with = "moments::serialize")]
     created_at: Timestamp,
+    #[serde(serialize_with = "moments::serialize")]
     left_at: Option<Timestamp>,
 }
 
