@@ -105,7 +105,10 @@ impl<S: Store> Session<'_, S> {
         self.write(|work| {
             let before = work.token(id, Action::EditUserToken)?;
             let after = edit.apply(&before)?;
-            refuse_beyond(before.user.role, after.access.scopes())?;
+            // What the role held once and holds no more stays: it gives nothing, and is not what is being edited.
+            if after.access != before.access {
+                refuse_beyond(before.user.role, after.access.scopes())?;
+            }
             let permit = work.authorize(Action::EditUserToken, &target(&before))?;
             work.update(permit, before, after, SecretChange::Keep)
         })

@@ -12,7 +12,7 @@ use directories::ProjectDirs;
 use pdkeys::ErrorKind;
 use pdkeys::error::{TokenRefusal, Unidentified};
 use pdkeys::manage::{Founding, Identity, Session};
-use pdkeys::model::{Name, Noun, Policy, Secret};
+use pdkeys::model::{Acting, Action, Decision, Name, Noun, Policy, Secret, Target, decide};
 use pdkeys::ports::{SystemClock, SystemEntropy};
 use pdkeys::store::Place;
 use pdkeys::store::sqlite::SqliteStore;
@@ -252,7 +252,10 @@ impl Context {
 
     /// Says why integration keys are not shown to somebody who may see them.
     pub(crate) fn warn_of_hidden_keys(&self, session: &mut Session<'_, SqliteStore>) {
-        if let Some(fault) = session.store_key_fault() {
+        let Some(fault) = session.store_key_fault() else { return };
+        let all = Target::all(Noun::Integration);
+        let may_see = |acting: Acting| decide(acting.user(), Action::ShowIntegrationKey, &all);
+        if session.whoami().is_ok_and(|acting| may_see(acting) == Decision::Allowed) {
             self.terminal.warning(&format!("integration keys are not shown: {fault}"));
         }
     }
