@@ -3,9 +3,9 @@
 use std::ops::ControlFlow;
 
 use super::find;
-use super::keys::HandOver;
 use super::services::Kind;
-use super::session::{Session, Work};
+use super::session::Session;
+use super::work::{HandOver, Work};
 use crate::error::{Error, Result};
 use crate::model::{
     Acting, Action, Change, Decision, Destination, DestinationRef, Id, Integration, IntegrationType, Keyring,

@@ -3,8 +3,8 @@
 use jiff::SignedDuration;
 
 use super::find;
-use super::keys::HandOver;
-use super::session::{Session, Work};
+use super::session::Session;
+use super::work::{HandOver, Work};
 use crate::error::{Error, Result};
 use crate::model::{
     Acting, Action, Change, Decision, Id, KeyState, Label, Noun, Role, Scope, ScopeSet, Secret, SecretChange,
@@ -136,14 +136,8 @@ impl<S: Store> Session<'_, S> {
                 }
             }
             let secret = Secret::user_token(work.entropy)?;
-            let old_ends_at = work.overlap_end(overlap)?;
-            let after =
-                UserToken { hint: Some(secret.hint()), overlap_ends_at: old_ends_at, ..before.clone() };
-            let new = work.tx.keyring().digest(&secret.fingerprint());
             let permit = work.authorize(Action::RotateUserToken, &target(&before))?;
-            let token = work.update(permit, before, after, SecretChange::Rotate { new, old_ends_at })?;
-            work.hand_over(|| hand_over(&token, &secret))?;
-            Ok(token)
+            work.rotate(permit, before, &secret, overlap, hand_over)
         })
     }
 
@@ -154,12 +148,8 @@ impl<S: Store> Session<'_, S> {
     pub fn end_token_overlap(&mut self, id: &str) -> Result<UserToken> {
         self.write(|work| {
             let before = work.token(id, Action::RotateUserToken)?;
-            if before.overlap(work.at()).is_none() {
-                return Err(Error::conflict(format!("token {} has no overlap to end", before.id)));
-            }
-            let after = UserToken { overlap_ends_at: None, ..before.clone() };
             let permit = work.authorize(Action::RotateUserToken, &target(&before))?;
-            work.update(permit, before, after, SecretChange::EndOverlap)
+            work.end_overlap(permit, before)
         })
     }
 

@@ -3,7 +3,8 @@
 use std::ops::ControlFlow;
 
 use super::find;
-use super::session::{Session, Work};
+use super::session::Session;
+use super::work::Work;
 use crate::error::{Error, Result};
 use crate::model::{
     Action, Audited as _, Change, Decision, Label, Name, Noun, RateLimit, Role, Target, User, UserEdit,
