@@ -12,10 +12,11 @@ use directories::ProjectDirs;
 use pdkeys::ErrorKind;
 use pdkeys::error::{TokenRefusal, Unidentified};
 use pdkeys::manage::{Founding, Identity, Session};
-use pdkeys::model::{Acting, Action, Decision, Name, Noun, Policy, Secret, Target, decide};
+use pdkeys::model::{Acting, Action, Decision, Name, Noun, Policy, ScopeSet, Secret, Target, decide};
 use pdkeys::ports::{SystemClock, SystemEntropy};
 use pdkeys::store::Place;
 use pdkeys::store::sqlite::SqliteStore;
+use pdkeys::verify::known_scope;
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
@@ -248,6 +249,25 @@ impl Context {
             many => format!("{verb} {} {noun}s?", many.len()),
         };
         self.confirm(&what, &question)
+    }
+
+    /// Says which scopes no operation needs: a slip of the finger, most likely, and a key that opens nothing.
+    pub(crate) fn warn_of_unknown_scopes(
+        &self,
+        session: &mut Session<'_, SqliteStore>,
+        scopes: Option<&ScopeSet>,
+    ) -> Result<(), Failure> {
+        let Some(scopes) = scopes else { return Ok(()) };
+        if session.account()?.policy != Policy::PagerDuty {
+            return Ok(());
+        }
+        for scope in scopes.iter() {
+            if let Err(near) = known_scope(scope) {
+                let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+                self.terminal.warning(&format!("no operation of the policy pagerduty needs {scope}{near}"));
+            }
+        }
+        Ok(())
     }
 
     /// Says why integration keys are not shown to somebody who may see them.

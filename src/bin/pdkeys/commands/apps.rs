@@ -163,6 +163,7 @@ impl Register {
         let mut receiver = Receiver::new(context, self.write_to);
         context.with_session(FirstUse::MakesStore, |session| {
             let now = session.at();
+            context.warn_of_unknown_scopes(session, Some(&spec.scopes))?;
             let app = session.register_app(spec, &mut |app, secret| {
                 receiver.take(secret, &AppRecord::new(app.clone(), now))
             })?;

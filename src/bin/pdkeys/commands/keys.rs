@@ -169,6 +169,7 @@ impl Create {
         parse_end(self.expires.as_deref(), SystemClock.now())?;
         context.with_session(FirstUse::MakesStore, |session| {
             let now = session.at();
+            context.warn_of_unknown_scopes(session, access.scopes())?;
             let spec = KeySpec {
                 description,
                 access,
@@ -349,6 +350,7 @@ impl Edit {
                 (false, true) => None,
                 (false, false) => Some(Access::Scopes(self.scopes.into_iter().collect())),
             };
+            context.warn_of_unknown_scopes(session, access.as_ref().and_then(Access::scopes))?;
             let edit = KeyEdit {
                 description: self.description.map(|text| Label::parse("description", &text)).transpose()?,
                 access,

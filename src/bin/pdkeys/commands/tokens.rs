@@ -160,11 +160,10 @@ impl Create {
         parse_end(self.expires.as_deref(), SystemClock.now())?;
         context.with_session(FirstUse::MakesStore, |session| {
             let now = session.at();
-            let spec = TokenSpec {
-                description,
-                access: access(self.scopes),
-                expires_at: parse_end(self.expires.as_deref(), now)?,
-            };
+            let access = access(self.scopes);
+            context.warn_of_unknown_scopes(session, access.scopes())?;
+            let spec =
+                TokenSpec { description, access, expires_at: parse_end(self.expires.as_deref(), now)? };
             let token = session.create_token(self.user.as_deref(), spec, &mut |token, secret| {
                 receiver.take(secret, &TokenRecord::new(token.clone(), now))
             })?;
