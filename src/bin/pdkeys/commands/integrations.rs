@@ -198,8 +198,9 @@ impl Create {
             let integration = session.create_integration(&into, new, &mut |integration, secret| {
                 receiver.take(secret, &IntegrationRecord::from(integration.clone()))
             })?;
-            receiver.keep();
-            context.terminal.done("Created", &name(&integration));
+            let mut told = vec![name(&integration)];
+            told.extend(receiver.keep());
+            context.terminal.done("Created", &told.join("; "));
             Ok(Exit::Done)
         })
     }

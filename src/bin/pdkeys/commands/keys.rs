@@ -178,8 +178,8 @@ impl Create {
             let key = session.create_key(spec, &mut |key, secret| {
                 receiver.take(secret, &KeyRecord::new(key.clone(), now))
             })?;
-            receiver.keep();
-            context.terminal.done("Created", &format!("{}; its secret is shown only this once", name(&key)));
+            let told = receiver.keep().unwrap_or_else(|| "its secret is shown only this once".to_owned());
+            context.terminal.done("Created", &format!("{}; {told}", name(&key)));
             Ok(Exit::Done)
         })
     }
@@ -447,7 +447,9 @@ impl Rotate {
             let now = session.at();
             if self.end_overlap {
                 let key = session.end_overlap(&self.id)?;
-                return changed(context, "Ended", vec![key], now);
+                context.terminal.done("Ended", &format!("the overlap of {}", name(&key)));
+                let record = KeyRecord::new(key, now);
+                return render::changed(context, now, std::iter::once(record));
             }
             let overlap: Option<SignedDuration> =
                 self.overlap.as_deref().map(|length| length_of_time("overlap", length, now)).transpose()?;
@@ -460,9 +462,9 @@ impl Rotate {
             let key = session.rotate_key(&self.id, overlap, &mut |key, secret| {
                 receiver.take(secret, &KeyRecord::new(key.clone(), now))
             })?;
-            receiver.keep();
-            let until = moments::overlap(key.overlap(now));
-            context.terminal.done("Rotated", &format!("{}; {until}", name(&key)));
+            let mut told = vec![name(&key), moments::overlap(key.overlap(now))];
+            told.extend(receiver.keep());
+            context.terminal.done("Rotated", &told.join("; "));
             Ok(Exit::Done)
         })
     }

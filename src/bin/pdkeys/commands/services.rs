@@ -132,11 +132,13 @@ impl Create {
                     receiver.take(secret, &IntegrationRecord::from(integration.clone()))
                 },
             )?;
-            receiver.keep();
+            let kept = receiver.keep();
             context.terminal.done("Created", &name(&destination));
             match made {
                 Some(integration) => {
-                    context.terminal.done("Created", &integrations::name(&integration));
+                    let mut told = vec![integrations::name(&integration)];
+                    told.extend(kept);
+                    context.terminal.done("Created", &told.join("; "));
                     Ok(Exit::Done)
                 }
                 None => {

@@ -168,10 +168,8 @@ impl Create {
             let token = session.create_token(self.user.as_deref(), spec, &mut |token, secret| {
                 receiver.take(secret, &TokenRecord::new(token.clone(), now))
             })?;
-            receiver.keep();
-            context
-                .terminal
-                .done("Created", &format!("{}; its secret is shown only this once", name(&token)));
+            let told = receiver.keep().unwrap_or_else(|| "its secret is shown only this once".to_owned());
+            context.terminal.done("Created", &format!("{}; {told}", name(&token)));
             Ok(Exit::Done)
         })
     }
@@ -297,7 +295,9 @@ impl Rotate {
             let now = session.at();
             if self.end_overlap {
                 let token = session.end_token_overlap(&self.id)?;
-                return changed(context, "Ended", vec![token], now);
+                context.terminal.done("Ended", &format!("the overlap of {}", name(&token)));
+                let record = TokenRecord::new(token, now);
+                return render::changed(context, now, std::iter::once(record));
             }
             let overlap =
                 self.overlap.as_deref().map(|length| length_of_time("overlap", length, now)).transpose()?;
@@ -310,9 +310,9 @@ impl Rotate {
             let token = session.rotate_token(&self.id, overlap, &mut |token, secret| {
                 receiver.take(secret, &TokenRecord::new(token.clone(), now))
             })?;
-            receiver.keep();
-            let until = moments::overlap(token.overlap(now));
-            context.terminal.done("Rotated", &format!("{}; {until}", name(&token)));
+            let mut told = vec![name(&token), moments::overlap(token.overlap(now))];
+            told.extend(receiver.keep());
+            context.terminal.done("Rotated", &told.join("; "));
             Ok(Exit::Done)
         })
     }
