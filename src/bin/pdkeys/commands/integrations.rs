@@ -79,6 +79,20 @@ impl IntegrationRecord {
 }
 
 impl Record for IntegrationRecord {
+    const FIELDS: &'static [&'static str] = &[
+        "id",
+        "kind",
+        "name",
+        "type",
+        "service",
+        "orchestration",
+        "key",
+        "hint",
+        "created_at",
+        "created_by",
+        "last_used_at",
+        "rate_limit",
+    ];
     const HEADINGS: &'static [&'static str] =
         &["ID", "NAME", "TYPE", "LEADS INTO", "KEY", "CREATED", "LAST USED"];
 

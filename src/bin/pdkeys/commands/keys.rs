@@ -80,6 +80,25 @@ impl KeyRecord {
 }
 
 impl Record for KeyRecord {
+    const FIELDS: &'static [&'static str] = &[
+        "id",
+        "kind",
+        "description",
+        "hint",
+        "access",
+        "scopes",
+        "created_at",
+        "created_by",
+        "api_version",
+        "status",
+        "disabled_at",
+        "disabled_by",
+        "disabled_reason",
+        "last_used_at",
+        "expires_at",
+        "rate_limit",
+        "overlap_ends_at",
+    ];
     const HEADINGS: &'static [&'static str] =
         &["ID", "DESCRIPTION", "HINT", "ACCESS", "CREATED", "API", "STATUS", "LAST USED", "EXPIRES"];
 

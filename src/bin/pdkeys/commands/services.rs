@@ -50,6 +50,8 @@ impl From<WithIntegrations> for DestinationRecord {
 }
 
 impl Record for DestinationRecord {
+    const FIELDS: &'static [&'static str] =
+        &["id", "name", "description", "created_at", "created_by", "integrations"];
     const HEADINGS: &'static [&'static str] = &["ID", "NAME", "DESCRIPTION", "CREATED", "BY", "INTEGRATIONS"];
 
     fn cells(&self, eyes: &Eyes) -> Vec<String> {

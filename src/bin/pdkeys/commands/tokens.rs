@@ -71,6 +71,23 @@ impl TokenRecord {
 }
 
 impl Record for TokenRecord {
+    const FIELDS: &'static [&'static str] = &[
+        "id",
+        "kind",
+        "user",
+        "description",
+        "hint",
+        "access",
+        "scopes",
+        "created_at",
+        "api_version",
+        "status",
+        "disabled_at",
+        "disabled_reason",
+        "last_used_at",
+        "expires_at",
+        "overlap_ends_at",
+    ];
     const HEADINGS: &'static [&'static str] =
         &["ID", "USER", "DESCRIPTION", "HINT", "ACCESS", "CREATED", "API", "STATUS", "LAST USED", "EXPIRES"];
 
