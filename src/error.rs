@@ -85,7 +85,7 @@ pub enum ErrorKind {
     #[error("the secret could not be handed over, and nothing was changed")]
     HandOver(#[source] io::Error),
     /// The secret was handed over, but the change could not be committed afterwards.
-    #[error("the change could not be committed: the secret just printed is void")]
+    #[error("the change could not be committed: the secret just handed over is void")]
     Void(#[source] Error),
     /// What was read could not be passed on.
     #[error("cannot write the output")]

@@ -140,7 +140,7 @@ fn write_to_makes_a_file_that_its_owner_alone_can_read() {
     exit: 0
     --- stdout
     --- stderr
-    Created key [K1] (ci, ...[HINT 1]); its secret is shown only this once
+    Created key [K1] (ci, ...[HINT 1]); its secret is in key.txt
     ");
 }
 
@@ -166,8 +166,8 @@ fn list_prints_json_json_lines_and_csv() {
     exit: 0
     --- stdout
     [
-      {"id":"[K1]","kind":"general","description":"deploy","hint":"[HINT 1]","access":"full","scopes":null,"created_at":"[NOW]","created_by":"ann","api_version":"v2","status":"active","disabled_at":null,"disabled_by":null,"disabled_reason":null,"last_used_at":null,"expires_at":"2099-06-01T00:00:00Z","rate_limit":null,"overlap_ends_at":null},
-      {"id":"[K2]","kind":"general","description":"backup","hint":"[HINT 2]","access":"read-only","scopes":null,"created_at":"[NOW]","created_by":"ann","api_version":"v2","status":"active","disabled_at":null,"disabled_by":null,"disabled_reason":null,"last_used_at":null,"expires_at":"2098-06-01T00:00:00Z","rate_limit":null,"overlap_ends_at":null},
+      {"id":"[K1]","kind":"general","description":"deploy","hint":"[HINT 1]","access":"full","scopes":null,"created_at":"[NOW]","created_by":"ann","api_version":"v2","status":"active","disabled_at":null,"disabled_by":null,"disabled_reason":null,"last_used_at":null,"expires_at":"2099-06-01T00:00:00.000Z","rate_limit":null,"overlap_ends_at":null},
+      {"id":"[K2]","kind":"general","description":"backup","hint":"[HINT 2]","access":"read-only","scopes":null,"created_at":"[NOW]","created_by":"ann","api_version":"v2","status":"active","disabled_at":null,"disabled_by":null,"disabled_reason":null,"last_used_at":null,"expires_at":"2098-06-01T00:00:00.000Z","rate_limit":null,"overlap_ends_at":null},
       {"id":"[K3]","kind":"general","description":"alerts","hint":"[HINT 3]","access":"scopes","scopes":["incidents.read"],"created_at":"[NOW]","created_by":"ann","api_version":"v2","status":"active","disabled_at":null,"disabled_by":null,"disabled_reason":null,"last_used_at":null,"expires_at":null,"rate_limit":null,"overlap_ends_at":null}
     ]
     --- stderr
@@ -175,8 +175,8 @@ fn list_prints_json_json_lines_and_csv() {
     assert_snapshot!(machine.run(["list", "-o", "jsonl"]), @r#"
     exit: 0
     --- stdout
-    {"id":"[K1]","kind":"general","description":"deploy","hint":"[HINT 1]","access":"full","scopes":null,"created_at":"[NOW]","created_by":"ann","api_version":"v2","status":"active","disabled_at":null,"disabled_by":null,"disabled_reason":null,"last_used_at":null,"expires_at":"2099-06-01T00:00:00Z","rate_limit":null,"overlap_ends_at":null}
-    {"id":"[K2]","kind":"general","description":"backup","hint":"[HINT 2]","access":"read-only","scopes":null,"created_at":"[NOW]","created_by":"ann","api_version":"v2","status":"active","disabled_at":null,"disabled_by":null,"disabled_reason":null,"last_used_at":null,"expires_at":"2098-06-01T00:00:00Z","rate_limit":null,"overlap_ends_at":null}
+    {"id":"[K1]","kind":"general","description":"deploy","hint":"[HINT 1]","access":"full","scopes":null,"created_at":"[NOW]","created_by":"ann","api_version":"v2","status":"active","disabled_at":null,"disabled_by":null,"disabled_reason":null,"last_used_at":null,"expires_at":"2099-06-01T00:00:00.000Z","rate_limit":null,"overlap_ends_at":null}
+    {"id":"[K2]","kind":"general","description":"backup","hint":"[HINT 2]","access":"read-only","scopes":null,"created_at":"[NOW]","created_by":"ann","api_version":"v2","status":"active","disabled_at":null,"disabled_by":null,"disabled_reason":null,"last_used_at":null,"expires_at":"2098-06-01T00:00:00.000Z","rate_limit":null,"overlap_ends_at":null}
     {"id":"[K3]","kind":"general","description":"alerts","hint":"[HINT 3]","access":"scopes","scopes":["incidents.read"],"created_at":"[NOW]","created_by":"ann","api_version":"v2","status":"active","disabled_at":null,"disabled_by":null,"disabled_reason":null,"last_used_at":null,"expires_at":null,"rate_limit":null,"overlap_ends_at":null}
     --- stderr
     "#);
@@ -184,8 +184,8 @@ fn list_prints_json_json_lines_and_csv() {
     exit: 0
     --- stdout
     id,kind,description,hint,access,scopes,created_at,created_by,api_version,status,disabled_at,disabled_by,disabled_reason,last_used_at,expires_at,rate_limit,overlap_ends_at
-    [K1],general,deploy,[HINT 1],full,,[NOW],ann,v2,active,,,,,2099-06-01T00:00:00Z,,
-    [K2],general,backup,[HINT 2],read-only,,[NOW],ann,v2,active,,,,,2098-06-01T00:00:00Z,,
+    [K1],general,deploy,[HINT 1],full,,[NOW],ann,v2,active,,,,,2099-06-01T00:00:00.000Z,,
+    [K2],general,backup,[HINT 2],read-only,,[NOW],ann,v2,active,,,,,2098-06-01T00:00:00.000Z,,
     [K3],general,alerts,[HINT 3],scopes,incidents.read,[NOW],ann,v2,active,,,,,,,
     --- stderr
     ");
@@ -342,7 +342,7 @@ fn show_prints_one_key_whole() {
     created by       ann
     api version      v2
     status           active
-    expires at       2099-06-01T00:00:00Z
+    expires at       2099-06-01T00:00:00.000Z
     --- stderr
     ");
     assert_snapshot!(machine.run(["show", &backup.to_lowercase(), "-o", "json"]), @r#"
@@ -363,7 +363,7 @@ fn show_prints_one_key_whole() {
       "disabled_by": "ann",
       "disabled_reason": "lost laptop",
       "last_used_at": null,
-      "expires_at": "2098-06-01T00:00:00Z",
+      "expires_at": "2098-06-01T00:00:00.000Z",
       "rate_limit": null,
       "overlap_ends_at": null
     }
@@ -488,7 +488,7 @@ fn disable_and_enable_say_what_they_did() {
     created by       ann
     api version      v2
     status           active
-    expires at       2099-06-01T00:00:00Z
+    expires at       2099-06-01T00:00:00.000Z
     --- stderr
     ");
     assert_snapshot!(machine.run(["audit", "list", "--target", &deploy]), @r"
@@ -547,7 +547,7 @@ fn several_keys_are_disabled_enabled_and_removed_at_once() {
     assert_snapshot!(machine.run(["remove", &deploy, &alerts, "--yes", "-o", "jsonl"]), @r#"
     exit: 0
     --- stdout
-    {"id":"[K1]","kind":"general","description":"deploy","hint":"[HINT 1]","access":"full","scopes":null,"created_at":"[NOW]","created_by":"ann","api_version":"v2","status":"active","disabled_at":null,"disabled_by":null,"disabled_reason":null,"last_used_at":null,"expires_at":"2099-06-01T00:00:00Z","rate_limit":null,"overlap_ends_at":null}
+    {"id":"[K1]","kind":"general","description":"deploy","hint":"[HINT 1]","access":"full","scopes":null,"created_at":"[NOW]","created_by":"ann","api_version":"v2","status":"active","disabled_at":null,"disabled_by":null,"disabled_reason":null,"last_used_at":null,"expires_at":"2099-06-01T00:00:00.000Z","rate_limit":null,"overlap_ends_at":null}
     {"id":"[K3]","kind":"general","description":"alerts","hint":"[HINT 3]","access":"scopes","scopes":["incidents.read"],"created_at":"[NOW]","created_by":"ann","api_version":"v2","status":"active","disabled_at":null,"disabled_by":null,"disabled_reason":null,"last_used_at":null,"expires_at":null,"rate_limit":null,"overlap_ends_at":null}
     --- stderr
     Removed key [K1] (deploy, ...[HINT 1])
@@ -610,7 +610,7 @@ fn rotate_with_an_overlap_asks_nothing_and_keeps_the_old_secret_for_a_while() {
     created by       ann
     api version      v2
     status           active
-    expires at       2099-06-01T00:00:00Z
+    expires at       2099-06-01T00:00:00.000Z
     overlap ends at  [NOW + 24h]
     --- stderr
     ");
@@ -645,7 +645,7 @@ fn end_overlap_stops_the_old_secret_and_makes_no_new_one() {
     exit: 0
     --- stdout
     --- stderr
-    Ended key [K1] (deploy, ...[HINT 4])
+    Ended the overlap of key [K1] (deploy, ...[HINT 4])
     ");
     assert_eq!((machine.count("digest"), machine.count("tombstone")), (3, 1));
 }

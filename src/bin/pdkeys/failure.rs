@@ -126,7 +126,7 @@ impl From<pdkeys::Error> for Failure {
             ErrorKind::Engine(_) => {
                 failure(Exit::Failed).with_hint("nothing was changed; see whether the disk is full or read-only")
             }
-            ErrorKind::Void(_) => failure(Exit::Failed).with_hint("throw the printed secret away, and run it again"),
+            ErrorKind::Void(_) => failure(Exit::Failed).with_hint("throw that secret away, and run it again"),
             ErrorKind::Output(source) => {
                 Self { silent: source.kind() == io::ErrorKind::BrokenPipe, ..failure(Exit::Failed) }
             }

@@ -13,6 +13,16 @@ use crate::failure::{Exit, Failure};
 use crate::render::{self, Eyes, Record};
 
 impl Record for AuditRecord {
+    const FIELDS: &'static [&'static str] = &[
+        "id",
+        "execution_time",
+        "execution_context",
+        "actors",
+        "method",
+        "root_resource",
+        "action",
+        "details",
+    ];
     const HEADINGS: &'static [&'static str] =
         &["NUMBER", "TIME", "ACTOR", "ACTION", "TARGET", "CALLED", "CHANGES"];
 

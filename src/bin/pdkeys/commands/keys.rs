@@ -80,6 +80,25 @@ impl KeyRecord {
 }
 
 impl Record for KeyRecord {
+    const FIELDS: &'static [&'static str] = &[
+        "id",
+        "kind",
+        "description",
+        "hint",
+        "access",
+        "scopes",
+        "created_at",
+        "created_by",
+        "api_version",
+        "status",
+        "disabled_at",
+        "disabled_by",
+        "disabled_reason",
+        "last_used_at",
+        "expires_at",
+        "rate_limit",
+        "overlap_ends_at",
+    ];
     const HEADINGS: &'static [&'static str] =
         &["ID", "DESCRIPTION", "HINT", "ACCESS", "CREATED", "API", "STATUS", "LAST USED", "EXPIRES"];
 
@@ -179,8 +198,8 @@ impl Create {
             let key = session.create_key(spec, &mut |key, secret| {
                 receiver.take(secret, &KeyRecord::new(key.clone(), now))
             })?;
-            receiver.keep();
-            context.terminal.done("Created", &format!("{}; its secret is shown only this once", name(&key)));
+            let told = receiver.keep().unwrap_or_else(|| "its secret is shown only this once".to_owned());
+            context.terminal.done("Created", &format!("{}; {told}", name(&key)));
             Ok(Exit::Done)
         })
     }
@@ -449,7 +468,9 @@ impl Rotate {
             let now = session.at();
             if self.end_overlap {
                 let key = session.end_overlap(&self.id)?;
-                return changed(context, "Ended", vec![key], now);
+                context.terminal.done("Ended", &format!("the overlap of {}", name(&key)));
+                let record = KeyRecord::new(key, now);
+                return render::changed(context, now, std::iter::once(record));
             }
             let overlap: Option<SignedDuration> =
                 self.overlap.as_deref().map(|length| length_of_time("overlap", length, now)).transpose()?;
@@ -462,9 +483,9 @@ impl Rotate {
             let key = session.rotate_key(&self.id, overlap, &mut |key, secret| {
                 receiver.take(secret, &KeyRecord::new(key.clone(), now))
             })?;
-            receiver.keep();
-            let until = moments::overlap(key.overlap(now));
-            context.terminal.done("Rotated", &format!("{}; {until}", name(&key)));
+            let mut told = vec![name(&key), moments::overlap(key.overlap(now))];
+            told.extend(receiver.keep());
+            context.terminal.done("Rotated", &told.join("; "));
             Ok(Exit::Done)
         })
     }

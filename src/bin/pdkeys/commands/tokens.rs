@@ -71,6 +71,23 @@ impl TokenRecord {
 }
 
 impl Record for TokenRecord {
+    const FIELDS: &'static [&'static str] = &[
+        "id",
+        "kind",
+        "user",
+        "description",
+        "hint",
+        "access",
+        "scopes",
+        "created_at",
+        "api_version",
+        "status",
+        "disabled_at",
+        "disabled_reason",
+        "last_used_at",
+        "expires_at",
+        "overlap_ends_at",
+    ];
     const HEADINGS: &'static [&'static str] =
         &["ID", "USER", "DESCRIPTION", "HINT", "ACCESS", "CREATED", "API", "STATUS", "LAST USED", "EXPIRES"];
 
@@ -167,10 +184,8 @@ impl Create {
             let token = session.create_token(self.user.as_deref(), spec, &mut |token, secret| {
                 receiver.take(secret, &TokenRecord::new(token.clone(), now))
             })?;
-            receiver.keep();
-            context
-                .terminal
-                .done("Created", &format!("{}; its secret is shown only this once", name(&token)));
+            let told = receiver.keep().unwrap_or_else(|| "its secret is shown only this once".to_owned());
+            context.terminal.done("Created", &format!("{}; {told}", name(&token)));
             Ok(Exit::Done)
         })
     }
@@ -296,7 +311,9 @@ impl Rotate {
             let now = session.at();
             if self.end_overlap {
                 let token = session.end_token_overlap(&self.id)?;
-                return changed(context, "Ended", vec![token], now);
+                context.terminal.done("Ended", &format!("the overlap of {}", name(&token)));
+                let record = TokenRecord::new(token, now);
+                return render::changed(context, now, std::iter::once(record));
             }
             let overlap =
                 self.overlap.as_deref().map(|length| length_of_time("overlap", length, now)).transpose()?;
@@ -309,9 +326,9 @@ impl Rotate {
             let token = session.rotate_token(&self.id, overlap, &mut |token, secret| {
                 receiver.take(secret, &TokenRecord::new(token.clone(), now))
             })?;
-            receiver.keep();
-            let until = moments::overlap(token.overlap(now));
-            context.terminal.done("Rotated", &format!("{}; {until}", name(&token)));
+            let mut told = vec![name(&token), moments::overlap(token.overlap(now))];
+            told.extend(receiver.keep());
+            context.terminal.done("Rotated", &told.join("; "));
             Ok(Exit::Done)
         })
     }
