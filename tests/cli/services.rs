@@ -175,7 +175,7 @@ fn with_services() -> Machine {
 }
 
 #[test]
-fn list_and_show_have_the_integrations_with_their_keys_in_full_for_those_who_may() {
+fn list_has_the_integrations_with_their_keys_in_full_for_those_who_may() {
     let machine = with_services();
     assert_snapshot!(machine.run(["service", "list", "--as", "uma"]), @r"
     exit: 0
@@ -209,6 +209,11 @@ fn list_and_show_have_the_integrations_with_their_keys_in_full_for_those_who_may
     [S2],idle,,[NOW],ann,
     --- stderr
     "#);
+}
+
+#[test]
+fn show_has_the_integrations_with_their_keys_in_full_for_those_who_may() {
+    let machine = with_services();
     assert_snapshot!(machine.run(["service", "show", "web", "--as", "uma"]), @r"
     exit: 0
     --- stdout

@@ -331,7 +331,7 @@ pub(crate) fn services_and_orchestrations_read_back_and_change<E: Engine>(site: 
     let router = add_destination(site, "O00000001", "router");
     let mail = add_destination(site, "S00000002", "mail");
     assert_eq!(destinations(site, Noun::Service), [web.clone(), mail]);
-    assert_eq!(destinations(site, Noun::Orchestration), [router.clone()]);
+    assert_eq!(destinations(site, Noun::Orchestration), std::slice::from_ref(&router));
     {
         let tx = site.reader().read().unwrap();
         assert_eq!(tx.destination(web.id).unwrap().as_ref(), Some(&web));
@@ -406,7 +406,7 @@ pub(crate) fn a_moved_integration_keeps_its_secret_and_a_removed_one_leaves_a_to
     let change = Change::Update { before: before.clone(), after: moved.clone() };
     save_integration(site, Action::MoveIntegration, &change, SecretChange::Keep).unwrap();
     assert_eq!(integrations(site, Some(web.id)), []);
-    assert_eq!(integrations(site, Some(mail.id)), [moved.clone()]);
+    assert_eq!(integrations(site, Some(mail.id)), std::slice::from_ref(&moved));
     assert_eq!(site.holder("first"), Some(live(before.id, None)));
     let at = site.wait(1);
     let remove = Change::Delete { before: moved, reason: Some(label("key-compromise")) };
