@@ -180,6 +180,9 @@ pub enum TokenRefusal {
     /// Its user has left.
     #[error("its user has left the account")]
     UserLeft,
+    /// It is limited to some scopes: managing takes the whole role, or else it could make itself a token that is not.
+    #[error("it is limited to some scopes, and managing takes a token of the whole role")]
+    Narrowed,
     /// The account has switched the ability off that user tokens need.
     #[error("user tokens are switched off in this account")]
     NoAbility,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use clap_complete::ArgValueCompleter;
 use jiff::{SignedDuration, Timestamp};
-use pdkeys::manage::Session;
+use pdkeys::manage::{HandOver, Session};
 use pdkeys::model::{
     API_VERSION, Access, AccessKind, CredentialKind, GeneralKey, Hint, Id, KeyEdit, KeyFilter, KeyOrder,
     KeySpec, KeyState, Label, Name, Noun, RateLimit, Scope, ScopeSet, future_moment, length_of_time,
@@ -15,6 +15,7 @@ use pdkeys::ports::{Clock as _, SystemClock};
 use pdkeys::store::sqlite::SqliteStore;
 use serde::Serialize;
 
+use super::rotation::{Rotated, Rotation};
 use crate::complete;
 use crate::context::{Context, FirstUse};
 use crate::failure::{Exit, Failure};
@@ -445,49 +446,47 @@ pub(crate) struct Rotate {
     #[arg(add = ArgValueCompleter::new(complete::key_ids))]
     id: String,
 
-    /// How long the present secret goes on, such as `24h`
-    #[arg(long, value_name = "LENGTH")]
-    overlap: Option<String>,
-
-    /// Make no new secret, but stop the one that an overlap keeps alive
-    #[arg(long, conflicts_with_all = ["overlap", "write_to"])]
-    end_overlap: bool,
-
-    /// Write the secret to this new file, readable by its owner alone, instead of standard output
-    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    write_to: Option<PathBuf>,
+    #[command(flatten)]
+    rotation: Rotation,
 }
 
 impl Rotate {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let mut receiver = Receiver::new(context, self.write_to);
-        if !self.end_overlap {
-            receiver.ready()?;
-        }
-        context.with_session(FirstUse::NeedsStore, |session| {
-            let now = session.at();
-            if self.end_overlap {
-                let key = session.end_overlap(&self.id)?;
-                context.terminal.done("Ended", &format!("the overlap of {}", name(&key)));
-                let record = KeyRecord::new(key, now);
-                return render::changed(context, now, std::iter::once(record));
-            }
-            let overlap: Option<SignedDuration> =
-                self.overlap.as_deref().map(|length| length_of_time("overlap", length, now)).transpose()?;
-            if overlap.is_none() {
-                let ids = [self.id.clone()];
-                context
-                    .rehearse(session, |session| session.rotate_key(&self.id, None, &mut |_, _| Ok(())))?;
-                confirm_each(context, session, &ids, "Rotate", "The present secret stops working at once:")?;
-            }
-            let key = session.rotate_key(&self.id, overlap, &mut |key, secret| {
-                receiver.take(secret, &KeyRecord::new(key.clone(), now))
-            })?;
-            let mut told = vec![name(&key), moments::overlap(key.overlap(now))];
-            told.extend(receiver.keep());
-            context.terminal.done("Rotated", &told.join("; "));
-            Ok(Exit::Done)
-        })
+        self.rotation.run::<GeneralKey>(context, &self.id)
+    }
+}
+
+impl Rotated for GeneralKey {
+    type Record = KeyRecord;
+    const NOUN: Noun = Noun::GeneralKey;
+
+    fn find(session: &mut Session<'_, SqliteStore>, reference: &str) -> Result<Self, pdkeys::Error> {
+        session.key(reference)
+    }
+
+    fn rotate(
+        session: &mut Session<'_, SqliteStore>,
+        reference: &str,
+        overlap: Option<SignedDuration>,
+        hand_over: HandOver<'_, Self>,
+    ) -> Result<Self, pdkeys::Error> {
+        session.rotate_key(reference, overlap, hand_over)
+    }
+
+    fn end_overlap(session: &mut Session<'_, SqliteStore>, reference: &str) -> Result<Self, pdkeys::Error> {
+        session.end_overlap(reference)
+    }
+
+    fn overlap(&self, now: Timestamp) -> Option<Timestamp> {
+        GeneralKey::overlap(self, now)
+    }
+
+    fn names(&self) -> (String, String) {
+        (self.id.to_string(), name(self))
+    }
+
+    fn record(self, now: Timestamp) -> KeyRecord {
+        KeyRecord::new(self, now)
     }
 }
 

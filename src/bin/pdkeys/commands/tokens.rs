@@ -5,17 +5,18 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCompleter;
-use jiff::Timestamp;
-use pdkeys::manage::{Session, Whose};
+use jiff::{SignedDuration, Timestamp};
+use pdkeys::manage::{HandOver, Session, Whose};
 use pdkeys::model::{
     API_VERSION, Access, AccessKind, CredentialKind, Hint, Id, KeyState, Label, Name, Noun, Scope, ScopeSet,
-    TokenEdit, TokenSpec, UserToken, future_moment, length_of_time,
+    TokenEdit, TokenSpec, UserToken, future_moment,
 };
 use pdkeys::ports::{Clock as _, SystemClock};
 use pdkeys::store::sqlite::SqliteStore;
 use serde::Serialize;
 
 use super::keys::{parse_end, parse_reason};
+use super::rotation::{Rotated, Rotation};
 use crate::complete;
 use crate::context::{Context, FirstUse};
 use crate::failure::{Exit, Failure};
@@ -288,49 +289,47 @@ pub(crate) struct Rotate {
     #[arg(add = ArgValueCompleter::new(complete::token_ids))]
     id: String,
 
-    /// How long the present secret goes on, such as `24h`
-    #[arg(long, value_name = "LENGTH")]
-    overlap: Option<String>,
-
-    /// Make no new secret, but stop the one that an overlap keeps alive
-    #[arg(long, conflicts_with_all = ["overlap", "write_to"])]
-    end_overlap: bool,
-
-    /// Write the secret to this new file, readable by its owner alone, instead of standard output
-    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    write_to: Option<PathBuf>,
+    #[command(flatten)]
+    rotation: Rotation,
 }
 
 impl Rotate {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let mut receiver = Receiver::new(context, self.write_to);
-        if !self.end_overlap {
-            receiver.ready()?;
-        }
-        context.with_session(FirstUse::NeedsStore, |session| {
-            let now = session.at();
-            if self.end_overlap {
-                let token = session.end_token_overlap(&self.id)?;
-                context.terminal.done("Ended", &format!("the overlap of {}", name(&token)));
-                let record = TokenRecord::new(token, now);
-                return render::changed(context, now, std::iter::once(record));
-            }
-            let overlap =
-                self.overlap.as_deref().map(|length| length_of_time("overlap", length, now)).transpose()?;
-            if overlap.is_none() {
-                let ids = [self.id.clone()];
-                context
-                    .rehearse(session, |session| session.rotate_token(&self.id, None, &mut |_, _| Ok(())))?;
-                confirm_each(context, session, &ids, "Rotate", "The present secret stops working at once:")?;
-            }
-            let token = session.rotate_token(&self.id, overlap, &mut |token, secret| {
-                receiver.take(secret, &TokenRecord::new(token.clone(), now))
-            })?;
-            let mut told = vec![name(&token), moments::overlap(token.overlap(now))];
-            told.extend(receiver.keep());
-            context.terminal.done("Rotated", &told.join("; "));
-            Ok(Exit::Done)
-        })
+        self.rotation.run::<UserToken>(context, &self.id)
+    }
+}
+
+impl Rotated for UserToken {
+    type Record = TokenRecord;
+    const NOUN: Noun = Noun::UserToken;
+
+    fn find(session: &mut Session<'_, SqliteStore>, reference: &str) -> Result<Self, pdkeys::Error> {
+        session.token(reference)
+    }
+
+    fn rotate(
+        session: &mut Session<'_, SqliteStore>,
+        reference: &str,
+        overlap: Option<SignedDuration>,
+        hand_over: HandOver<'_, Self>,
+    ) -> Result<Self, pdkeys::Error> {
+        session.rotate_token(reference, overlap, hand_over)
+    }
+
+    fn end_overlap(session: &mut Session<'_, SqliteStore>, reference: &str) -> Result<Self, pdkeys::Error> {
+        session.end_token_overlap(reference)
+    }
+
+    fn overlap(&self, now: Timestamp) -> Option<Timestamp> {
+        UserToken::overlap(self, now)
+    }
+
+    fn names(&self) -> (String, String) {
+        (self.id.to_string(), name(self))
+    }
+
+    fn record(self, now: Timestamp) -> TokenRecord {
+        TokenRecord::new(self, now)
     }
 }
 
