@@ -240,9 +240,9 @@ impl Audited for GeneralKey {
                 "disabled_reason",
                 disabled.and_then(|disabled| Some(disabled.reason.as_ref()?.as_str().to_owned())),
             ),
-            ("expires_at", self.expires_at.map(|at| at.to_string())),
+            ("expires_at", self.expires_at.map(|at| format!("{at:.3}"))),
             ("rate_limit", self.rate_limit.map(|limit| limit.to_string())),
-            ("overlap_ends_at", self.overlap_ends_at.map(|at| at.to_string())),
+            ("overlap_ends_at", self.overlap_ends_at.map(|at| format!("{at:.3}"))),
         ]
     }
 }
