@@ -427,7 +427,7 @@ fn edit_narrows_access_and_never_widens_it() {
     exit: 1
     --- stdout
     --- stderr
-    error: access can be narrowed, never widened: from scopes to scopes
+    error: access can be narrowed, never widened: it would gain services.read
     "
     );
     assert_snapshot!(machine.refuses(["edit", &alerts, "--read-only"]), @r"
@@ -695,7 +695,7 @@ fn remove_deletes_the_key_and_the_audit_trail_remembers_it() {
     exit: 0
     --- stdout
     NUMBER  TIME                  ACTOR  ACTION  TARGET                 CALLED  CHANGES
-    6       [NOW]  ann    delete  general_key [K1]  deploy  description: deploy -> none, hint: [HINT 1] -> none, access: full -> none, disabled: false -> none, expires_at: 2099-06-01T00:00:00.000Z -> none, reason: retired
+    6       [NOW]  ann    delete  general_key [K1]  deploy  reason: retired, description: deploy, hint: [HINT 1], access: full, expires_at: 2099-06-01T00:00:00.000Z
     --- stderr
     ");
     assert_eq!((machine.count("digest"), machine.count("tombstone")), (2, 1));
