@@ -143,20 +143,23 @@ impl Context {
         };
         match founding.make_store(place, &SystemClock, &mut SystemEntropy) {
             Ok(store) => {
-                self.terminal.done(
-                    "Made",
-                    &format!(
-                        "a store at {}; {} is Account Owner",
-                        place.database().display(),
-                        founding.owner
-                    ),
-                );
+                self.made_store(place, &founding.owner);
                 Ok(store)
             }
             // Somebody else's first use was faster.
             Err(error) if matches!(error.kind(), ErrorKind::StoreExists(_)) => Ok(SqliteStore::open(place)?),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Says where a store was made, and what to keep of it.
+    pub(crate) fn made_store(&self, place: &Place, owner: &Name) {
+        self.terminal
+            .done("Made", &format!("a store at {}; {owner} is Account Owner", place.database().display()));
+        self.terminal.hint(&format!(
+            "keep a copy of {} elsewhere: without it the store is worthless",
+            place.store_key().display()
+        ));
     }
 
     /// Opens the store, and begins a session in it for the acting user.
