@@ -214,6 +214,7 @@ fn a_list_of_nothing_is_empty_in_every_format() {
     assert_snapshot!(machine.run(["list", "-o", "csv"]), @r"
     exit: 0
     --- stdout
+    id,kind,description,hint,access,scopes,created_at,created_by,api_version,status,disabled_at,disabled_by,disabled_reason,last_used_at,expires_at,rate_limit,overlap_ends_at
     --- stderr
     ");
 }
@@ -405,8 +406,8 @@ fn edit_changes_description_expiry_and_rate_limit() {
     --- stdout
     NUMBER  TIME                  ACTOR  ACTION  TARGET                 CALLED   CHANGES
     7       [NOW]  ann    update  general_key [K1]  deploys  expires_at: [NOW + 2160h] -> none, rate_limit: 5/min -> none
-    6       [NOW]  ann    update  general_key [K1]  deploys  description: deploy -> deploys, expires_at: 2099-06-01T00:00:00Z -> [NOW + 2160h], rate_limit: 5/min
-    3       [NOW]  ann    create  general_key [K1]  deploy   description: deploy, hint: [HINT 1], access: full, disabled: false, expires_at: 2099-06-01T00:00:00Z
+    6       [NOW]  ann    update  general_key [K1]  deploys  description: deploy -> deploys, expires_at: 2099-06-01T00:00:00.000Z -> [NOW + 2160h], rate_limit: 5/min
+    3       [NOW]  ann    create  general_key [K1]  deploy   description: deploy, hint: [HINT 1], access: full, disabled: false, expires_at: 2099-06-01T00:00:00.000Z
     --- stderr
     ");
 }
@@ -426,7 +427,7 @@ fn edit_narrows_access_and_never_widens_it() {
     exit: 1
     --- stdout
     --- stderr
-    error: access can be narrowed, never widened: from scopes to scopes
+    error: access can be narrowed, never widened: it would gain services.read
     "
     );
     assert_snapshot!(machine.refuses(["edit", &alerts, "--read-only"]), @r"
@@ -497,7 +498,7 @@ fn disable_and_enable_say_what_they_did() {
     NUMBER  TIME                  ACTOR  ACTION  TARGET                 CALLED  CHANGES
     7       [NOW]  ann    update  general_key [K1]  deploy  disabled: true -> false, disabled_reason: key-compromise -> none
     6       [NOW]  ann    update  general_key [K1]  deploy  disabled: false -> true, disabled_reason: key-compromise
-    3       [NOW]  ann    create  general_key [K1]  deploy  description: deploy, hint: [HINT 1], access: full, disabled: false, expires_at: 2099-06-01T00:00:00Z
+    3       [NOW]  ann    create  general_key [K1]  deploy  description: deploy, hint: [HINT 1], access: full, disabled: false, expires_at: 2099-06-01T00:00:00.000Z
     --- stderr
     ");
 }
@@ -694,7 +695,7 @@ fn remove_deletes_the_key_and_the_audit_trail_remembers_it() {
     exit: 0
     --- stdout
     NUMBER  TIME                  ACTOR  ACTION  TARGET                 CALLED  CHANGES
-    6       [NOW]  ann    delete  general_key [K1]  deploy  description: deploy -> none, hint: [HINT 1] -> none, access: full -> none, disabled: false -> none, expires_at: 2099-06-01T00:00:00Z -> none, reason: retired
+    6       [NOW]  ann    delete  general_key [K1]  deploy  reason: retired, description: deploy, hint: [HINT 1], access: full, expires_at: 2099-06-01T00:00:00.000Z
     --- stderr
     ");
     assert_eq!((machine.count("digest"), machine.count("tombstone")), (2, 1));

@@ -187,6 +187,7 @@ fn a_secret_pasted_anywhere_is_shown_as_its_hint_only() {
     --- stderr
     error: key (a secret ending in [HINT 1]) not found
     hint: pdkeys list shows what there is
+    hint: an argument looks like a secret, and may be in the shell's history now: if it was exposed, rotate it
     ");
     assert_snapshot!(machine.run(["list", "--as", &secret]), @r"
     exit: 4

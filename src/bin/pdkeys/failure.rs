@@ -73,7 +73,14 @@ impl Failure {
 
     /// The same with no secret in it: an argument that looks like one shows its hint.
     pub(crate) fn without_secrets(mut self, arguments: &[OsString]) -> Self {
-        for secret in secrets_among(arguments) {
+        let secrets = secrets_among(arguments);
+        if self.exit == Exit::NotFound && !secrets.is_empty() {
+            self.hints.push(
+                "an argument looks like a secret, and may be in the shell's history now: if it was exposed, rotate it"
+                    .to_owned(),
+            );
+        }
+        for secret in secrets {
             self.message = secret.redact(&self.message);
             self.hints = self.hints.iter().map(|hint| secret.redact(hint)).collect();
         }
