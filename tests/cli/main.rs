@@ -13,12 +13,17 @@
 
 mod account;
 mod acting_user;
+mod apps;
 mod audit;
 mod bad_input;
+mod batch;
+mod checking;
 mod concurrency;
+mod explain;
 mod first_use;
 mod hand_over;
 mod keys;
+mod limits;
 mod manners;
 mod permissions;
 mod secrets;
@@ -26,3 +31,4 @@ mod session;
 mod store_key;
 mod terminal;
 mod users;
+mod verify;
