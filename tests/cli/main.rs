@@ -13,14 +13,19 @@
 
 mod account;
 mod acting_user;
+mod apps;
 mod audit;
 mod bad_input;
+mod batch;
+mod checking;
 mod concurrency;
 mod documented;
+mod explain;
 mod first_use;
 mod hand_over;
 mod integrations;
 mod keys;
+mod limits;
 mod manners;
 mod permissions;
 mod roles;
@@ -31,3 +36,4 @@ mod store_key;
 mod terminal;
 mod tokens;
 mod users;
+mod verify;
