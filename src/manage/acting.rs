@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::find;
 use crate::error::{Error, ErrorKind, Result, TokenRefusal, Unidentified};
 use crate::model::{
-    Acting, Action, CredentialKind, Digest, Hint, Id, KeyState, Noun, Secret, Target, User, require,
+    Access, Acting, Action, CredentialKind, Digest, Hint, Id, KeyState, Noun, Secret, Target, User, require,
 };
 use crate::store::{Holder, Read, Store};
 
@@ -80,6 +80,9 @@ fn owner_of(tx: &impl Read, digest: &Digest, at: Timestamp) -> Result<User> {
         KeyState::Disabled => return Err(refuse(TokenRefusal::UserLeft)),
         KeyState::Expired => return Err(refuse(TokenRefusal::Expired)),
         KeyState::Active => {}
+    }
+    if token.access != Access::Role(None) {
+        return Err(refuse(TokenRefusal::Narrowed));
     }
     if !tx.account()?.has_user_tokens() {
         return Err(refuse(TokenRefusal::NoAbility));

@@ -186,8 +186,8 @@ fn a_secret_is_void_if_the_disk_was_full_after_it_was_printed() {
     exit: 1
     --- stdout
     --- stderr
-    error: the change could not be committed: the secret just printed is void: the store failed: disk I/O error: Error code 778: disk I/O error
-    hint: throw the printed secret away, and run it again
+    error: the change could not be committed: the secret just handed over is void: the store failed: disk I/O error: Error code 778: disk I/O error
+    hint: throw that secret away, and run it again
     ");
     assert!(!machine.file("key.txt").exists());
     drop(reader);

@@ -152,6 +152,7 @@ fn the_first_create_makes_the_store_and_says_where() {
     [SECRET 1]
     --- stderr
     Made a store at [HOME]/pdkeys/pdkeys.db; [LOGIN] is Account Owner
+    hint: keep a copy of [HOME]/pdkeys/pdkeys.storekey elsewhere: without it the store is worthless
     Created key [K1] (nightly deploy, ...[HINT 1]); its secret is shown only this once
     ");
     assert_eq!(made.line().len(), 20);
@@ -166,6 +167,7 @@ fn the_first_user_add_makes_the_store_too() {
     --- stdout
     --- stderr
     Made a store at [HOME]/pdkeys/pdkeys.db; [LOGIN] is Account Owner
+    hint: keep a copy of [HOME]/pdkeys/pdkeys.storekey elsewhere: without it the store is worthless
     Added user adam ([U1], admin)
     ");
 }

@@ -142,13 +142,17 @@ fn write_to_never_overwrites_a_file() {
     exit: 1
     --- stdout
     --- stderr
-    error: the secret could not be handed over, and nothing was changed: key.txt: File exists (os error 17)
-    hint: send standard output where it is read, or name a new file with --write-to
+    error: key.txt is there already
+    hint: --write-to makes a new file and overwrites none; choose another name
     ");
     machine.refuses(["rotate", &id, "--yes", "--write-to", "key.txt"]).must_exit(1);
     std::os::unix::fs::symlink("nowhere", machine.file("link")).unwrap();
     machine.refuses(["create", "x", "--write-to", "link"]).must_exit(1);
     assert_eq!(fs::read_to_string(machine.file("key.txt")).unwrap(), "precious");
+    let first_use = Machine::new();
+    fs::write(first_use.file("key.txt"), "precious").unwrap();
+    first_use.run(["create", "x", "--write-to", "key.txt"]).must_exit(1);
+    assert!(!first_use.directory().exists(), "it is refused before anything else");
     assert!(!machine.file("nowhere").exists());
 }
 
@@ -212,4 +216,18 @@ fn a_list_whose_output_fails_is_an_error_and_one_whose_reader_has_gone_is_silent
     --- stdout
     --- stderr
     ");
+}
+
+#[test]
+fn write_to_says_where_the_secret_is() {
+    let (machine, id) = with_key();
+    let made = machine.run(["create", "x", "--write-to", "one.txt"]).must_succeed();
+    assert!(made.stderr.ends_with("); its secret is in one.txt\n"), "{made}");
+    assert!(!made.stderr.contains("only this once"), "{made}");
+    let rotate = ["rotate", &id, "--overlap", "24h", "--write-to", "two.txt"];
+    assert!(machine.run(rotate).must_succeed().stderr.ends_with("; its secret is in two.txt\n"));
+    let service = ["service", "create", "web", "--integration", "email", "--write-to", "three.txt"];
+    assert!(machine.run(service).must_succeed().stderr.ends_with("; its secret is in three.txt\n"));
+    let token = ["token", "create", "t", "--write-to", "four.txt"];
+    assert!(machine.run(token).must_succeed().stderr.ends_with("; its secret is in four.txt\n"));
 }

@@ -367,3 +367,32 @@ fn times_have_three_decimals_in_every_record() {
     }
     assert!(machine.run(["show", &id]).stdout.contains("expires at       2100-01-01T00:00:00.000Z\n"));
 }
+
+#[test]
+fn csv_has_its_header_where_there_is_nothing_to_list_too() {
+    let machine = Machine::with_users();
+    let lists = [
+        &["list"][..],
+        &["token", "list"],
+        &["service", "list"],
+        &["orchestration", "list"],
+        &["integration", "list"],
+        &["user", "list"],
+        &["audit", "list"],
+    ];
+    let header = |list: &[&str]| {
+        let ran = machine.run(list.iter().copied().chain(["-o", "csv"])).must_succeed();
+        ran.stdout.lines().next().expect("a header").to_owned()
+    };
+    let empty = lists.map(header);
+    machine.make_key("ci", &[]);
+    machine.run(["token", "create", "t"]).must_succeed();
+    machine.run(["service", "create", "web", "--integration", "email"]).must_succeed();
+    machine.run(["orchestration", "create", "all"]).must_succeed();
+    for (list, empty) in lists.iter().zip(empty) {
+        assert_eq!(header(list), empty);
+        let listed = machine.run(list.iter().copied().chain(["-o", "json"])).must_succeed().json();
+        let names: Vec<_> = listed[0].as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(names.join(","), empty, "the names of the fields");
+    }
+}

@@ -195,6 +195,34 @@ impl Machine {
         (text_of(&made, "id"), text_of(&made, "secret"))
     }
 
+    /// Makes a token for a user, and gives its id and its secret.
+    pub(crate) fn make_token(&self, user: &str, description: &str, options: &[&str]) -> (String, String) {
+        let arguments = ["token", "create", description, "-o", "json", "--as", user];
+        let made = self.run(arguments.into_iter().chain(options.iter().copied())).must_succeed().json();
+        let secret = text_of(&made, "secret");
+        assert_token(&secret);
+        (text_of(&made, "id"), secret)
+    }
+
+    /// Makes an integration into a `service` or an `orchestration`, and gives its id and its key.
+    pub(crate) fn make_integration(&self, noun: &str, of: &str, name: &str) -> (String, String) {
+        let into = format!("--{noun}={of}");
+        let arguments =
+            ["integration", "create", &into, "--type", "events-api-v2", "--name", name, "-o", "json"];
+        let made = self.run(arguments).must_succeed().json();
+        (text_of(&made, "id"), text_of(&made, "secret"))
+    }
+
+    /// Runs a command with a user token in the environment.
+    #[must_use]
+    pub(crate) fn run_with_token<'a>(
+        &self,
+        token: &str,
+        arguments: impl IntoIterator<Item = &'a str>,
+    ) -> Ran<'_> {
+        self.finish(self.command(arguments).env("PDKEYS_TOKEN", token))
+    }
+
     /// The text with what is another in every run taken out.
     pub(crate) fn redact(&self, text: &str) -> String {
         let mut seen = self.seen.borrow_mut();

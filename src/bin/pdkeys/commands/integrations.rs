@@ -79,6 +79,20 @@ impl IntegrationRecord {
 }
 
 impl Record for IntegrationRecord {
+    const FIELDS: &'static [&'static str] = &[
+        "id",
+        "kind",
+        "name",
+        "type",
+        "service",
+        "orchestration",
+        "key",
+        "hint",
+        "created_at",
+        "created_by",
+        "last_used_at",
+        "rate_limit",
+    ];
     const HEADINGS: &'static [&'static str] =
         &["ID", "NAME", "TYPE", "LEADS INTO", "KEY", "CREATED", "LAST USED"];
 
@@ -198,8 +212,9 @@ impl Create {
             let integration = session.create_integration(&into, new, &mut |integration, secret| {
                 receiver.take(secret, &IntegrationRecord::from(integration.clone()))
             })?;
-            receiver.keep();
-            context.terminal.done("Created", &name(&integration));
+            let mut told = vec![name(&integration)];
+            told.extend(receiver.keep());
+            context.terminal.done("Created", &told.join("; "));
             Ok(Exit::Done)
         })
     }

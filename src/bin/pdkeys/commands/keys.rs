@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use clap_complete::ArgValueCompleter;
 use jiff::{SignedDuration, Timestamp};
-use pdkeys::manage::Session;
+use pdkeys::manage::{HandOver, Session};
 use pdkeys::model::{
     API_VERSION, Access, AccessKind, CredentialKind, GeneralKey, Hint, Id, KeyEdit, KeyFilter, KeyOrder,
     KeySpec, KeyState, Label, Name, Noun, RateLimit, Scope, ScopeSet, future_moment, length_of_time,
@@ -15,6 +15,7 @@ use pdkeys::ports::{Clock as _, SystemClock};
 use pdkeys::store::sqlite::SqliteStore;
 use serde::Serialize;
 
+use super::rotation::{Rotated, Rotation};
 use crate::complete;
 use crate::context::{Context, FirstUse};
 use crate::failure::{Exit, Failure};
@@ -80,6 +81,25 @@ impl KeyRecord {
 }
 
 impl Record for KeyRecord {
+    const FIELDS: &'static [&'static str] = &[
+        "id",
+        "kind",
+        "description",
+        "hint",
+        "access",
+        "scopes",
+        "created_at",
+        "created_by",
+        "api_version",
+        "status",
+        "disabled_at",
+        "disabled_by",
+        "disabled_reason",
+        "last_used_at",
+        "expires_at",
+        "rate_limit",
+        "overlap_ends_at",
+    ];
     const HEADINGS: &'static [&'static str] =
         &["ID", "DESCRIPTION", "HINT", "ACCESS", "CREATED", "API", "STATUS", "LAST USED", "EXPIRES"];
 
@@ -169,6 +189,7 @@ impl Create {
         parse_end(self.expires.as_deref(), SystemClock.now())?;
         context.with_session(FirstUse::MakesStore, |session| {
             let now = session.at();
+            context.warn_of_unknown_scopes(session, access.scopes())?;
             let spec = KeySpec {
                 description,
                 access,
@@ -178,8 +199,8 @@ impl Create {
             let key = session.create_key(spec, &mut |key, secret| {
                 receiver.take(secret, &KeyRecord::new(key.clone(), now))
             })?;
-            receiver.keep();
-            context.terminal.done("Created", &format!("{}; its secret is shown only this once", name(&key)));
+            let told = receiver.keep().unwrap_or_else(|| "its secret is shown only this once".to_owned());
+            context.terminal.done("Created", &format!("{}; {told}", name(&key)));
             Ok(Exit::Done)
         })
     }
@@ -349,6 +370,7 @@ impl Edit {
                 (false, true) => None,
                 (false, false) => Some(Access::Scopes(self.scopes.into_iter().collect())),
             };
+            context.warn_of_unknown_scopes(session, access.as_ref().and_then(Access::scopes))?;
             let edit = KeyEdit {
                 description: self.description.map(|text| Label::parse("description", &text)).transpose()?,
                 access,
@@ -424,47 +446,47 @@ pub(crate) struct Rotate {
     #[arg(add = ArgValueCompleter::new(complete::key_ids))]
     id: String,
 
-    /// How long the present secret goes on, such as `24h`
-    #[arg(long, value_name = "LENGTH")]
-    overlap: Option<String>,
-
-    /// Make no new secret, but stop the one that an overlap keeps alive
-    #[arg(long, conflicts_with_all = ["overlap", "write_to"])]
-    end_overlap: bool,
-
-    /// Write the secret to this new file, readable by its owner alone, instead of standard output
-    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    write_to: Option<PathBuf>,
+    #[command(flatten)]
+    rotation: Rotation,
 }
 
 impl Rotate {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let mut receiver = Receiver::new(context, self.write_to);
-        if !self.end_overlap {
-            receiver.ready()?;
-        }
-        context.with_session(FirstUse::NeedsStore, |session| {
-            let now = session.at();
-            if self.end_overlap {
-                let key = session.end_overlap(&self.id)?;
-                return changed(context, "Ended", vec![key], now);
-            }
-            let overlap: Option<SignedDuration> =
-                self.overlap.as_deref().map(|length| length_of_time("overlap", length, now)).transpose()?;
-            if overlap.is_none() {
-                let ids = [self.id.clone()];
-                context
-                    .rehearse(session, |session| session.rotate_key(&self.id, None, &mut |_, _| Ok(())))?;
-                confirm_each(context, session, &ids, "Rotate", "The present secret stops working at once:")?;
-            }
-            let key = session.rotate_key(&self.id, overlap, &mut |key, secret| {
-                receiver.take(secret, &KeyRecord::new(key.clone(), now))
-            })?;
-            receiver.keep();
-            let until = moments::overlap(key.overlap(now));
-            context.terminal.done("Rotated", &format!("{}; {until}", name(&key)));
-            Ok(Exit::Done)
-        })
+        self.rotation.run::<GeneralKey>(context, &self.id)
+    }
+}
+
+impl Rotated for GeneralKey {
+    type Record = KeyRecord;
+    const NOUN: Noun = Noun::GeneralKey;
+
+    fn find(session: &mut Session<'_, SqliteStore>, reference: &str) -> Result<Self, pdkeys::Error> {
+        session.key(reference)
+    }
+
+    fn rotate(
+        session: &mut Session<'_, SqliteStore>,
+        reference: &str,
+        overlap: Option<SignedDuration>,
+        hand_over: HandOver<'_, Self>,
+    ) -> Result<Self, pdkeys::Error> {
+        session.rotate_key(reference, overlap, hand_over)
+    }
+
+    fn end_overlap(session: &mut Session<'_, SqliteStore>, reference: &str) -> Result<Self, pdkeys::Error> {
+        session.end_overlap(reference)
+    }
+
+    fn overlap(&self, now: Timestamp) -> Option<Timestamp> {
+        GeneralKey::overlap(self, now)
+    }
+
+    fn names(&self) -> (String, String) {
+        (self.id.to_string(), name(self))
+    }
+
+    fn record(self, now: Timestamp) -> KeyRecord {
+        KeyRecord::new(self, now)
     }
 }
 

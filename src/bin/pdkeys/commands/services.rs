@@ -50,6 +50,8 @@ impl From<WithIntegrations> for DestinationRecord {
 }
 
 impl Record for DestinationRecord {
+    const FIELDS: &'static [&'static str] =
+        &["id", "name", "description", "created_at", "created_by", "integrations"];
     const HEADINGS: &'static [&'static str] = &["ID", "NAME", "DESCRIPTION", "CREATED", "BY", "INTEGRATIONS"];
 
     fn cells(&self, eyes: &Eyes) -> Vec<String> {
@@ -132,11 +134,13 @@ impl Create {
                     receiver.take(secret, &IntegrationRecord::from(integration.clone()))
                 },
             )?;
-            receiver.keep();
+            let kept = receiver.keep();
             context.terminal.done("Created", &name(&destination));
             match made {
                 Some(integration) => {
-                    context.terminal.done("Created", &integrations::name(&integration));
+                    let mut told = vec![integrations::name(&integration)];
+                    told.extend(kept);
+                    context.terminal.done("Created", &told.join("; "));
                     Ok(Exit::Done)
                 }
                 None => {

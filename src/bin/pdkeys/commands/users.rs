@@ -52,6 +52,18 @@ impl From<Person> for UserRecord {
 }
 
 impl Record for UserRecord {
+    const FIELDS: &'static [&'static str] = &[
+        "id",
+        "name",
+        "email",
+        "role",
+        "status",
+        "os_uid",
+        "external_id",
+        "rate_limit",
+        "created_at",
+        "left_at",
+    ];
     const HEADINGS: &'static [&'static str] = &["ID", "NAME", "ROLE", "EMAIL", "OS USER", "ADDED", "STATUS"];
 
     fn cells(&self, eyes: &Eyes) -> Vec<String> {
