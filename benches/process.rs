@@ -21,12 +21,14 @@ use std::fs;
 use std::io::{self, BufWriter, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use pdkeys::store::{Place, Store as _, UsageCount, sqlite::SqliteStore};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
-use tempfile::TempDir;
+use support::measure::{
+    self, Results, command, copy, directory, high_water_mark, in_turn, number, say, time,
+};
 
 /// With this as its first argument the bench is the floor instead.
 const FLOOR: &str = "raw-list";
@@ -39,29 +41,18 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         raw_list(&arguments.next().unwrap_or_default(), arguments.next().as_deref())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let in_earnest = env::args_os().any(|argument| argument == "--bench");
+    let in_earnest = measure::in_earnest();
     let (keys, pairs) = if in_earnest { (1_000_000, 200) } else { (1_000, 4) };
     let programs = directory()?;
-    let copy = |program: &Path, name: &str| {
-        let copy = programs.path().join(name);
-        fs::copy(program, &copy).map(|_| copy.into_os_string())
-    };
     let mut bench = Bench {
         pairs: number("PDKEYS_BENCH_PAIRS", pairs)?,
         keys: number("PDKEYS_BENCH_KEYS", keys)?,
-        pdkeys: copy(env!("CARGO_BIN_EXE_pdkeys").as_ref(), "pdkeys")?,
-        floor: copy(&env::current_exe()?, "floor")?,
-        all_met: true,
+        pdkeys: copy(env!("CARGO_BIN_EXE_pdkeys").as_ref(), programs.path(), "pdkeys")?,
+        floor: copy(&env::current_exe()?, programs.path(), "floor")?,
+        results: Results::new(),
     };
     bench.run()?;
-    Ok(if bench.all_met || !in_earnest { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn number(variable: &str, otherwise: u64) -> Result<u64, Box<dyn Error>> {
-    match env::var(variable) {
-        Ok(text) => text.parse().map_err(|error| format!("{variable}: {error}").into()),
-        Err(_) => Ok(otherwise),
-    }
+    Ok(if bench.results.all_met() || !in_earnest { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The floor: what nobody who opens the file and reads the same rows can do without.
@@ -110,7 +101,7 @@ struct Bench {
     keys: u64,
     pdkeys: OsString,
     floor: OsString,
-    all_met: bool,
+    results: Results,
 }
 
 impl Bench {
@@ -135,9 +126,9 @@ impl Bench {
             let header = usize::from(format == "table");
             expect_lines(floor(), 10)?;
             expect_lines(list(), 10 + header)?;
-            let ratio = median_ratio(self.pairs, |_| list(), |_| floor())?;
+            let ratio = in_turn(self.pairs, |_| time(list()), |_| time(floor()))?;
             let beside = "a raw program that opens the file and reads the same rows";
-            self.ratio(&format!("{name} of ten keys"), ratio, beside, 1.5)?;
+            self.results.ratio(&format!("{name} of ten keys"), ratio, beside, 1.5)?;
         }
 
         // The same when checks have been counted, so that there are two files to open.
@@ -158,9 +149,9 @@ impl Bench {
         let list = || self.pdkeys(used.database(), &["list", "-o", "jsonl"]);
         expect_lines(floor(), 10)?;
         expect_lines(list(), 10)?;
-        let ratio = median_ratio(self.pairs, |_| list(), |_| floor())?;
+        let ratio = in_turn(self.pairs, |_| time(list()), |_| time(floor()))?;
         let beside = "a raw program that opens both files and reads the same rows";
-        self.ratio("list -o jsonl of ten used keys", ratio, beside, 1.5)
+        self.results.ratio("list -o jsonl of ten used keys", ratio, beside, 1.5)
     }
 
     fn memory(&mut self, large: &Place) -> Result<(), Box<dyn Error>> {
@@ -174,7 +165,7 @@ impl Bench {
         }
         let mebibytes = kibibytes / 1024.0;
         say(&format!("{name}: {mebibytes:.1} (limit 64)"))?;
-        self.machine_readable(&name, mebibytes, 64.0)
+        self.results.machine_readable(&name, mebibytes, 64.0)
     }
 
     fn shows(&mut self, ten: &Place, large: &Place) -> Result<(), Box<dyn Error>> {
@@ -185,8 +176,8 @@ impl Bench {
         };
         expect_lines(show(ten, 10, 1), 9)?;
         let ratio =
-            median_ratio(self.pairs, |pair| show(large, self.keys, pair), |pair| show(ten, 10, pair))?;
-        self.ratio(&format!("show ID of {} keys", self.keys), ratio, "the same of ten keys", 1.2)
+            in_turn(self.pairs, |pair| time(show(large, self.keys, pair)), |pair| time(show(ten, 10, pair)))?;
+        self.results.ratio(&format!("show ID of {} keys", self.keys), ratio, "the same of ten keys", 1.2)
     }
 
     fn pdkeys(&self, database: &Path, arguments: &[&str]) -> Command {
@@ -194,33 +185,6 @@ impl Bench {
         all.extend(arguments.iter().map(|argument| OsStr::new(*argument)));
         command(&self.pdkeys, &all)
     }
-
-    fn ratio(&mut self, name: &str, ratio: Ratio, beside: &str, limit: f64) -> Result<(), Box<dyn Error>> {
-        let Ratio { median, measured, floor } = ratio;
-        let [measured, floor] = [measured, floor].map(|time| time.as_secs_f64() * 1e3);
-        say(&format!("{name}: {median:.2} x {beside} (limit {limit}); {measured:.2} ms and {floor:.2} ms"))?;
-        self.machine_readable(name, median, limit)
-    }
-
-    fn machine_readable(&mut self, name: &str, value: f64, limit: f64) -> Result<(), Box<dyn Error>> {
-        self.all_met &= value <= limit;
-        say(&format!("ratio | {name} | {value:.2} | {limit}"))
-    }
-}
-
-fn say(line: &str) -> Result<(), Box<dyn Error>> {
-    Ok(writeln!(io::stdout(), "{line}")?)
-}
-
-/// On the disk that is built on, not in a file system that may be memory.
-fn directory() -> io::Result<TempDir> {
-    TempDir::new_in(env!("CARGO_TARGET_TMPDIR"))
-}
-
-fn command(program: &OsStr, arguments: &[&OsStr]) -> Command {
-    let mut command = Command::new(program);
-    command.args(arguments).env_clear().stdin(Stdio::null()).stdout(Stdio::null());
-    command
 }
 
 fn expect_lines(mut command: Command, expected: usize) -> Result<(), Box<dyn Error>> {
@@ -231,53 +195,6 @@ fn expect_lines(mut command: Command, expected: usize) -> Result<(), Box<dyn Err
     }
     Err(format!("{command:?} printed {lines} lines instead of {expected} and ended with {}", output.status)
         .into())
-}
-
-#[derive(Clone, Copy)]
-struct Ratio {
-    median: f64,
-    measured: Duration,
-    floor: Duration,
-}
-
-/// Runs two commands in turn, and again the other way round, and gives the median of what each pair says.
-fn median_ratio(
-    pairs: u64,
-    measured: impl Fn(u64) -> Command,
-    floor: impl Fn(u64) -> Command,
-) -> Result<Ratio, Box<dyn Error>> {
-    let mut times = Vec::new();
-    for pair in 0..pairs + 2 {
-        let [one, other] = if pair % 2 == 0 {
-            let one = time(measured(pair))?;
-            [one, time(floor(pair))?]
-        } else {
-            let other = time(floor(pair))?;
-            [time(measured(pair))?, other]
-        };
-        // The first two only fill the caches.
-        if pair >= 2 {
-            times.push((one, other));
-        }
-    }
-    let ratios = times.iter().map(|(one, other)| one.as_secs_f64() / other.as_secs_f64()).collect();
-    Ok(Ratio {
-        median: middle(ratios, f64::total_cmp),
-        measured: middle(times.iter().map(|(one, _)| *one).collect(), Duration::cmp),
-        floor: middle(times.iter().map(|(_, other)| *other).collect(), Duration::cmp),
-    })
-}
-
-fn middle<T: Copy + Default>(mut values: Vec<T>, compare: impl Fn(&T, &T) -> std::cmp::Ordering) -> T {
-    values.sort_by(compare);
-    values.get(values.len() / 2).copied().unwrap_or_default()
-}
-
-fn time(mut command: Command) -> Result<Duration, Box<dyn Error>> {
-    let started = Instant::now();
-    let status = command.status()?;
-    let taken = started.elapsed();
-    if status.success() { Ok(taken) } else { Err(format!("{command:?} ended with {status}").into()) }
 }
 
 /// The largest resident set of a process in KiB, and the lines that it printed. The kernel keeps the high-water mark;
@@ -306,8 +223,4 @@ fn peak_memory(mut command: Command) -> Result<(f64, u64), Box<dyn Error>> {
     } else {
         Err(format!("{command:?} ended with {ended}").into())
     }
-}
-
-fn high_water_mark(status: &str) -> Option<f64> {
-    status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().strip_suffix(" kB")?.parse().ok()
 }

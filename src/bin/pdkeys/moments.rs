@@ -1,6 +1,7 @@
 //! How moments are shown to people: relative on a terminal, exact elsewhere.
 
 use jiff::Timestamp;
+use serde::Serializer;
 
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
@@ -26,6 +27,17 @@ pub(crate) fn relative(moment: Timestamp, now: Timestamp) -> String {
 /// A moment in full.
 pub(crate) fn exact(moment: Timestamp) -> String {
     format!("{moment:.0}")
+}
+
+/// A moment, or none, in a record: always with three decimals, so that the text sorts as the time does.
+pub(crate) fn serialize<S: Serializer>(
+    moment: &(impl Copy + Into<Option<Timestamp>>),
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match (*moment).into() {
+        Some(moment) => serializer.collect_str(&format_args!("{moment:.3}")),
+        None => serializer.serialize_none(),
+    }
 }
 
 /// How long the secret before a rotation goes on.

@@ -4,11 +4,42 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use rusqlite::Row;
 use rusqlite::types::FromSql;
+use rusqlite::{Connection, Params, Row};
 
 use crate::error::{ErrorKind, Result};
-use crate::model::{Id, Label, Name, Noun, UserRef};
+use crate::model::{Id, Label, Name, UserRef};
+use crate::store::Flow;
+
+/// Reads the one row of a query, if there is one.
+pub(super) fn find<T>(
+    connection: &Connection,
+    sql: &str,
+    params: impl Params,
+    read: impl FnOnce(&Row<'_>) -> Result<T>,
+) -> Result<Option<T>> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params)?;
+    rows.next()?.map(read).transpose()
+}
+
+/// Shows the rows of a query one by one, as long as the visitor goes on.
+pub(super) fn each<T>(
+    connection: &Connection,
+    sql: &str,
+    params: impl Params,
+    read: impl Fn(&Row<'_>) -> Result<T>,
+    visit: &mut dyn FnMut(T) -> Flow,
+) -> Result<()> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params)?;
+    while let Some(row) = rows.next()? {
+        if visit(read(row)?)?.is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
 
 /// Reads the columns of a row one after the other.
 pub(super) struct Columns<'r> {
@@ -48,9 +79,8 @@ impl<'r> Columns<'r> {
         Ok(self.value::<Option<String>>()?.map(Label::stored))
     }
 
-    pub(super) fn name(&mut self, noun: Noun) -> Result<Name> {
-        let text: String = self.value()?;
-        Name::parse(noun, &text).map_err(|error| self.damaged(error))
+    pub(super) fn name(&mut self) -> Result<Name> {
+        self.value().map(Name::stored)
     }
 
     pub(super) fn moment(&mut self) -> Result<Timestamp> {
@@ -71,7 +101,7 @@ impl<'r> Columns<'r> {
             self.next += 1;
             return Ok(None);
         };
-        Ok(Some(UserRef { id, name: self.name(Noun::User)? }))
+        Ok(Some(UserRef { id, name: self.name()? }))
     }
 
     pub(super) fn user(&mut self) -> Result<UserRef> {

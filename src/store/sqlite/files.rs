@@ -1,8 +1,8 @@
 //! The files of a store: who may touch them, how they come into being.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{ErrorKind as IoErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -15,6 +15,8 @@ use crate::store::Place;
 
 const READABLE_BY_OTHERS: u32 = 0o044;
 const WRITABLE_BY_OTHERS: u32 = 0o022;
+/// The user who can do anything in any case.
+const ROOT: u32 = 0;
 
 fn refuse(path: &Path, refusal: Refusal) -> Error {
     ErrorKind::StoreRefused { path: path.to_owned(), refusal }.into()
@@ -24,7 +26,7 @@ fn refuse(path: &Path, refusal: Refusal) -> Error {
 /// read.
 ///
 /// # Errors
-/// If there is no store, it is something else, or others can write it.
+/// If there is no store, it is something else, or others own it or can write it.
 pub(super) fn guard(place: &Place) -> Result<Vec<Exposed>> {
     let path = place.database();
     let cannot = |error: std::io::Error| match error.kind() {
@@ -37,10 +39,7 @@ pub(super) fn guard(place: &Place) -> Result<Vec<Exposed>> {
     if !metadata.is_file() {
         return Err(refuse(path, Refusal::NotAFile));
     }
-    let mode = metadata.permissions().mode() & 0o7777;
-    if mode & WRITABLE_BY_OTHERS != 0 {
-        return Err(refuse(path, Refusal::WritableByOthers { mode }));
-    }
+    let mode = guard_from_others(path, &metadata)?;
     guard_directory(place.directory())?;
     // SQLite would write beside a file before it finds out whose it is.
     let mut header = [0; schema::HEADER_LEN];
@@ -56,11 +55,23 @@ pub(super) fn guard(place: &Place) -> Result<Vec<Exposed>> {
 /// Who can write the directory can put another file in the store's place, or a write-ahead log beside it.
 fn guard_directory(directory: &Path) -> Result<()> {
     let metadata = fs::metadata(directory).map_err(file_error(directory))?;
+    guard_from_others(directory, &metadata).map(drop)
+}
+
+/// Refuses what others own or can write. Its owner can always write it, and a service account that anybody may tell
+/// which store to use would write where its callers point it: beside their file, through their links. Gives the
+/// permission bits.
+fn guard_from_others(path: &Path, metadata: &Metadata) -> Result<u32> {
+    let uid = metadata.uid();
+    let own = rustix::process::geteuid().as_raw();
+    if own != ROOT && uid != ROOT && uid != own {
+        return Err(refuse(path, Refusal::OwnedByOthers { uid }));
+    }
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & WRITABLE_BY_OTHERS != 0 {
-        return Err(refuse(directory, Refusal::WritableByOthers { mode }));
+        return Err(refuse(path, Refusal::WritableByOthers { mode }));
     }
-    Ok(())
+    Ok(mode)
 }
 
 /// Makes the directory of a new store, for its owner alone, or looks at the one that is there.

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::columns::{Columns, optional_millisecond, optional_text, text};
+use super::columns::{self, Columns, optional_millisecond, optional_text, text};
 use super::secrets::{self, Kind};
 use super::usage;
 use crate::error::{ErrorKind, Result};
@@ -59,9 +59,7 @@ fn read_disabled(columns: &mut Columns<'_>) -> Result<Option<Disabled>> {
 }
 
 pub(super) fn with_id(connection: &Connection, id: Id) -> Result<Option<GeneralKey>> {
-    let mut statement = connection.prepare_cached(&format!("{SELECT} WHERE k.id = ?1"))?;
-    let mut rows = statement.query([text(&id)])?;
-    rows.next()?.map(read).transpose()
+    columns::find(connection, &format!("{SELECT} WHERE k.id = ?1"), [text(&id)], read)
 }
 
 pub(super) fn each(
@@ -79,14 +77,7 @@ pub(super) fn each(
         (KeyOrder::Expires, false) => "k.expires_at NULLS LAST, k.row",
         (KeyOrder::Expires, true) => "k.expires_at DESC NULLS FIRST, k.row DESC",
     };
-    let mut statement = connection.prepare_cached(&format!("{SELECT} ORDER BY {order}"))?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        if visit(read(row)?)?.is_break() {
-            break;
-        }
-    }
-    Ok(())
+    columns::each(connection, &format!("{SELECT} ORDER BY {order}"), [], read, visit)
 }
 
 /// Shows keys in the order of their last use. The two files cannot be joined without holding both, so the order

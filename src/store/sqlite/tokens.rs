@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::columns::{Columns, optional_millisecond, optional_text, text};
+use super::columns::{self, Columns, optional_millisecond, optional_text, text};
 use super::secrets::{self, Kind};
 use super::users;
 use crate::error::Result;
@@ -33,9 +33,7 @@ fn read(row: &rusqlite::Row<'_>) -> Result<UserToken> {
 }
 
 pub(super) fn with_id(connection: &Connection, id: Id) -> Result<Option<UserToken>> {
-    let mut statement = connection.prepare_cached(&format!("{} WHERE t.id = ?1", select()))?;
-    let mut rows = statement.query([text(&id)])?;
-    rows.next()?.map(read).transpose()
+    columns::find(connection, &format!("{} WHERE t.id = ?1", select()), [text(&id)], read)
 }
 
 /// Shows the tokens of one user, or of all, oldest first.
@@ -45,14 +43,13 @@ pub(super) fn each(
     visit: &mut dyn FnMut(UserToken) -> Flow,
 ) -> Result<()> {
     let whose = if user.is_some() { "t.user = ?1" } else { "?1 IS NULL" };
-    let mut statement = connection.prepare_cached(&format!("{} WHERE {whose} ORDER BY t.row", select()))?;
-    let mut rows = statement.query([user.map(|id| text(&id))])?;
-    while let Some(row) = rows.next()? {
-        if visit(read(row)?)?.is_break() {
-            break;
-        }
-    }
-    Ok(())
+    columns::each(
+        connection,
+        &format!("{} WHERE {whose} ORDER BY t.row", select()),
+        [user.map(|id| text(&id))],
+        read,
+        visit,
+    )
 }
 
 pub(super) fn save(
