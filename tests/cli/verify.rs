@@ -167,7 +167,7 @@ fn a_check_asks_for_no_acting_user() {
 }
 
 fn on_terminal(machine: &Machine, arguments: &str) -> OsSession {
-    let mut shell = machine.shell(&format!("read -r _; stty cols 100; exec \"$pdkeys\" {arguments}"));
+    let mut shell = machine.shell(&format!("read -r _; stty cols 100 echo; exec \"$pdkeys\" {arguments}"));
     shell.env("TERM", "xterm").stdin(Stdio::inherit());
     let mut session = OsSession::spawn(shell).unwrap();
     session.set_expect_timeout(Some(Duration::from_secs(20)));
