@@ -118,6 +118,14 @@ pub enum ErrorKind {
         /// What is wrong with it.
         fault: KeyFault,
     },
+    /// The file of what was counted cannot be used. Nothing depends on it but counts, and counting.
+    #[error("usage file {}: {why}", path.display())]
+    UsageFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The engine behind the store failed.
     #[error("the store failed")]
     Engine(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -133,10 +133,10 @@ pub struct AppToken {
     pub expires_at: Timestamp,
 }
 
-/// Issuing one is a change of its app: a token has no id, and is gone after a day.
+/// A token has no id of its own, and is gone after a day: records name it by its app.
 impl Audited for AppToken {
     fn noun(&self) -> Noun {
-        Noun::App
+        Noun::AppToken
     }
 
     fn audit_id(&self) -> String {

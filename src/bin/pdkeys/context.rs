@@ -2,8 +2,9 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -197,10 +198,14 @@ impl Context {
         };
         let mut entropy = SystemEntropy;
         let session = Session::begin(&mut store, identity, &SystemClock, &mut entropy)?;
-        match &self.globals.on_behalf_of {
+        let done = match &self.globals.on_behalf_of {
             Some(user) => work(&mut session.on_behalf_of(user)),
             None => work(&mut { session }),
+        };
+        if let Some(fault) = store.usage_fault() {
+            self.terminal.warning(&format!("it is not known when anything was last used: {fault}"));
         }
+        done
     }
 
     /// The user token that was given, if one was: what is announced and missing is an error, never nothing.
@@ -214,10 +219,13 @@ impl Context {
 
     fn announced_token(&self) -> Result<Option<Secret>, Failure> {
         if let Some(path) = &self.globals.token_file {
-            let bytes = fs::read(path).map(Zeroizing::new).map_err(|error| {
-                Failure::not_permitted(format!("token file {}: {error}", path.display()))
-                    .with_hint("it must hold a user token, as pdkeys token create --write-to makes it")
-            })?;
+            let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST_TOKEN_FILE + 1));
+            File::open(path)
+                .and_then(|file| file.take(LARGEST_TOKEN_FILE as u64 + 1).read_to_end(&mut bytes))
+                .map_err(|error| {
+                    Failure::not_permitted(format!("token file {}: {error}", path.display()))
+                        .with_hint("it must hold a user token, as pdkeys token create --write-to makes it")
+                })?;
             if bytes.len() > LARGEST_TOKEN_FILE {
                 return Err(Failure::not_permitted(format!("token file {}: too large", path.display())));
             }

@@ -127,7 +127,9 @@ impl From<pdkeys::Error> for Failure {
             ErrorKind::Unidentified(Unidentified::NobodyToActAs(_) | Unidentified::Left(_)) => {
                 failure(Exit::NotPermitted).with_hint("pdkeys user list shows who is here")
             }
-            ErrorKind::Conflict(_) | ErrorKind::Entropy(_) | ErrorKind::File { .. } => failure(Exit::Failed),
+            ErrorKind::Conflict(_) | ErrorKind::Entropy(_) |             ErrorKind::UsageFile { .. } => failure(Exit::Failed)
+                .with_hint("move it away, with its -wal and -shm: a new one is made, and only counts are lost"),
+            ErrorKind::File { .. } => failure(Exit::Failed),
             ErrorKind::HandOver(_) => failure(Exit::Failed)
                 .with_hint("send standard output where it is read, or name a new file with --write-to"),
             ErrorKind::Engine(_) => {
@@ -181,7 +183,7 @@ fn list_command(noun: Noun) -> &'static str {
         Noun::Account => "pdkeys account show",
         Noun::GeneralKey => "pdkeys list",
         Noun::UserToken => "pdkeys token list",
-        Noun::App => "pdkeys app list",
+        Noun::App | Noun::AppToken => "pdkeys app list",
         Noun::User => "pdkeys user list",
         Noun::Service => "pdkeys service list",
         Noun::Orchestration => "pdkeys orchestration list",

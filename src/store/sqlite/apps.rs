@@ -63,17 +63,23 @@ pub(super) fn save(
     {
         revoke_tokens(connection, app.id, at)?;
     }
-    connection
-        .prepare_cached(
-            "INSERT INTO app (id, name, description, scopes, hint, rate_limit, overlap_ends_at, tokens_revoked_at,
-                 created_at, created_by)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
-             ON CONFLICT (id) DO UPDATE SET name = excluded.name, description = excluded.description,
-                 scopes = excluded.scopes, hint = excluded.hint, rate_limit = excluded.rate_limit,
-                 overlap_ends_at = excluded.overlap_ends_at,
-                 tokens_revoked_at = excluded.tokens_revoked_at",
-        )?
-        .execute(params![
+    columns::save(
+        connection,
+        "app",
+        &[
+            "id",
+            "name",
+            "description",
+            "scopes",
+            "hint",
+            "rate_limit",
+            "overlap_ends_at",
+            "tokens_revoked_at",
+            "created_at",
+            "created_by",
+        ],
+        change,
+        params![
             text(&app.id),
             app.name.as_str(),
             optional_text(app.description.as_ref()),
@@ -84,7 +90,8 @@ pub(super) fn save(
             optional_millisecond(app.tokens_revoked_at),
             app.created_at.as_millisecond(),
             text(&app.created_by.id),
-        ])?;
+        ],
+    )?;
     secrets::apply(connection, Kind::Client, app.id, secrets, at)
 }
 

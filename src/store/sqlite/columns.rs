@@ -8,7 +8,7 @@ use rusqlite::types::FromSql;
 use rusqlite::{Connection, Params, Row};
 
 use crate::error::{ErrorKind, Result};
-use crate::model::{Id, Label, Name, UserRef};
+use crate::model::{Change, Id, Label, Name, UserRef};
 use crate::store::Flow;
 
 /// Reads the one row of a query, if there is one.
@@ -39,6 +39,29 @@ pub(super) fn each<T>(
         }
     }
     Ok(())
+}
+
+/// Writes what a change makes of a thing: a new row, or another content of the row with its id. The first of the
+/// columns is the id. What is there is not made again, and what is not there is not changed.
+pub(super) fn save<T>(
+    connection: &Connection,
+    table: &str,
+    columns: &[&str],
+    change: &Change<T>,
+    values: impl Params,
+) -> Result<()> {
+    let names = columns.join(", ");
+    let places = (1..=columns.len()).map(|place| format!("?{place}")).collect::<Vec<_>>().join(", ");
+    let sql = match change {
+        Change::Create(_) => format!("INSERT INTO {table} ({names}) VALUES ({places})"),
+        Change::Update { .. } | Change::Delete { .. } => {
+            format!("UPDATE {table} SET ({names}) = ({places}) WHERE {} = ?1", columns[0])
+        }
+    };
+    match connection.prepare_cached(&sql)?.execute(values)? {
+        1 => Ok(()),
+        _ => Err(ErrorKind::Damaged(format!("what was to be changed in {table} is gone")).into()),
+    }
 }
 
 /// Reads the columns of a row one after the other.

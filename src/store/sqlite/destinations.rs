@@ -60,17 +60,18 @@ pub(super) fn save(connection: &Connection, change: &Change<Destination>) -> Res
         connection.execute("DELETE FROM destination WHERE id = ?1", [text(&destination.id)])?;
         return Ok(());
     }
-    connection
-        .prepare_cached(
-            "INSERT INTO destination (id, name, description, created_at, created_by) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT (id) DO UPDATE SET name = excluded.name, description = excluded.description",
-        )?
-        .execute(params![
+    columns::save(
+        connection,
+        "destination",
+        &["id", "name", "description", "created_at", "created_by"],
+        change,
+        params![
             text(&destination.id),
             destination.name.as_str(),
             destination.description.as_ref().map(Label::as_str),
             destination.created_at.as_millisecond(),
             text(&destination.created_by.id),
-        ])?;
+        ],
+    )?;
     Ok(())
 }

@@ -64,14 +64,22 @@ pub(super) fn save(
     if let Change::Delete { .. } = change {
         return secrets::remove_holder(connection, Kind::Integration, integration.id, at);
     }
-    connection
-        .prepare_cached(
-            "INSERT INTO integration (id, name, type, destination, hint, sealed_key, created_at, created_by, rate_limit)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-             ON CONFLICT (id) DO UPDATE SET name = excluded.name, destination = excluded.destination,
-                 rate_limit = excluded.rate_limit",
-        )?
-        .execute(params![
+    columns::save(
+        connection,
+        "integration",
+        &[
+            "id",
+            "name",
+            "type",
+            "destination",
+            "hint",
+            "sealed_key",
+            "created_at",
+            "created_by",
+            "rate_limit",
+        ],
+        change,
+        params![
             text(&integration.id),
             integration.name.as_str(),
             integration.kind.as_str(),
@@ -81,6 +89,7 @@ pub(super) fn save(
             integration.created_at.as_millisecond(),
             text(&integration.created_by.id),
             optional_text(integration.rate_limit.as_ref()),
-        ])?;
+        ],
+    )?;
     secrets::apply(connection, Kind::Integration, integration.id, secrets, at)
 }

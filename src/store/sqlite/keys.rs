@@ -127,18 +127,26 @@ pub(super) fn save(
     if let Change::Delete { .. } = change {
         return secrets::remove_holder(connection, Kind::General, key.id, at);
     }
-    connection
-        .prepare_cached(
-            "INSERT INTO general_key (id, description, hint, access, scopes, created_at, created_by, disabled_at,
-                 disabled_by, disabled_reason, expires_at, rate_limit, overlap_ends_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
-             ON CONFLICT (id) DO UPDATE SET description = excluded.description, hint = excluded.hint,
-                 access = excluded.access, scopes = excluded.scopes, disabled_at = excluded.disabled_at,
-                 disabled_by = excluded.disabled_by, disabled_reason = excluded.disabled_reason,
-                 expires_at = excluded.expires_at, rate_limit = excluded.rate_limit,
-                 overlap_ends_at = excluded.overlap_ends_at",
-        )?
-        .execute(params![
+    columns::save(
+        connection,
+        "general_key",
+        &[
+            "id",
+            "description",
+            "hint",
+            "access",
+            "scopes",
+            "created_at",
+            "created_by",
+            "disabled_at",
+            "disabled_by",
+            "disabled_reason",
+            "expires_at",
+            "rate_limit",
+            "overlap_ends_at",
+        ],
+        change,
+        params![
             text(&key.id),
             key.description.as_str(),
             key.hint.as_ref().map(Hint::as_str),
@@ -152,6 +160,7 @@ pub(super) fn save(
             optional_millisecond(key.expires_at),
             optional_text(key.rate_limit.as_ref()),
             optional_millisecond(key.overlap_ends_at),
-        ])?;
+        ],
+    )?;
     secrets::apply(connection, Kind::General, key.id, secrets, at)
 }

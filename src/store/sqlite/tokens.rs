@@ -62,15 +62,12 @@ pub(super) fn save(
     if let Change::Delete { .. } = change {
         return secrets::remove_holder(connection, Kind::UserToken, token.id, at);
     }
-    connection
-        .prepare_cached(
-            "INSERT INTO user_token (id, user, description, hint, scopes, created_at, expires_at, overlap_ends_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-             ON CONFLICT (id) DO UPDATE SET description = excluded.description, hint = excluded.hint,
-                 scopes = excluded.scopes, expires_at = excluded.expires_at,
-                 overlap_ends_at = excluded.overlap_ends_at",
-        )?
-        .execute(params![
+    columns::save(
+        connection,
+        "user_token",
+        &["id", "user", "description", "hint", "scopes", "created_at", "expires_at", "overlap_ends_at"],
+        change,
+        params![
             text(&token.id),
             text(&token.user.id),
             token.description.as_str(),
@@ -79,6 +76,7 @@ pub(super) fn save(
             token.created_at.as_millisecond(),
             optional_millisecond(token.expires_at),
             optional_millisecond(token.overlap_ends_at),
-        ])?;
+        ],
+    )?;
     secrets::apply(connection, Kind::UserToken, token.id, secrets, at)
 }

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
 use super::columns::{Columns, text};
-use super::files::Draft;
-use super::{connect, file_error, refused};
+use super::files::{Draft, guard_from_others};
+use super::{connect, file_error};
 use crate::error::{ErrorKind, Result};
 use crate::model::Id;
 use crate::ports::SystemEntropy;
@@ -22,10 +22,26 @@ const DAYS_KEPT: i64 = 90;
 
 /// Opens the usage file.
 pub(super) fn open(path: &Path) -> Result<Connection> {
-    let connection = connect(path)?;
-    // Counts may be lost to a power cut; checks are many.
-    connection.pragma_update(None, "synchronous", "NORMAL").map_err(|error| refused(path, error))?;
-    Ok(connection)
+    let opened = fs::metadata(path)
+        .map_err(file_error(path))
+        .and_then(|metadata| guard_from_others(path, &metadata))
+        .and_then(|_| connect(path))
+        .and_then(|connection| {
+            // Counts may be lost to a power cut; checks are many.
+            connection.pragma_update(None, "synchronous", "NORMAL")?;
+            // Found out here, and not by whoever reads a count in the middle of something else.
+            connection.prepare_cached("SELECT at FROM last_used WHERE id = ?1")?.exists([""])?;
+            Ok(connection)
+        });
+    opened.map_err(|error| {
+        let why = match error.kind() {
+            ErrorKind::StoreLocked { .. } => return error,
+            ErrorKind::StoreRefused { refusal, .. } => refusal.to_string(),
+            ErrorKind::Engine(source) => source.to_string(),
+            _ => error.to_string(),
+        };
+        ErrorKind::UsageFile { path: path.to_owned(), why }.into()
+    })
 }
 
 /// Opens the usage file, and makes it first if it is not there.

@@ -62,15 +62,12 @@ pub(super) fn save(connection: &Connection, change: &Change<User>) -> Result<()>
         return Err(Error::conflict("a user is marked as left, never deleted: others name the user"));
     }
     let user = change.subject();
-    connection
-        .prepare_cached(
-            "INSERT INTO user (id, name, email, role, os_uid, external_id, rate_limit, created_at, left_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-             ON CONFLICT (id) DO UPDATE SET name = excluded.name, email = excluded.email, role = excluded.role,
-                 os_uid = excluded.os_uid, external_id = excluded.external_id, rate_limit = excluded.rate_limit,
-                 left_at = excluded.left_at",
-        )?
-        .execute(params![
+    columns::save(
+        connection,
+        "user",
+        &["id", "name", "email", "role", "os_uid", "external_id", "rate_limit", "created_at", "left_at"],
+        change,
+        params![
             text(&user.id),
             user.name.as_str(),
             user.email.as_ref().map(Label::as_str),
@@ -80,6 +77,7 @@ pub(super) fn save(connection: &Connection, change: &Change<User>) -> Result<()>
             optional_text(user.rate_limit.as_ref()),
             user.created_at.as_millisecond(),
             optional_millisecond(user.left_at),
-        ])?;
+        ],
+    )?;
     Ok(())
 }
