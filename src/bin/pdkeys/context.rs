@@ -97,7 +97,7 @@ impl Context {
             Some(path) => path,
             None => default_database()?,
         };
-        let place = Place::new(database);
+        let place = Place::new(database).opened_as(rustix::process::geteuid().as_raw());
         let place = match variable("PDKEYS_STORE_KEY_FILE") {
             Some(path) => place.with_store_key(path),
             None => place,

@@ -17,8 +17,6 @@ use crate::store::Place;
 
 const READABLE_BY_OTHERS: u32 = 0o044;
 const WRITABLE_BY_OTHERS: u32 = 0o022;
-/// The user who can do anything in any case.
-const ROOT: u32 = 0;
 
 fn refuse(path: &Path, refusal: Refusal) -> Error {
     ErrorKind::StoreRefused { path: path.to_owned(), refusal }.into()
@@ -62,8 +60,8 @@ pub(super) fn guard(place: &Place) -> Result<(Identity, Vec<Exposed>)> {
     if !metadata.is_file() {
         return Err(refuse(path, Refusal::NotAFile));
     }
-    let mode = guard_from_others(path, &metadata)?;
-    guard_directory(place.directory())?;
+    let mode = guard_from_others(place, path, &metadata)?;
+    guard_directory(place)?;
     // SQLite would write beside a file before it finds out whose it is.
     let mut header = [0; schema::HEADER_LEN];
     File::open(path).map_err(cannot)?.read_exact(&mut header).map_err(|error| match error.kind() {
@@ -77,18 +75,18 @@ pub(super) fn guard(place: &Place) -> Result<(Identity, Vec<Exposed>)> {
 }
 
 /// Who can write the directory can put another file in the store's place, or a write-ahead log beside it.
-fn guard_directory(directory: &Path) -> Result<()> {
+fn guard_directory(place: &Place) -> Result<()> {
+    let directory = place.directory();
     let metadata = fs::metadata(directory).map_err(file_error(directory))?;
-    guard_from_others(directory, &metadata).map(drop)
+    guard_from_others(place, directory, &metadata).map(drop)
 }
 
 /// Refuses what others own or can write. Its owner can always write it, and a service account that anybody may tell
 /// which store to use would write where its callers point it: beside their file, through their links. Gives the
 /// permission bits.
-pub(super) fn guard_from_others(path: &Path, metadata: &Metadata) -> Result<u32> {
+pub(super) fn guard_from_others(place: &Place, path: &Path, metadata: &Metadata) -> Result<u32> {
     let uid = metadata.uid();
-    let own = rustix::process::geteuid().as_raw();
-    if own != ROOT && uid != ROOT && uid != own {
+    if !place.trusts(uid) {
         return Err(refuse(path, Refusal::OwnedByOthers { uid }));
     }
     let mode = metadata.permissions().mode() & 0o7777;
@@ -105,7 +103,7 @@ pub(super) fn make_directory(place: &Place) -> Result<()> {
         IoErrorKind::PermissionDenied => refuse(directory, Refusal::PermissionDenied),
         _ => file_error(directory)(error),
     })?;
-    guard_directory(directory)
+    guard_directory(place)
 }
 
 /// Refuses to make a store where there is one, or where the write-ahead log of one was left behind: SQLite would
@@ -196,11 +194,15 @@ impl Draft {
 
     /// What root makes in somebody's directory is that user's, who could not open it otherwise.
     fn give_to_owner_of_directory(&self) -> std::io::Result<()> {
-        if !rustix::process::geteuid().is_root() {
+        let directory = fs::metadata(self.path.parent().unwrap_or(Path::new(".")))?;
+        if self.file.metadata()?.uid() == directory.uid() {
             return Ok(());
         }
-        let directory = fs::metadata(self.path.parent().unwrap_or(Path::new(".")))?;
-        fchown(&self.file, Some(directory.uid()), Some(directory.gid()))
+        match fchown(&self.file, Some(directory.uid()), Some(directory.gid())) {
+            // Only root gives files away; anybody else keeps what is his.
+            Err(error) if error.kind() == IoErrorKind::PermissionDenied => Ok(()),
+            given => given,
+        }
     }
 
     /// Where it is for now.

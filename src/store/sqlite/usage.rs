@@ -13,7 +13,7 @@ use super::{connect, file_error};
 use crate::error::{ErrorKind, Result};
 use crate::model::Id;
 use crate::ports::SystemEntropy;
-use crate::store::{Flow, UsageCount, Window};
+use crate::store::{Flow, Place, UsageCount, Window};
 
 const MILLISECONDS_AN_HOUR: i64 = 3_600_000;
 const HOURS_A_DAY: i64 = 24;
@@ -21,10 +21,11 @@ const HOURS_A_DAY: i64 = 24;
 const DAYS_KEPT: i64 = 90;
 
 /// Opens the usage file.
-pub(super) fn open(path: &Path) -> Result<Connection> {
+pub(super) fn open(place: &Place) -> Result<Connection> {
+    let path = &place.usage();
     let opened = fs::metadata(path)
         .map_err(file_error(path))
-        .and_then(|metadata| guard_from_others(path, &metadata))
+        .and_then(|metadata| guard_from_others(place, path, &metadata))
         .and_then(|_| connect(path))
         .and_then(|connection| {
             // Counts may be lost to a power cut; checks are many.
@@ -40,16 +41,16 @@ pub(super) fn open(path: &Path) -> Result<Connection> {
             ErrorKind::Engine(source) => source.to_string(),
             _ => error.to_string(),
         };
-        ErrorKind::UsageFile { path: path.to_owned(), why }.into()
+        ErrorKind::UsageFile { path: path.clone(), why }.into()
     })
 }
 
 /// Opens the usage file, and makes it first if it is not there.
-pub(super) fn open_or_make(path: &Path) -> Result<Connection> {
-    if !path.exists() {
-        make(path)?;
+pub(super) fn open_or_make(place: &Place) -> Result<Connection> {
+    if !place.usage().exists() {
+        make(&place.usage())?;
     }
-    open(path)
+    open(place)
 }
 
 /// Makes the usage file, whole before anybody sees it under its name.
@@ -186,7 +187,7 @@ mod tests {
     #[test]
     fn what_was_counted_is_kept_for_90_days() {
         let directory = tempfile::tempdir().unwrap();
-        let mut connection = open_or_make(&directory.path().join("keys.usage.db")).unwrap();
+        let mut connection = open_or_make(&Place::new(directory.path().join("keys.db"))).unwrap();
         let id: Id = "K00000001".parse().unwrap();
         let day = |days: i64| Timestamp::from_second(1_700_000_000 + days * 86_400).unwrap();
         for days in [0, 1, 90, 91] {
@@ -199,13 +200,13 @@ mod tests {
     #[test]
     fn a_log_that_a_lost_file_left_behind_is_not_laid_over_the_new_one() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("keys.usage.db");
+        let place = Place::new(directory.path().join("keys.db"));
         let id: Id = "K00000001".parse().unwrap();
         let at = Timestamp::from_second(1_700_000_000).unwrap();
-        let mut lost = open_or_make(&path).unwrap();
+        let mut lost = open_or_make(&place).unwrap();
         add(&mut lost, &[UsageCount { id, at, allowed: 1, denied: 0 }]).unwrap();
-        fs::remove_file(&path).unwrap();
-        let found = open_or_make(&path).unwrap();
+        fs::remove_file(place.usage()).unwrap();
+        let found = open_or_make(&place).unwrap();
         assert_eq!(last_used(&found, id).unwrap(), None);
     }
 }
