@@ -4,7 +4,7 @@
 //! `tests/operations.txt` says what each credential may call. It is printed from verdicts; after a change that is
 //! meant, `UPDATE_GOLDEN=1 cargo test --test verifier` writes it anew.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "what a test needs and cannot get fails the test")]
+#![expect(clippy::unwrap_used, reason = "what a test needs and cannot get fails the test")]
 
 #[path = "verifier/answers.rs"]
 mod answers;

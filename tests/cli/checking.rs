@@ -90,6 +90,11 @@ pub(crate) fn line(key: &str, method: &str, path: &str) -> Value {
     json!({ "key": key, "method": method, "path": path })
 }
 
+/// Questions, one a line.
+pub(crate) fn lines(questions: impl IntoIterator<Item = Value>) -> String {
+    questions.into_iter().fold(String::new(), |text, question| text + &question.to_string() + "\n")
+}
+
 /// Answers lines, all at once, and gives the verdicts and how it ended.
 #[track_caller]
 pub(crate) fn batch<'m>(machine: &'m Machine, input: &[u8]) -> (Vec<Value>, Ran<'m>) {

@@ -71,8 +71,10 @@ fn create_writes_the_key_to_a_new_file() {
 fn an_integration_whose_key_cannot_be_handed_over_is_not_made() {
     let (machine, ..) = with_integration();
     let create = "\"$pdkeys\" integration create --service web --type email --name x";
-    for script in [format!("{create} >/dev/full"), format!("{create} >&-"), format!("{create} -o csv")] {
-        machine.unchanged(|| machine.run_shell(&script)).must_exit(1);
+    for (script, code) in
+        [(format!("{create} >/dev/full"), 1), (format!("{create} >&-"), 1), (format!("{create} -o csv"), 2)]
+    {
+        machine.unchanged(|| machine.run_shell(&script)).must_exit(code);
     }
 }
 

@@ -48,6 +48,17 @@ const WIRING: &[(&[&str], &str, &str)] = &[
     (&["integration", "show", "INTEGRATION"], "otto", "rita"),
     (&["integration", "move", "INTEGRATION", "--service", "idle"], "uma", "otto"),
     (&["integration", "remove", "INTEGRATION", "--yes"], "uma", "otto"),
+    (&["app", "register", "x", "--scope", "incidents.read"], "uma", "otto"),
+    (&["app", "register", "x", "--scope", "users.write"], "adam", "uma"),
+    (&["app", "list"], "uma", "otto"),
+    (&["app", "show", "ci"], "uma", "otto"),
+    (&["app", "edit", "ci", "--description", "x"], "uma", "otto"),
+    (&["app", "edit", "ci", "--revoke-tokens", "--yes"], "uma", "otto"),
+    (&["app", "rotate", "ci", "--overlap", "1h"], "uma", "otto"),
+    (&["app", "rotate", "ci", "--yes"], "uma", "otto"),
+    (&["app", "rotate", "ci", "--end-overlap"], "uma", "otto"),
+    (&["app", "remove", "ci", "--yes"], "uma", "otto"),
+    (&["app", "token", "ci"], "uma", "otto"),
     (&["user", "add", "x", "--role", "user"], "adam", "uma"),
     (&["user", "add", "x", "--role", "owner"], "", "adam"),
     (&["user", "show", "uma"], "otto", "rita"),
@@ -74,6 +85,8 @@ fn every_command_lets_one_role_in_and_another_not() {
         let integration = id_of(&machine, &["service", "create", "web", "--integration", "email"]);
         machine.run(["service", "create", "idle"]).must_succeed();
         machine.run(["orchestration", "create", "router"]).must_succeed();
+        machine.run(["app", "register", "ci", "--scope", "incidents.read"]).must_succeed();
+        machine.run(["app", "rotate", "ci", "--overlap", "24h"]).must_succeed();
         let arguments = |user| {
             let command = command.iter().map(|word| match *word {
                 "ID" => id.as_str(),
@@ -215,6 +228,8 @@ fn no_command_is_forgotten() {
     // Without an acting user; for everybody; and the groups, which are no commands themselves.
     let others = [
         "init",
+        "verify",
+        "explain",
         "completions",
         "man",
         "whoami",
@@ -225,6 +240,7 @@ fn no_command_is_forgotten() {
         "audit",
         "user",
         "token",
+        "app",
         "service",
         "orchestration",
         "integration",

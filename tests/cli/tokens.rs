@@ -78,7 +78,7 @@ fn create_as_json_gives_the_token_with_its_record() {
     --- stderr
     Created token [T1] of uma (laptop, ...[HINT 1]); its secret is shown only this once
     "#);
-    machine.refuses(["token", "create", "laptop", "-o", "csv"]).must_exit(1);
+    machine.refuses(["token", "create", "laptop", "-o", "csv"]).must_exit(2);
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn create_writes_the_token_to_a_new_file_that_token_file_takes() {
     exit: 0
     --- stdout
     --- stderr
-    Created token [T1] of uma (laptop, ...[HINT 1]); its secret is shown only this once
+    Created token [T1] of uma (laptop, ...[HINT 1]); its secret is in uma.token
     ");
     assert_eq!(mode_of(&machine.file("uma.token")), 0o600);
     let me = machine.run(["whoami", "--token-file", "uma.token", "-o", "json"]).must_succeed().json();
@@ -262,7 +262,7 @@ fn list_shows_ones_own_tokens() {
     --- stdout
     [
       {"id":"[T1]","kind":"user-token","user":"uma","description":"laptop","hint":"[HINT 1]","access":"role","scopes":null,"created_at":"[NOW]","api_version":"v2","status":"active","disabled_at":null,"disabled_reason":null,"last_used_at":null,"expires_at":null,"overlap_ends_at":null},
-      {"id":"[T2]","kind":"user-token","user":"uma","description":"phone","hint":"[HINT 2]","access":"role","scopes":["incidents.read"],"created_at":"[NOW]","api_version":"v2","status":"active","disabled_at":null,"disabled_reason":null,"last_used_at":null,"expires_at":"2099-06-01T00:00:00Z","overlap_ends_at":null}
+      {"id":"[T2]","kind":"user-token","user":"uma","description":"phone","hint":"[HINT 2]","access":"role","scopes":["incidents.read"],"created_at":"[NOW]","api_version":"v2","status":"active","disabled_at":null,"disabled_reason":null,"last_used_at":null,"expires_at":"2099-06-01T00:00:00.000Z","overlap_ends_at":null}
     ]
     --- stderr
     "#);
@@ -278,7 +278,7 @@ fn list_shows_ones_own_tokens() {
     exit: 0
     --- stdout
     {"id":"[T1]","kind":"user-token","user":"uma","description":"laptop","hint":"[HINT 1]","access":"role","scopes":null,"created_at":"[NOW]","api_version":"v2","status":"active","disabled_at":null,"disabled_reason":null,"last_used_at":null,"expires_at":null,"overlap_ends_at":null}
-    {"id":"[T2]","kind":"user-token","user":"uma","description":"phone","hint":"[HINT 2]","access":"role","scopes":["incidents.read"],"created_at":"[NOW]","api_version":"v2","status":"active","disabled_at":null,"disabled_reason":null,"last_used_at":null,"expires_at":"2099-06-01T00:00:00Z","overlap_ends_at":null}
+    {"id":"[T2]","kind":"user-token","user":"uma","description":"phone","hint":"[HINT 2]","access":"role","scopes":["incidents.read"],"created_at":"[NOW]","api_version":"v2","status":"active","disabled_at":null,"disabled_reason":null,"last_used_at":null,"expires_at":"2099-06-01T00:00:00.000Z","overlap_ends_at":null}
     --- stderr
     "#);
     assert_snapshot!(machine.run(["token", "list"]), @r"
@@ -344,7 +344,7 @@ fn show_shows_one_token_and_never_its_secret() {
     created at       [NOW]
     api version      v2
     status           active
-    expires at       2099-06-01T00:00:00Z
+    expires at       2099-06-01T00:00:00.000Z
     --- stderr
     ");
     assert_snapshot!(machine.run(["token", "show", &desk.to_lowercase(), "-o", "json"]), @r#"
@@ -413,7 +413,7 @@ fn edit_changes_description_and_end_and_narrows_scopes() {
     exit: 1
     --- stdout
     --- stderr
-    error: access can be narrowed, never widened: from role to role
+    error: access can be narrowed, never widened: it would gain services.read
     "
     );
     assert_snapshot!(machine.refuses(["token", "edit", &phone, "--description", "x"]), @r"
@@ -491,7 +491,7 @@ fn with_an_overlap_both_secrets_work_until_it_ends() {
     exit: 0
     --- stdout
     --- stderr
-    Ended token [T1] of uma (laptop, ...[HINT 2])
+    Ended the overlap of token [T1] of uma (laptop, ...[HINT 2])
     ");
     machine.run_with_token(&second, ["whoami"]).must_succeed();
     refused_everywhere(&machine, &first);

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use expectrl::process::Termios as _;
 use expectrl::process::unix::WaitStatus;
 use expectrl::session::OsSession;
 use expectrl::{Eof, Expect as _};
@@ -12,8 +13,8 @@ use insta::assert_snapshot;
 use serde_json::json;
 
 use crate::checking::{
-    UNKNOWN, ask, ask_event, batch, line, make_app_token, make_integration, make_token, reason, reason_for,
-    run_with_input,
+    UNKNOWN, ask, ask_event, batch, line, lines, make_app_token, make_integration, make_token, reason,
+    reason_for, run_with_input,
 };
 use crate::session::{Machine, Ran, SOMEBODY, can_be_others, set_mode, text_of};
 
@@ -166,7 +167,7 @@ fn a_check_asks_for_no_acting_user() {
 }
 
 fn on_terminal(machine: &Machine, arguments: &str) -> OsSession {
-    let mut shell = machine.shell(&format!("read -r _; stty cols 100; exec \"$pdkeys\" {arguments}"));
+    let mut shell = machine.shell(&format!("read -r _; stty cols 100 echo; exec \"$pdkeys\" {arguments}"));
     shell.env("TERM", "xterm").stdin(Stdio::inherit());
     let mut session = OsSession::spawn(shell).unwrap();
     session.set_expect_timeout(Some(Duration::from_secs(20)));
@@ -180,6 +181,10 @@ fn at_a_terminal_the_key_is_asked_for_and_not_shown_and_the_answer_explained() {
     for (typed, code) in [(key.as_str(), 0), (UNKNOWN, 3), ("", 3)] {
         let mut session = on_terminal(&machine, "verify --method GET --path /incidents");
         session.expect("Key").unwrap();
+        // What comes before the terminal stops to echo is thrown away.
+        while session.get_process().is_echo().unwrap() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         session.send_line(typed).unwrap();
         let rest = session.expect(Eof).unwrap();
         let shown = String::from_utf8_lossy(rest.as_bytes()).into_owned();
@@ -458,9 +463,9 @@ fn a_key_of_every_wrong_length_is_malformed() {
     let long = key.repeat(4);
     let mut input = String::new();
     for length in 0..=64 {
-        // Mixed case and a hyphen, so that 32 of them are no integration key.
-        input += &format!("{}\n", line(&long[..length], "GET", "/incidents"));
-        input += &format!("{}\n", line(&format!("Token token={}", &long[..length]), "GET", "/incidents"));
+        // That 32 of them are an integration key is a chance that nobody lives to see.
+        input += &lines([line(&long[..length], "GET", "/incidents")]);
+        input += &lines([line(&format!("Token token={}", &long[..length]), "GET", "/incidents")]);
     }
     let (answers, ran) = batch(&machine, input.as_bytes());
     assert_eq!((ran.code(), answers.len()), (3, 130));
@@ -538,8 +543,7 @@ fn every_ambiguous_spelling_of_a_path_is_denied() {
     let too_long = format!("/users?{}", "a".repeat(8 * 1024));
     let hidden =
         ["/users\0", "/us\ters", "/users\u{7f}", "/users\u{85}", "/users?a\nb", "/users\r", &too_long];
-    let input: String =
-        AMBIGUOUS.into_iter().chain(hidden).map(|path| format!("{}\n", line(&key, "GET", path))).collect();
+    let input: String = lines(AMBIGUOUS.into_iter().chain(hidden).map(|path| line(&key, "GET", path)));
     let (answers, ran) = batch(&machine, input.as_bytes());
     assert_eq!(ran.code(), 3);
     for (answer, question) in answers.iter().zip(input.lines()) {

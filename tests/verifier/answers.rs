@@ -25,8 +25,8 @@ fn to_a_client_of_the_rest_api_every_401_looks_the_same() {
     let token = world.token(Role::User, Access::Role(None));
     let events = world.integration(Kind::Service, None);
     world.act(|session| {
-        session.disable_keys(&[disabled.id.clone()], None)?;
-        session.remove_keys(&[removed.id.clone()], None)?;
+        session.disable_keys(std::slice::from_ref(&disabled.id), None)?;
+        session.remove_keys(std::slice::from_ref(&removed.id), None)?;
         session.rotate_key(&rotated.id, None, &mut |_, _| Ok(()))?;
         session.rotate_key(&overlapping.id, Some(SignedDuration::from_hours(1)), &mut |_, _| Ok(()))?;
         let end = session.at() + SignedDuration::from_hours(1);
@@ -139,15 +139,16 @@ fn who_asks_through_the_server_which_user_it_is_is_told_that_a_key_has_none() {
     assert_eq!(ask(&full, "GET", "/users/me", false).reason, Reason::Allowed);
 }
 
+const LENGTH: &str = "Length of 'routing_key' is incorrect (should be 32 characters)";
+const CHARACTERS: &str = "'routing_key' cannot contain non-alphanumeric characters.";
+const V1: &str = "Service key is the wrong length (should be 32 characters)";
+
 #[test]
 fn the_events_api_has_its_own_answers() {
     let world = World::new();
     let verifier = world.verifier(Counting::InMemory);
     let ask = |secret: &str, api| verifier.verify(&event(secret, api)).unwrap();
     let invalid = |errors: &[&str]| json!({ "status": "invalid event", "message": "Event object is invalid", "errors": errors });
-    const LENGTH: &str = "Length of 'routing_key' is incorrect (should be 32 characters)";
-    const CHARACTERS: &str = "'routing_key' cannot contain non-alphanumeric characters.";
-    const V1: &str = "Service key is the wrong length (should be 32 characters)";
     let key = world.key(Access::Full, None).secret;
     let alphanumeric = "AAAAbbbbCCCCddddEEEE";
     let token = world.token(Role::User, Access::Role(None)).secret;
@@ -190,7 +191,7 @@ fn the_events_api_has_its_own_answers() {
         let [third, fourth] = [Api::EventsV2, Api::EventsV1].map(|api| ask(&integration.secret, api));
         assert_eq!([third.reason, fourth.reason], [Reason::RateLimited; 2]);
         assert_eq!([third.status(), fourth.status()], [429, 403]);
-        world.act(|session| session.remove_integrations(&[integration.id.clone()], None));
+        world.act(|session| session.remove_integrations(std::slice::from_ref(&integration.id), None));
         assert_eq!(ask(&integration.secret, Api::EventsV2).reason, Reason::Removed);
         assert_eq!(body(&ask(&integration.secret, Api::EventsV2)), invalid(&["Invalid routing key"]));
     }

@@ -414,7 +414,7 @@ fn take(world: &World, step: &Step, credentials: &[Made]) {
     match step {
         Step::Check { .. } | Step::Event { .. } => {}
         Step::Disable(key) => {
-            drop(world.try_as(Role::Owner, |session| session.disable_keys(&[id(key)], None)))
+            drop(world.try_as(Role::Owner, |session| session.disable_keys(&[id(key)], None)));
         }
         Step::Enable(key) => drop(world.try_as(Role::Owner, |session| session.enable_keys(&[id(key)]))),
         Step::Rotate { key, overlap } => {
@@ -450,7 +450,7 @@ fn take(world: &World, step: &Step, credentials: &[Made]) {
         }
         Step::SetRestApi(on) => account(AccountEdit { rest_api: Some(*on), ..Default::default() }),
         Step::SetAdvanced(on) => {
-            account(AccountEdit { advanced_permissions: Some(*on), ..Default::default() })
+            account(AccountEdit { advanced_permissions: Some(*on), ..Default::default() });
         }
         Step::SetPolicy(policy) => account(AccountEdit { policy: Some(*policy), ..Default::default() }),
         Step::Wait => world.wait(SignedDuration::from_hours(1)),

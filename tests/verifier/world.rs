@@ -141,20 +141,18 @@ impl World {
 
     pub(crate) fn token(&self, role: Role, access: Access) -> Made {
         let spec = TokenSpec { description: "laptop".parse().unwrap(), access, expires_at: None };
-        let mut make = |session: &mut Session<'_, SqliteStore>| {
+        let create = |session: &mut Session<'_, SqliteStore>| {
             let spec = spec.clone();
             capture(|out| Ok(session.create_token(None, spec, &mut hand_to(out))?.id.to_string()))
         };
-        match self.try_as(role, &mut make) {
-            Ok(made) => made,
-            // The one role that may make none can have had another when it made some.
-            Err(_) => {
-                self.set_role(role.as_str(), Role::Admin);
-                let made = self.try_as(role, &mut make).unwrap();
-                self.set_role(role.as_str(), role);
-                made
-            }
+        if let Ok(token) = self.try_as(role, create) {
+            return token;
         }
+        // The one role that may make none can have had another when it made some.
+        self.set_role(role.as_str(), Role::Admin);
+        let token = self.try_as(role, create).unwrap();
+        self.set_role(role.as_str(), role);
+        token
     }
 
     pub(crate) fn set_role(&self, user: &str, role: Role) {
@@ -203,7 +201,7 @@ pub(crate) fn hand_to<T>(out: &mut String) -> impl FnMut(&T, &Secret) -> std::io
     |_, secret| {
         let mut bytes = Vec::new();
         secret.write_to(&mut bytes)?;
-        *out = String::from_utf8(bytes).unwrap().trim_end().to_owned();
+        String::from_utf8(bytes).unwrap().trim_end().clone_into(out);
         Ok(())
     }
 }
