@@ -145,7 +145,7 @@ const VARYING: &[(&str, &str)] = &[
     ("hint", r"\bhint: (?P<v>[A-Za-z0-9_-]{3}[A-Za-z0-9])(?:$|,| ->)"),
     ("hint", r"^(?:hint|truncated token|client secret hint) +(?P<v>[A-Za-z0-9_-]{3}[A-Za-z0-9])$"),
     ("hint", r",metrics,(?P<v>[A-Za-z0-9_-]{3}[A-Za-z0-9]),"),
-    ("time", r"(?P<v>\d{4}-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-6]\d(?:\.\d{1,3})?Z)"),
+    ("time", r"(?P<v>\d{4}-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-6]\d(?:\.\d{3})?Z)"),
     ("seconds", r"a new window in (?P<v>[1-5]?\d|60) s"),
     ("seconds", r"\x22reset\x22:(?P<v>[1-5]?\d|60)\}"),
     ("uid", r"^U[0-9A-Z]{8} +ada +owner +- +(?P<v>\d+) "),
