@@ -82,7 +82,6 @@ CREATE TABLE audit (
     number INTEGER PRIMARY KEY,
     record TEXT NOT NULL,
     chain BLOB NOT NULL CHECK (length(chain) = 32),
-    actor TEXT GENERATED ALWAYS AS (record ->> '$.actors[0].id') VIRTUAL,
     target TEXT GENERATED ALWAYS AS (record ->> '$.root_resource.id') VIRTUAL,
     target_type TEXT GENERATED ALWAYS AS (record ->> '$.root_resource.type') VIRTUAL,
     action TEXT GENERATED ALWAYS AS (record ->> '$.action') VIRTUAL,
