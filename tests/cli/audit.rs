@@ -95,6 +95,32 @@ fn list_filters_by_actor_action_target_type_and_number() {
 }
 
 #[test]
+fn list_finds_the_account_and_refuses_a_target_or_a_type_that_no_record_has() {
+    let (machine, id) = with_a_past();
+    assert_eq!(numbers(&machine, &["--target", "account"]), [1]);
+    assert_eq!(numbers(&machine, &["--target", "Account"]), [1]);
+    assert_eq!(numbers(&machine, &["--target", &id.to_lowercase(), "--type", "general_key"]), [10, 9, 8]);
+    for noun in ["user_token", "app", "service", "orchestration", "integration"] {
+        assert_eq!(numbers(&machine, &["--type", noun]), [0; 0]);
+    }
+    assert_snapshot!(machine.run(["audit", "list", "--target", "adam"]), @r"
+    exit: 2
+    --- stdout
+    --- stderr
+    error: target: adam is neither an id nor the word account
+    hint: list and show print the ids of things; audit list prints those of what is gone
+    ");
+    assert_snapshot!(machine.run(["audit", "list", "--type", "key"]), @r"
+    exit: 2
+    --- stdout
+    --- stderr
+    error: invalid value 'key' for '--type <TYPE>': type: must be one of account, general_key, user_token, app, user, service, orchestration, integration
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
 fn list_filters_by_time() {
     let (machine, _) = with_a_past();
     assert_eq!(numbers(&machine, &["--since", "1h"]).len(), 10);

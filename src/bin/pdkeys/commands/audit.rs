@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCompleter;
-use pdkeys::model::{AuditAction, AuditRecord, FieldChange, Head, past_moment};
+use pdkeys::model::{AuditAction, AuditRecord, FieldChange, Head, Id, Noun, past_moment};
 use pdkeys::store::{AuditFilter, Chain};
 
 use crate::complete;
@@ -103,21 +103,42 @@ pub(crate) struct List {
     #[arg(long)]
     action: Option<AuditAction>,
 
-    /// Only what was done to the thing with this id
+    /// Only what was done to the thing with this id, or to the `account`
     #[arg(long, value_name = "ID")]
     target: Option<String>,
 
     /// Only what was done to things of this type, such as `general_key`
-    #[arg(long = "type", value_name = "TYPE")]
-    target_type: Option<String>,
+    #[arg(long = "type", value_name = "TYPE", value_parser = parse_type)]
+    target_type: Option<Noun>,
 
     /// At most so many
     #[arg(long, value_name = "NUMBER")]
     limit: Option<usize>,
 }
 
+/// A type as records have it.
+fn parse_type(text: &str) -> Result<Noun, String> {
+    Noun::ALL.into_iter().find(|noun| noun.resource_type() == text).ok_or_else(|| {
+        let known: Vec<_> = Noun::ALL.iter().map(|noun| noun.resource_type()).collect();
+        format!("type: must be one of {}", known.join(", "))
+    })
+}
+
+/// What records name a thing by: names change, and are not looked for.
+fn parse_target(text: &str) -> Result<String, Failure> {
+    let account = Noun::Account.resource_type();
+    if text.eq_ignore_ascii_case(account) {
+        return Ok(account.to_owned());
+    }
+    text.parse::<Id>().map(|id| id.to_string()).map_err(|_| {
+        Failure::usage(format!("target: {text} is neither an id nor the word {account}"))
+            .with_hint("list and show print the ids of things; audit list prints those of what is gone")
+    })
+}
+
 impl List {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let target = self.target.as_deref().map(parse_target).transpose()?;
         context.with_session(FirstUse::NeedsStore, |session| {
             let now = session.at();
             let moment =
@@ -131,8 +152,8 @@ impl List {
                     .transpose()?
                     .map(|user| user.id.to_string()),
                 action: self.action,
-                target: self.target.map(|id| id.to_uppercase()),
-                target_type: self.target_type,
+                target,
+                target_type: self.target_type.map(|noun| noun.resource_type().to_owned()),
             };
             let mut left = self.limit.unwrap_or(usize::MAX);
             render::list(&context.terminal, context.globals.output, now, |emit| {
