@@ -443,9 +443,9 @@ fn attempts() -> Vec<Attempt> {
             let own = s.whoami()?.user().name.to_string();
             named(&own, role(Role::Owner), s)
         }),
-        attempt("remove an observer", RemoveUser, an_observer, Changes, |s, _| s.remove_users(&one("other-observer")).map(drop)),
-        attempt("remove an admin", RemoveUser, an_admin, Changes, |s, _| s.remove_users(&one("other-admin")).map(drop)),
-        attempt("remove the owner", RemoveUser, the_owner, Conflicts, |s, _| s.remove_users(&one("owner")).map(drop)),
+        attempt("remove an observer", RemoveUser, an_observer, Changes, |s, _| s.remove_users(&one("other-observer"), None).map(drop)),
+        attempt("remove an admin", RemoveUser, an_admin, Changes, |s, _| s.remove_users(&one("other-admin"), None).map(drop)),
+        attempt("remove the owner", RemoveUser, the_owner, Conflicts, |s, _| s.remove_users(&one("owner"), None).map(drop)),
 
         attempt("see the account", ShowAccount, account, Reads, |s, _| s.account().map(drop)),
         attempt("change settings", ChangeAccount, account, Changes, |s, _| {
@@ -586,7 +586,7 @@ fn who_may_not_is_told_so_whether_the_thing_exists_or_not() {
             act_as(&mut store, role, |session| session.remove_keys(&one("KZZZZZZZZ"), None).map(drop)),
             act_as(&mut store, role, |session| session.edit_key("KZZZZZZZZ", KeyEdit::default()).map(drop)),
             act_as(&mut store, role, |session| session.edit_user("nobody", email()).map(drop)),
-            act_as(&mut store, role, |session| session.remove_users(&one("nobody")).map(drop)),
+            act_as(&mut store, role, |session| session.remove_users(&one("nobody"), None).map(drop)),
         ];
         for (number, outcome) in outcomes.into_iter().enumerate() {
             let error = outcome.unwrap_err();
@@ -639,7 +639,7 @@ fn a_role_taken_away_is_gone_in_a_session_that_has_begun() {
     let error = session.create_key(new_key(), &mut |_, _| Ok(())).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::NotPermitted { role: Role::User, .. }), "{error}");
 
-    act_as(&mut other, Role::Owner, |owner| owner.remove_users(&one("admin"))).unwrap();
+    act_as(&mut other, Role::Owner, |owner| owner.remove_users(&one("admin"), None)).unwrap();
     let error = session.account().unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Unidentified(_)), "{error}");
 }

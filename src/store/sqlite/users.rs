@@ -9,9 +9,20 @@ use crate::store::Flow;
 
 /// The columns of a user in a table of this name.
 pub(super) fn columns(table: &str) -> String {
-    ["id", "name", "email", "role", "os_uid", "external_id", "rate_limit", "created_at", "left_at"]
-        .map(|column| format!("{table}.{column}"))
-        .join(", ")
+    [
+        "id",
+        "name",
+        "email",
+        "role",
+        "os_uid",
+        "external_id",
+        "rate_limit",
+        "created_at",
+        "left_at",
+        "left_reason",
+    ]
+    .map(|column| format!("{table}.{column}"))
+    .join(", ")
 }
 
 fn select() -> String {
@@ -34,6 +45,7 @@ pub(super) fn read_columns(columns: &mut Columns<'_>) -> Result<User> {
         rate_limit: columns.optional()?,
         created_at: columns.moment()?,
         left_at: columns.optional_moment()?,
+        left_reason: columns.optional_label()?,
     })
 }
 
@@ -64,11 +76,12 @@ pub(super) fn save(connection: &Connection, change: &Change<User>) -> Result<()>
     let user = change.subject();
     connection
         .prepare_cached(
-            "INSERT INTO user (id, name, email, role, os_uid, external_id, rate_limit, created_at, left_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+            "INSERT INTO user (id, name, email, role, os_uid, external_id, rate_limit, created_at, left_at,
+                 left_reason)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
              ON CONFLICT (id) DO UPDATE SET name = excluded.name, email = excluded.email, role = excluded.role,
                  os_uid = excluded.os_uid, external_id = excluded.external_id, rate_limit = excluded.rate_limit,
-                 left_at = excluded.left_at",
+                 left_at = excluded.left_at, left_reason = excluded.left_reason",
         )?
         .execute(params![
             text(&user.id),
@@ -80,6 +93,7 @@ pub(super) fn save(connection: &Connection, change: &Change<User>) -> Result<()>
             optional_text(user.rate_limit.as_ref()),
             user.created_at.as_millisecond(),
             optional_millisecond(user.left_at),
+            user.left_reason.as_ref().map(Label::as_str),
         ])?;
     Ok(())
 }

@@ -27,7 +27,9 @@ CREATE TABLE user (
     external_id TEXT,
     rate_limit TEXT,
     created_at INTEGER NOT NULL,
-    left_at INTEGER
+    left_at INTEGER,
+    left_reason TEXT,
+    CHECK (left_at IS NOT NULL OR left_reason IS NULL)
 ) STRICT;
 
 -- A name, an operating-system user and an external id are free again when their user has left.
