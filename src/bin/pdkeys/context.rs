@@ -316,10 +316,40 @@ impl Context {
         match given {
             Some(given) => Ok(given),
             None if self.terminal.is_interactive() => self.terminal.ask(what, preset, check),
-            None => Err(Failure::usage(format!("{} is missing", what.to_lowercase()))
-                .with_hint("without a terminal nothing is asked; --help shows what to give")),
+            None => Err(missing(what)),
         }
     }
+
+    /// The same, for what is more than text: the question says what an answer can be, and is asked again until it is
+    /// one.
+    pub(crate) fn required_as<T>(
+        &self,
+        given: Option<T>,
+        what: &str,
+        answers: &str,
+        parse: impl Fn(&str) -> Result<T, pdkeys::Error>,
+    ) -> Result<T, Failure> {
+        match given {
+            Some(given) => Ok(given),
+            None if self.terminal.is_interactive() => {
+                let question = format!("{what} ({answers})");
+                let answer = self.terminal.ask(&question, None, |text| parse(text).map(drop))?;
+                Ok(parse(&answer)?)
+            }
+            None => Err(missing(what)),
+        }
+    }
+
+    /// The name that something new must have.
+    pub(crate) fn required_name(&self, noun: Noun, given: Option<String>) -> Result<Name, Failure> {
+        let name = self.required(given, "Name", None, |text| Name::parse(noun, text).map(drop))?;
+        Ok(Name::parse(noun, &name)?)
+    }
+}
+
+fn missing(what: &str) -> Failure {
+    Failure::usage(format!("{} is missing", what.to_lowercase()))
+        .with_hint("without a terminal nothing is asked; --help shows what to give")
 }
 
 fn without_line_end(text: &str) -> &str {

@@ -99,7 +99,7 @@ impl Service {
 #[derive(Args, Debug)]
 pub(crate) struct Create {
     /// What to call it
-    name: String,
+    name: Option<String>,
 
     /// What it is for
     #[arg(long)]
@@ -116,7 +116,7 @@ pub(crate) struct Create {
 
 impl Create {
     fn run(self, context: &Context, kind: Kind) -> Result<Exit, Failure> {
-        let new = Name::parse(kind.noun(), &self.name)?;
+        let new = context.required_name(kind.noun(), self.name)?;
         let description = self.description.map(|text| Label::parse("description", &text)).transpose()?;
         let mut receiver = Receiver::new(context, self.write_to);
         if kind == Kind::Orchestration || self.integration.is_some() {

@@ -116,12 +116,12 @@ impl User {
 #[derive(Args, Debug)]
 pub(crate) struct Add {
     /// What to call the user
-    name: String,
+    name: Option<String>,
 
     /// The role: `admin`, `user`, `limited_user`, `observer`, `restricted_access`, `read_only_user` or
     /// `read_only_limited_user`
     #[arg(long)]
-    role: Role,
+    role: Option<Role>,
 
     /// The e-mail address
     #[arg(long)]
@@ -140,11 +140,18 @@ pub(crate) struct Add {
     rate_limit: Option<RateLimit>,
 }
 
+/// The roles that somebody can be given.
+fn roles() -> String {
+    let given = Role::ALL.into_iter().filter(|role| *role != Role::Owner);
+    given.map(Role::as_str).collect::<Vec<_>>().join(", ")
+}
+
 impl Add {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let name = context.required_name(Noun::User, self.name)?;
         let spec = UserSpec {
-            name: Name::parse(Noun::User, &self.name)?,
-            role: self.role,
+            name,
+            role: context.required_as(self.role, "Role", &roles(), str::parse)?,
             email: self.email.map(|email| Label::parse("email", &email)).transpose()?,
             os_uid: self.os_user.map(|login| uid_of(&login)).transpose()?,
             external_id: self.external_id.map(|id| Label::parse("external id", &id)).transpose()?,
