@@ -153,6 +153,29 @@ fn remove_takes_yes_for_an_answer() {
 }
 
 #[test]
+fn what_is_named_twice_is_asked_about_once() {
+    let machine = Machine::with_users();
+    let (id, _) = machine.make_key("ci", &[]);
+    let (other, _) = machine.make_key("other", &[]);
+    for (command, question, listed) in [
+        (
+            format!("disable {id} {}", id.to_lowercase()),
+            format!("Disable key {id}?"),
+            format!("  key {id} ("),
+        ),
+        (format!("remove {id} {other} {id}"), "Remove 2 keys?".to_owned(), format!("  key {id} (")),
+        ("user remove adam adam".to_owned(), "Remove user adam?".to_owned(), "  user adam (".to_owned()),
+    ] {
+        let mut session = on_terminal(&machine, 100, &command);
+        let before = session.expect(&question).unwrap();
+        let shown = plain(&String::from_utf8_lossy(before.before()));
+        assert_eq!(shown.matches(&listed).count(), 1, "{shown}");
+        session.send("n").unwrap();
+        assert_eq!(end_of(session).1, 6);
+    }
+}
+
+#[test]
 fn disable_rotate_and_transfer_ask_first() {
     let machine = Machine::with_users();
     let (id, _) = machine.make_key("ci", &[]);

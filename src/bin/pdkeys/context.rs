@@ -1,5 +1,6 @@
 //! What a command runs in: the global options, the environment, the operating system's user, the store.
 
+use std::collections::HashSet;
 use std::env;
 use std::ffi::OsString;
 use std::fs;
@@ -259,7 +260,7 @@ impl Context {
         }
     }
 
-    /// Asks before the same is done to several things, and names each: by what it is called, and in full.
+    /// Asks before the same is done to several things, and names each once: by what it is called, and in full.
     pub(crate) fn confirm_all(
         &self,
         verb: &str,
@@ -267,9 +268,11 @@ impl Context {
         consequence: &str,
         things: &[(String, String)],
     ) -> Result<(), Failure> {
+        let mut seen = HashSet::new();
+        let things: Vec<_> = things.iter().filter(|(called, _)| seen.insert(called)).collect();
         let mut what = vec![consequence.to_owned()];
         what.extend(things.iter().map(|(_, in_full)| format!("  {in_full}")));
-        let question = match things {
+        let question = match things.as_slice() {
             [(called, _)] => format!("{verb} {noun} {called}?"),
             many => format!("{verb} {} {noun}s?", many.len()),
         };
