@@ -155,6 +155,32 @@ fn verify_finds_an_untouched_trail_intact() {
 }
 
 #[test]
+fn head_and_verify_print_a_record_if_a_format_is_asked_for() {
+    let (machine, _) = with_a_past();
+    let line = machine.run(["audit", "head"]).must_succeed().line().to_owned();
+    let head = machine.run(["audit", "head", "-o", "json"]).must_succeed();
+    assert_eq!(head.json(), serde_json::json!({ "number": 10, "head": line }));
+    machine.run(["audit", "verify", "--head", head.json()["head"].as_str().unwrap()]).must_succeed();
+    let verified = machine.run(["audit", "verify", "-o", "json"]).must_succeed();
+    assert_eq!(
+        verified.json(),
+        serde_json::json!({ "intact": true, "number": 10, "head": line, "broken_at": null })
+    );
+    assert_eq!(
+        machine.run(["audit", "verify", "-o", "csv"]).must_succeed().stdout.replace(&line, "HEAD"),
+        "intact,number,head,broken_at\ntrue,10,HEAD,\n"
+    );
+    drop(tamper(&machine, "UPDATE audit SET record = replace(record, 'adam', 'uma') WHERE number = 9"));
+    assert_snapshot!(machine.run(["audit", "verify", "-o", "jsonl"]), @r#"
+    exit: 3
+    --- stdout
+    {"intact":false,"number":null,"head":null,"broken_at":9}
+    --- stderr
+    warning: the audit trail is broken at record 9
+    "#);
+}
+
+#[test]
 fn verify_goes_through_a_head_that_was_kept_earlier() {
     let (machine, _) = with_a_past();
     let head = machine.run(["audit", "head"]).must_succeed();

@@ -6,11 +6,12 @@ use clap::{Args, Subcommand};
 use clap_complete::ArgValueCompleter;
 use pdkeys::model::{AuditAction, AuditRecord, FieldChange, Head, Id, Noun, past_moment};
 use pdkeys::store::{AuditFilter, Chain};
+use serde::Serialize;
 
 use crate::complete;
 use crate::context::{Context, FirstUse};
 use crate::failure::{Exit, Failure};
-use crate::render::{self, Eyes, Record};
+use crate::render::{self, Eyes, Format, Record};
 
 impl Record for AuditRecord {
     const FIELDS: &'static [&'static str] = &[
@@ -64,6 +65,42 @@ fn describe(field: &FieldChange) -> String {
         (Some(before), None) => format!("{}: {before} -> none", field.name),
         (Some(before), Some(value)) => format!("{}: {before} -> {value}", field.name),
         (None, None) => field.name.clone(),
+    }
+}
+
+/// The end of the trail as it is printed: `head` is what `--head` takes.
+#[derive(Debug, Serialize)]
+struct HeadRecord {
+    number: u64,
+    head: String,
+}
+
+impl From<Head> for HeadRecord {
+    fn from(head: Head) -> Self {
+        Self { number: head.number, head: head.to_string() }
+    }
+}
+
+/// What verifying found, as it is printed. Of a broken trail there is no end to be kept.
+#[derive(Debug, Serialize)]
+struct VerifiedRecord {
+    intact: bool,
+    number: Option<u64>,
+    head: Option<String>,
+    broken_at: Option<u64>,
+}
+
+impl From<Chain> for VerifiedRecord {
+    fn from(chain: Chain) -> Self {
+        match chain {
+            Chain::Intact(head) => {
+                let HeadRecord { number, head } = head.into();
+                Self { intact: true, number: Some(number), head: Some(head), broken_at: None }
+            }
+            Chain::BrokenAt(number) => {
+                Self { intact: false, number: None, head: None, broken_at: Some(number) }
+            }
+        }
     }
 }
 
@@ -183,16 +220,27 @@ pub(crate) struct Verify {
 
 impl Verify {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        context.with_session(FirstUse::NeedsStore, |session| match session.verify_audit(self.head)? {
-            Chain::Intact(head) => {
-                context.terminal.done("Verified", &format!("{} records, none altered", head.number));
-                render::line(&context.terminal, &head.to_string())?;
-                Ok(Exit::Done)
+        context.with_session(FirstUse::NeedsStore, |session| {
+            let chain = session.verify_audit(self.head)?;
+            let exit = match &chain {
+                Chain::Intact(head) => {
+                    context.terminal.done("Verified", &format!("{} records, none altered", head.number));
+                    Exit::Done
+                }
+                Chain::BrokenAt(number) => {
+                    context.terminal.warning(&format!("the audit trail is broken at record {number}"));
+                    Exit::No
+                }
+            };
+            match (context.globals.output, &chain) {
+                (Format::Table, Chain::Intact(head)) => render::line(&context.terminal, &head.to_string())?,
+                // The warning says it, and there is no line that could be taken for a head.
+                (Format::Table, Chain::BrokenAt(_)) => {}
+                (format, _) => {
+                    render::show(&context.terminal, format, session.at(), &VerifiedRecord::from(chain))?;
+                }
             }
-            Chain::BrokenAt(number) => {
-                context.terminal.warning(&format!("the audit trail is broken at record {number}"));
-                Ok(Exit::No)
-            }
+            Ok(exit)
         })
     }
 }
@@ -205,7 +253,11 @@ impl HeadOfChain {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
         let Self {} = self;
         context.with_session(FirstUse::NeedsStore, |session| {
-            render::line(&context.terminal, &session.audit_head()?.to_string())?;
+            let head = session.audit_head()?;
+            match context.globals.output {
+                Format::Table => render::line(&context.terminal, &head.to_string())?,
+                format => render::show(&context.terminal, format, session.at(), &HeadRecord::from(head))?,
+            }
             Ok(Exit::Done)
         })
     }
