@@ -236,7 +236,8 @@ impl Explain {
                 "the path could be read in more than one way, and is never allowed",
             )
             .with_hint(
-                "it must begin with / and have no empty segment, dots, backslashes or encoded slashes",
+                "it must begin with / and have no empty segment, no segment of dots alone, no backslash, ;, #, space \
+                 or anything but plain ASCII, and no encoded slash, dot or percent sign",
             )),
         }
     }
