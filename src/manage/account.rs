@@ -63,6 +63,7 @@ impl Founding {
             rate_limit: None,
             created_at: at,
             left_at: None,
+            left_reason: None,
         };
         let owner_ref = UserRef { id: owner.id, name: owner.name.clone() };
         let account = Account::new(self.account.clone(), owner_ref, self.policy, at);

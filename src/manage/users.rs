@@ -51,6 +51,7 @@ impl<S: Store> Session<'_, S> {
                 rate_limit: spec.rate_limit,
                 created_at: work.at(),
                 left_at: None,
+                left_reason: None,
             };
             work.refuse_taken(&user)?;
             let permit = work.authorize(Action::AddUser, &Target::of(&user).granting(user.role))?;
@@ -111,7 +112,7 @@ impl<S: Store> Session<'_, S> {
     ///
     /// # Errors
     /// If the acting user may not, there is none, or it is the Account Owner.
-    pub fn remove_users(&mut self, references: &[String]) -> Result<Vec<User>> {
+    pub fn remove_users(&mut self, references: &[String], reason: Option<&Label>) -> Result<Vec<User>> {
         self.write(|work| {
             let users =
                 work.each_once(references, |work, user| work.present_user(user, Action::RemoveUser))?;
@@ -126,7 +127,8 @@ impl<S: Store> Session<'_, S> {
                             before.name
                         )));
                     }
-                    let after = User { left_at: Some(work.at()), ..before.clone() };
+                    let after =
+                        User { left_at: Some(work.at()), left_reason: reason.cloned(), ..before.clone() };
                     work.tx.save_user(permit, &Change::Update { before, after: after.clone() })?;
                     Ok(after)
                 })

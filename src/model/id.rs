@@ -38,7 +38,9 @@ pub enum Noun {
 }
 
 impl Noun {
-    const WITH_ID: [Self; 7] = [
+    /// Every noun.
+    pub const ALL: [Self; 8] = [
+        Self::Account,
         Self::GeneralKey,
         Self::UserToken,
         Self::App,
@@ -189,7 +191,7 @@ impl FromStr for Id {
         let shape = || Error::invalid("id", "not a letter and eight letters or digits");
         let [letter, rest @ ..] = text.as_bytes() else { return Err(shape()) };
         let letter = letter.to_ascii_uppercase();
-        let noun = Noun::WITH_ID.into_iter().find(|noun| noun.letter() == Some(letter)).ok_or_else(shape)?;
+        let noun = Noun::ALL.into_iter().find(|noun| noun.letter() == Some(letter)).ok_or_else(shape)?;
         let mut random: [u8; RANDOM_LEN] = rest.try_into().map_err(|_| shape())?;
         for byte in &mut random {
             *byte = match byte.to_ascii_uppercase() {

@@ -217,7 +217,7 @@ impl Action {
             Self::EditApp => &["name", "description", "scopes", "rate_limit", "tokens_revoked_at"],
             Self::EditUser => &["name", "email", "os_uid", "external_id", "rate_limit"],
             Self::SetUserRole => &["name", "email", "os_uid", "external_id", "rate_limit", "role"],
-            Self::RemoveUser => &["left_at"],
+            Self::RemoveUser => &["left_at", "left_reason"],
             Self::ChangeAccount => &["name", "policy", "subdomain", "rest_api", "advanced_permissions"],
             Self::TransferAccount => &["owner"],
             _ => &[],

@@ -26,6 +26,8 @@ pub struct User {
     pub created_at: Timestamp,
     /// When the user left, if so.
     pub left_at: Option<Timestamp>,
+    /// Why, if it was said.
+    pub left_reason: Option<Label>,
 }
 
 impl User {
@@ -58,6 +60,7 @@ impl Audited for User {
             ("external_id", self.external_id.as_ref().map(|id| id.as_str().to_owned())),
             ("rate_limit", self.rate_limit.map(|limit| limit.to_string())),
             ("left_at", self.left_at.map(|at| format!("{at:.3}"))),
+            ("left_reason", self.left_reason.as_ref().map(|reason| reason.as_str().to_owned())),
         ]
     }
 }

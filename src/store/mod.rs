@@ -416,7 +416,7 @@ pub struct AuditFilter {
     pub since: Option<Timestamp>,
     /// Those before a moment.
     pub until: Option<Timestamp>,
-    /// Those of an actor, by id.
+    /// Those of an actor, by id: who was acted as, and the owner who acted as somebody.
     pub actor: Option<String>,
     /// Those that did this.
     pub action: Option<AuditAction>,

@@ -75,7 +75,8 @@ fn list_filters_by_actor_action_target_type_and_number() {
     assert_eq!(numbers(&machine, &["--target", &id.to_lowercase()]), [10, 9, 8]);
     assert_eq!(numbers(&machine, &["--type", "account"]), [1]);
     assert_eq!(numbers(&machine, &["--limit", "2"]), [10, 9]);
-    assert_eq!(numbers(&machine, &["--actor", "ann", "--type", "general_key"]), [10, 8]);
+    // What the owner did as somebody else is the owner's too.
+    assert_eq!(numbers(&machine, &["--actor", "ann", "--type", "general_key"]), [10, 9, 8]);
     assert_snapshot!(machine.run(["audit", "list", "--action", "disable"]), @r"
     exit: 2
     --- stdout
@@ -90,6 +91,32 @@ fn list_filters_by_actor_action_target_type_and_number() {
     --- stderr
     error: user adan not found
     hint: did you mean adam?
+    ");
+}
+
+#[test]
+fn list_finds_the_account_and_refuses_a_target_or_a_type_that_no_record_has() {
+    let (machine, id) = with_a_past();
+    assert_eq!(numbers(&machine, &["--target", "account"]), [1]);
+    assert_eq!(numbers(&machine, &["--target", "Account"]), [1]);
+    assert_eq!(numbers(&machine, &["--target", &id.to_lowercase(), "--type", "general_key"]), [10, 9, 8]);
+    for noun in ["user_token", "app", "service", "orchestration", "integration"] {
+        assert_eq!(numbers(&machine, &["--type", noun]), [0; 0]);
+    }
+    assert_snapshot!(machine.run(["audit", "list", "--target", "adam"]), @r"
+    exit: 2
+    --- stdout
+    --- stderr
+    error: target: adam is neither an id nor the word account
+    hint: list and show print the ids of things; audit list prints those of what is gone
+    ");
+    assert_snapshot!(machine.run(["audit", "list", "--type", "key"]), @r"
+    exit: 2
+    --- stdout
+    --- stderr
+    error: invalid value 'key' for '--type <TYPE>': type: must be one of account, general_key, user_token, app, user, service, orchestration, integration
+
+    For more information, try '--help'.
     ");
 }
 
@@ -125,6 +152,32 @@ fn verify_finds_an_untouched_trail_intact() {
     --- stderr
     ");
     assert_eq!(machine.run(["audit", "verify", "--head", head.line()]).must_succeed().stdout, head.stdout);
+}
+
+#[test]
+fn head_and_verify_print_a_record_if_a_format_is_asked_for() {
+    let (machine, _) = with_a_past();
+    let line = machine.run(["audit", "head"]).must_succeed().line().to_owned();
+    let head = machine.run(["audit", "head", "-o", "json"]).must_succeed();
+    assert_eq!(head.json(), serde_json::json!({ "number": 10, "head": line }));
+    machine.run(["audit", "verify", "--head", head.json()["head"].as_str().unwrap()]).must_succeed();
+    let verified = machine.run(["audit", "verify", "-o", "json"]).must_succeed();
+    assert_eq!(
+        verified.json(),
+        serde_json::json!({ "intact": true, "number": 10, "head": line, "broken_at": null })
+    );
+    assert_eq!(
+        machine.run(["audit", "verify", "-o", "csv"]).must_succeed().stdout.replace(&line, "HEAD"),
+        "intact,number,head,broken_at\ntrue,10,HEAD,\n"
+    );
+    drop(tamper(&machine, "UPDATE audit SET record = replace(record, 'adam', 'uma') WHERE number = 9"));
+    assert_snapshot!(machine.run(["audit", "verify", "-o", "jsonl"]), @r#"
+    exit: 3
+    --- stdout
+    {"intact":false,"number":null,"head":null,"broken_at":9}
+    --- stderr
+    warning: the audit trail is broken at record 9
+    "#);
 }
 
 #[test]

@@ -52,8 +52,26 @@ fn an_ambiguous_question_is_a_usage_error() {
     --- stdout
     --- stderr
     error: the path could be read in more than one way, and is never allowed
-    hint: it must begin with / and have no empty segment, dots, backslashes or encoded slashes
+    hint: it must begin with / and have no empty segment, no segment of dots alone, no backslash, ;, #, space or anything but plain ASCII, and no encoded slash, dot or percent sign
     ");
+    for path in [
+        "users",
+        "//users",
+        "/users/",
+        "/./users",
+        "/users\\me",
+        "/a;b",
+        "/a#b",
+        "/a b",
+        "/a%2Fb",
+        "/a%2eb",
+        "/a%25b",
+    ] {
+        let refused = machine.run(["explain", "GET", path]).must_exit(2);
+        assert!(refused.stderr.contains("no segment of dots alone"), "{path}: {refused}");
+    }
+    // Dots are fine among other characters.
+    machine.run(["explain", "GET", "/a.b/c..d"]).must_succeed();
     assert_snapshot!(machine.run(["explain", "get", "/users"]), @r"
     exit: 2
     --- stdout

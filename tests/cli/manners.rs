@@ -397,3 +397,28 @@ fn csv_has_its_header_where_there_is_nothing_to_list_too() {
         assert_eq!(names.join(","), empty, "the names of the fields");
     }
 }
+
+#[test]
+fn without_a_terminal_a_missing_value_is_a_usage_error() {
+    let machine = Machine::with_store();
+    machine.run(["service", "create", "web"]).must_succeed();
+    for (arguments, missing) in [
+        (&["user", "add"][..], "name"),
+        (&["user", "add", "--role", "admin"], "name"),
+        (&["user", "add", "adam"], "role"),
+        (&["service", "create"], "name"),
+        (&["orchestration", "create"], "name"),
+        (&["app", "register"], "name"),
+        (&["app", "register", "--scope", "incidents.read"], "name"),
+        (&["app", "register", "dash"], "scope"),
+        (&["integration", "create", "--service", "web", "--type", "email"], "name"),
+        (&["integration", "create", "--service", "web", "--name", "mail"], "type"),
+    ] {
+        let refused = machine.refuses(arguments.iter().copied()).must_exit(2);
+        let told = format!(
+            "error: {missing} is missing\nhint: without a terminal nothing is asked; --help shows what to give\n"
+        );
+        assert_eq!(refused.stderr, told, "{arguments:?}");
+        assert!(refused.stdout.is_empty(), "{refused}");
+    }
+}

@@ -130,6 +130,7 @@ fn user(machine: &Machine, name: &str, role: Role) -> User {
         rate_limit: None,
         created_at: text_of(&shown, "created_at").parse().unwrap(),
         left_at: None,
+        left_reason: None,
     }
 }
 

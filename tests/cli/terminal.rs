@@ -66,6 +66,51 @@ fn a_description_that_is_refused_is_asked_for_again() {
 }
 
 #[test]
+fn user_add_asks_for_a_name_and_a_role_and_says_which_there_are() {
+    let machine = Machine::with_store();
+    let mut session = on_terminal(&machine, 400, "user add");
+    session.expect("Name").unwrap();
+    session.send_line("adam").unwrap();
+    session.expect("Role (admin, user, limited_user, observer, ").unwrap();
+    session.send_line("boss").unwrap();
+    session.expect("must be one of").unwrap();
+    session.send_line("admin").unwrap();
+    let (text, code) = end_of(session);
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(machine.run(["user", "show", "adam", "-o", "json"]).json()["role"], "admin");
+}
+
+#[test]
+fn app_register_asks_for_a_name_and_for_scopes_on_one_line() {
+    let machine = Machine::with_store();
+    let mut session = on_terminal(&machine, 100, "app register");
+    session.expect("Name").unwrap();
+    session.send_line("dash").unwrap();
+    session.expect("Scope (such as incidents.read services.read)").unwrap();
+    session.send_line(" ").unwrap();
+    session.expect("must not be empty").unwrap();
+    session.send_line("users.read incidents.read").unwrap();
+    let (text, code) = end_of(session);
+    assert_eq!(code, 0, "{text}");
+    let app = machine.run(["app", "show", "dash", "-o", "json"]).json();
+    assert_eq!(app["scopes"], serde_json::json!(["incidents.read", "users.read"]));
+}
+
+#[test]
+fn integration_create_asks_for_a_name_and_a_type_and_says_which_there_are() {
+    let machine = Machine::with_store();
+    machine.run(["service", "create", "web"]).must_succeed();
+    let mut session = on_terminal(&machine, 400, "integration create --service web");
+    session.expect("Name").unwrap();
+    session.send_line("mail").unwrap();
+    session.expect("Type (events-api-v2, events-api-v1, email, ").unwrap();
+    session.send_line("email").unwrap();
+    let (text, code) = end_of(session);
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(machine.count("integration"), 1);
+}
+
+#[test]
 fn init_asks_for_a_name_and_offers_one() {
     let machine = Machine::new();
     let mut session = on_terminal(&machine, 100, "init --owner ann");
@@ -105,6 +150,29 @@ fn remove_takes_yes_for_an_answer() {
     let (text, code) = end_of(session);
     assert_eq!(code, 0, "{text}");
     assert_eq!(machine.count("general_key"), 0);
+}
+
+#[test]
+fn what_is_named_twice_is_asked_about_once() {
+    let machine = Machine::with_users();
+    let (id, _) = machine.make_key("ci", &[]);
+    let (other, _) = machine.make_key("other", &[]);
+    for (command, question, listed) in [
+        (
+            format!("disable {id} {}", id.to_lowercase()),
+            format!("Disable key {id}?"),
+            format!("  key {id} ("),
+        ),
+        (format!("remove {id} {other} {id}"), "Remove 2 keys?".to_owned(), format!("  key {id} (")),
+        ("user remove adam adam".to_owned(), "Remove user adam?".to_owned(), "  user adam (".to_owned()),
+    ] {
+        let mut session = on_terminal(&machine, 100, &command);
+        let before = session.expect(&question).unwrap();
+        let shown = plain(&String::from_utf8_lossy(before.before()));
+        assert_eq!(shown.matches(&listed).count(), 1, "{shown}");
+        session.send("n").unwrap();
+        assert_eq!(end_of(session).1, 6);
+    }
 }
 
 #[test]

@@ -22,7 +22,7 @@ fn add_says_who_was_added_and_prints_it_if_a_format_is_asked_for() {
     exit: 0
     --- stdout
     [
-      {"id":"[U2]","name":"uma","email":"uma@example.org","role":"limited_user","status":"active","os_uid":61234,"external_id":"PABC123","rate_limit":"10/min","created_at":"[NOW]","left_at":null}
+      {"id":"[U2]","name":"uma","email":"uma@example.org","role":"limited_user","status":"active","os_uid":61234,"external_id":"PABC123","rate_limit":"10/min","created_at":"[NOW]","left_at":null,"left_reason":null}
     ]
     --- stderr
     Added user uma ([U2], limited_user)
@@ -60,14 +60,14 @@ fn list_shows_who_is_here_and_with_all_who_has_left() {
     assert_snapshot!(machine.run(["user", "list", "-o", "jsonl"]), @r#"
     exit: 0
     --- stdout
-    {"id":"[U1]","name":"ann","email":null,"role":"owner","status":"active","os_uid":[UID],"external_id":null,"rate_limit":null,"created_at":"[NOW]","left_at":null}
-    {"id":"[U2]","name":"adam","email":null,"role":"admin","status":"active","os_uid":null,"external_id":null,"rate_limit":null,"created_at":"[NOW]","left_at":null}
-    {"id":"[U3]","name":"otto","email":null,"role":"observer","status":"active","os_uid":null,"external_id":null,"rate_limit":null,"created_at":"[NOW]","left_at":null}
-    {"id":"[U4]","name":"rita","email":null,"role":"restricted_access","status":"active","os_uid":null,"external_id":null,"rate_limit":null,"created_at":"[NOW]","left_at":null}
-    {"id":"[U5]","name":"sam","email":null,"role":"admin","status":"active","os_uid":61234,"external_id":null,"rate_limit":null,"created_at":"[NOW]","left_at":null}
+    {"id":"[U1]","name":"ann","email":null,"role":"owner","status":"active","os_uid":[UID],"external_id":null,"rate_limit":null,"created_at":"[NOW]","left_at":null,"left_reason":null}
+    {"id":"[U2]","name":"adam","email":null,"role":"admin","status":"active","os_uid":null,"external_id":null,"rate_limit":null,"created_at":"[NOW]","left_at":null,"left_reason":null}
+    {"id":"[U3]","name":"otto","email":null,"role":"observer","status":"active","os_uid":null,"external_id":null,"rate_limit":null,"created_at":"[NOW]","left_at":null,"left_reason":null}
+    {"id":"[U4]","name":"rita","email":null,"role":"restricted_access","status":"active","os_uid":null,"external_id":null,"rate_limit":null,"created_at":"[NOW]","left_at":null,"left_reason":null}
+    {"id":"[U5]","name":"sam","email":null,"role":"admin","status":"active","os_uid":61234,"external_id":null,"rate_limit":null,"created_at":"[NOW]","left_at":null,"left_reason":null}
     --- stderr
     "#);
-    assert_snapshot!(machine.run(["user", "list", "-o", "csv"]).stdout.lines().next().unwrap(), @"id,name,email,role,status,os_uid,external_id,rate_limit,created_at,left_at");
+    assert_snapshot!(machine.run(["user", "list", "-o", "csv"]).stdout.lines().next().unwrap(), @"id,name,email,role,status,os_uid,external_id,rate_limit,created_at,left_at,left_reason");
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn edit_changes_a_user_and_none_takes_a_thing_away() {
     exit: 0
     --- stdout
     [
-      {"id":"[U1]","name":"samira","email":"s@example.org","role":"observer","status":"active","os_uid":null,"external_id":null,"rate_limit":null,"created_at":"[NOW]","left_at":null}
+      {"id":"[U1]","name":"samira","email":"s@example.org","role":"observer","status":"active","os_uid":null,"external_id":null,"rate_limit":null,"created_at":"[NOW]","left_at":null,"left_reason":null}
     ]
     --- stderr
     Changed user samira ([U1], observer)
@@ -138,6 +138,38 @@ fn remove_marks_a_user_as_left_and_frees_the_name_and_the_operating_system_user(
     ID         DESCRIPTION  HINT     ACCESS  CREATED               API  STATUS  LAST USED  EXPIRES
     [K1]  sams         ...[HINT 1]  full    [NOW]  v2   active  never      never
     --- stderr
+    ");
+}
+
+#[test]
+fn why_a_user_left_is_listed_and_recorded() {
+    let machine = Machine::with_users();
+    machine.run(["user", "remove", "sam", "otto", "--yes", "--reason", "key-compromise"]).must_succeed();
+    let shown = machine.run(["user", "list", "--all"]).must_succeed().stdout;
+    for name in ["sam", "otto"] {
+        let line = shown.lines().find(|line| line.contains(name)).unwrap();
+        assert!(line.contains("left ") && line.ends_with(" (key-compromise)"), "{line}");
+    }
+    let listed = machine.run(["user", "list", "--all", "-o", "json"]).json();
+    let reasons: Vec<_> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|user| user["status"] == "left")
+        .map(|user| &user["left_reason"])
+        .collect();
+    assert_eq!(reasons, ["key-compromise"; 2]);
+    let records = machine.run(["audit", "list", "--limit", "2", "-o", "json"]).json();
+    for record in records.as_array().unwrap() {
+        let fields = record["details"]["fields"].as_array().unwrap();
+        let reason = fields.iter().find(|field| field["name"] == "left_reason").unwrap();
+        assert_eq!(reason["value"], "key-compromise");
+    }
+    assert_snapshot!(machine.refuses(["user", "remove", "adam", "--yes", "--reason", " "]), @r"
+    exit: 2
+    --- stdout
+    --- stderr
+    error: reason: must not be empty
     ");
 }
 

@@ -135,12 +135,22 @@ fn a_key_in_an_argument_is_refused_and_not_repeated() {
     error: a key is not given as an argument, which everybody on the machine can see
     hint: give it on standard input, in a file with --key-file, or in PDKEYS_KEY
     ");
-    for arguments in
-        [&["verify", "--key", &key][..], &["verify", "--batch", "--key", &key], &["verify", &key]]
-    {
+    let refusal = ran.stderr;
+    for arguments in [
+        &["verify", "--key", &key][..],
+        &["verify", "--batch", "--key", &key],
+        &["verify", "--key"],
+        &["verify", "--key", "--method", "GET", "--path", "/incidents"],
+        &["verify", &key],
+        &["verify", "--method", "GET", "--path", "/incidents", &key],
+        &["verify", "Token", &key],
+        &["verify", "--batch", &key],
+    ] {
         let ran = machine.refuses(arguments.iter().copied()).must_exit(2);
-        assert!(!ran.stderr.contains(&key) && ran.stdout.is_empty());
+        assert_eq!((ran.stderr.as_str(), ran.stdout.as_str()), (refusal.as_str(), ""), "{arguments:?}");
     }
+    let help = machine.run(["verify", "--help"]).must_succeed().stdout;
+    assert!(!help.contains("[KEY]") && !help.contains("--key "), "{help}");
     let attached = format!("--key={key}");
     let ran = machine.refuses(INCIDENTS.into_iter().chain([attached.as_str()])).must_exit(2);
     assert!(!ran.stderr.contains(&key));

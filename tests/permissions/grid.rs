@@ -18,6 +18,7 @@ pub(crate) fn user(role: Role, number: usize) -> User {
         rate_limit: None,
         created_at: "2026-03-01T12:00:00Z".parse().unwrap(),
         left_at: None,
+        left_reason: None,
     }
 }
 

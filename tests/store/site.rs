@@ -202,6 +202,7 @@ impl<E: Engine> Site<E> {
             rate_limit: None,
             created_at: self.now,
             left_at: None,
+            left_reason: None,
         }
     }
 

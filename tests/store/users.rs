@@ -109,7 +109,7 @@ pub(crate) fn who_has_left_is_found_by_id_alone_and_leaves_name_and_mapping_free
         User { os_uid: Some(77), external_id: Some(label("PJIM")), ..site.new_user("U00000001", "jim") };
     site.add_user(&jim);
     let left_at = Some(site.wait(1));
-    let left = User { left_at, ..jim.clone() };
+    let left = User { left_at, left_reason: Some(label("moved on")), ..jim.clone() };
     site.change_user(Action::RemoveUser, &Change::Update { before: jim.clone(), after: left.clone() })
         .unwrap();
     {

@@ -31,7 +31,7 @@ fn to_a_client_of_the_rest_api_every_401_looks_the_same() {
         session.rotate_key(&overlapping.id, Some(SignedDuration::from_hours(1)), &mut |_, _| Ok(()))?;
         let end = session.at() + SignedDuration::from_hours(1);
         session.edit_key(&expired.id, KeyEdit { expires_at: Some(Some(end)), ..Default::default() })?;
-        session.remove_users(&["user".to_owned()])
+        session.remove_users(&["user".to_owned()], None)
     });
     let before =
         [&overlapping, &expired].map(|key| world.check(&rest(&key.secret, "GET", "/incidents")).reason);

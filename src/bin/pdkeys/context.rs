@@ -1,5 +1,6 @@
 //! What a command runs in: the global options, the environment, the operating system's user, the store.
 
+use std::collections::HashSet;
 use std::env;
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -267,7 +268,7 @@ impl Context {
         }
     }
 
-    /// Asks before the same is done to several things, and names each: by what it is called, and in full.
+    /// Asks before the same is done to several things, and names each once: by what it is called, and in full.
     pub(crate) fn confirm_all(
         &self,
         verb: &str,
@@ -275,9 +276,11 @@ impl Context {
         consequence: &str,
         things: &[(String, String)],
     ) -> Result<(), Failure> {
+        let mut seen = HashSet::new();
+        let things: Vec<_> = things.iter().filter(|(called, _)| seen.insert(called)).collect();
         let mut what = vec![consequence.to_owned()];
         what.extend(things.iter().map(|(_, in_full)| format!("  {in_full}")));
-        let question = match things {
+        let question = match things.as_slice() {
             [(called, _)] => format!("{verb} {noun} {called}?"),
             many => format!("{verb} {} {noun}s?", many.len()),
         };
@@ -324,10 +327,40 @@ impl Context {
         match given {
             Some(given) => Ok(given),
             None if self.terminal.is_interactive() => self.terminal.ask(what, preset, check),
-            None => Err(Failure::usage(format!("{} is missing", what.to_lowercase()))
-                .with_hint("without a terminal nothing is asked; --help shows what to give")),
+            None => Err(missing(what)),
         }
     }
+
+    /// The same, for what is more than text: the question says what an answer can be, and is asked again until it is
+    /// one.
+    pub(crate) fn required_as<T>(
+        &self,
+        given: Option<T>,
+        what: &str,
+        answers: &str,
+        parse: impl Fn(&str) -> Result<T, pdkeys::Error>,
+    ) -> Result<T, Failure> {
+        match given {
+            Some(given) => Ok(given),
+            None if self.terminal.is_interactive() => {
+                let question = format!("{what} ({answers})");
+                let answer = self.terminal.ask(&question, None, |text| parse(text).map(drop))?;
+                Ok(parse(&answer)?)
+            }
+            None => Err(missing(what)),
+        }
+    }
+
+    /// The name that something new must have.
+    pub(crate) fn required_name(&self, noun: Noun, given: Option<String>) -> Result<Name, Failure> {
+        let name = self.required(given, "Name", None, |text| Name::parse(noun, text).map(drop))?;
+        Ok(Name::parse(noun, &name)?)
+    }
+}
+
+fn missing(what: &str) -> Failure {
+    Failure::usage(format!("{} is missing", what.to_lowercase()))
+        .with_hint("without a terminal nothing is asked; --help shows what to give")
 }
 
 fn without_line_end(text: &str) -> &str {

@@ -47,7 +47,10 @@ pub(super) fn each(
     let conditions = [
         ("execution_time >= ?", filter.since.map(moment)),
         ("execution_time < ?", filter.until.map(moment)),
-        ("actor = ?", filter.actor.clone()),
+        (
+            "EXISTS (SELECT 1 FROM json_each(record, '$.actors') WHERE value ->> 'id' = ?)",
+            filter.actor.clone(),
+        ),
         ("action = ?", filter.action.map(AuditAction::as_str).map(str::to_owned)),
         ("target = ?", filter.target.clone()),
         ("target_type = ?", filter.target_type.clone()),

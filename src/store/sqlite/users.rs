@@ -9,9 +9,20 @@ use crate::store::Flow;
 
 /// The columns of a user in a table of this name.
 pub(super) fn columns(table: &str) -> String {
-    ["id", "name", "email", "role", "os_uid", "external_id", "rate_limit", "created_at", "left_at"]
-        .map(|column| format!("{table}.{column}"))
-        .join(", ")
+    [
+        "id",
+        "name",
+        "email",
+        "role",
+        "os_uid",
+        "external_id",
+        "rate_limit",
+        "created_at",
+        "left_at",
+        "left_reason",
+    ]
+    .map(|column| format!("{table}.{column}"))
+    .join(", ")
 }
 
 fn select() -> String {
@@ -34,6 +45,7 @@ pub(super) fn read_columns(columns: &mut Columns<'_>) -> Result<User> {
         rate_limit: columns.optional()?,
         created_at: columns.moment()?,
         left_at: columns.optional_moment()?,
+        left_reason: columns.optional_label()?,
     })
 }
 
@@ -65,7 +77,18 @@ pub(super) fn save(connection: &Connection, change: &Change<User>) -> Result<()>
     columns::save(
         connection,
         "user",
-        &["id", "name", "email", "role", "os_uid", "external_id", "rate_limit", "created_at", "left_at"],
+        &[
+            "id",
+            "name",
+            "email",
+            "role",
+            "os_uid",
+            "external_id",
+            "rate_limit",
+            "created_at",
+            "left_at",
+            "left_reason",
+        ],
         change,
         params![
             text(&user.id),
@@ -77,6 +100,7 @@ pub(super) fn save(connection: &Connection, change: &Change<User>) -> Result<()>
             optional_text(user.rate_limit.as_ref()),
             user.created_at.as_millisecond(),
             optional_millisecond(user.left_at),
+            user.left_reason.as_ref().map(Label::as_str),
         ],
     )?;
     Ok(())

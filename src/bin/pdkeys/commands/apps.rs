@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCompleter;
 use jiff::{SignedDuration, Timestamp};
+use pdkeys::ErrorKind;
 use pdkeys::manage::{HandOver, Session};
 use pdkeys::model::{
     App as Registered, AppEdit, AppSpec, AppToken, Hint, Id, Label, Name, Noun, RateLimit, Scope, ScopeSet,
@@ -155,10 +156,10 @@ impl App {
 #[derive(Args, Debug)]
 pub(crate) struct Register {
     /// What to call it
-    name: String,
+    name: Option<String>,
 
     /// A scope that it is to have, such as `incidents.read` (can be repeated)
-    #[arg(long = "scope", value_name = "SCOPE", required = true)]
+    #[arg(long = "scope", value_name = "SCOPE")]
     scopes: Vec<Scope>,
 
     /// What it is for
@@ -174,16 +175,28 @@ pub(crate) struct Register {
     write_to: Option<PathBuf>,
 }
 
+/// Scopes on one line, at least one.
+fn parse_scopes(line: &str) -> Result<ScopeSet, pdkeys::Error> {
+    let scopes: ScopeSet = line.parse()?;
+    if scopes.is_empty() {
+        return Err(ErrorKind::Invalid { what: "scope", why: "must not be empty".to_owned() }.into());
+    }
+    Ok(scopes)
+}
+
 impl Register {
     fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let spec = AppSpec {
-            name: Name::parse(Noun::App, &self.name)?,
-            description: self.description.map(|text| Label::parse("description", &text)).transpose()?,
-            scopes: self.scopes.into_iter().collect(),
-            rate_limit: self.rate_limit,
-        };
         let mut receiver = Receiver::new(context, self.write_to);
         receiver.ready()?;
+        let name_of_app = context.required_name(Noun::App, self.name)?;
+        let scopes = (!self.scopes.is_empty()).then(|| self.scopes.into_iter().collect());
+        let answers = "such as incidents.read services.read";
+        let spec = AppSpec {
+            name: name_of_app,
+            description: self.description.map(|text| Label::parse("description", &text)).transpose()?,
+            scopes: context.required_as(scopes, "Scope", answers, parse_scopes)?,
+            rate_limit: self.rate_limit,
+        };
         context.with_session(FirstUse::MakesStore, |session| {
             let now = session.at();
             context.warn_of_unknown_scopes(session, Some(&spec.scopes))?;

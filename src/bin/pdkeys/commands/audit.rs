@@ -4,13 +4,14 @@ use std::ops::ControlFlow;
 
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCompleter;
-use pdkeys::model::{AuditAction, AuditRecord, FieldChange, Head, past_moment};
+use pdkeys::model::{AuditAction, AuditRecord, FieldChange, Head, Id, Noun, past_moment};
 use pdkeys::store::{AuditFilter, Chain};
+use serde::Serialize;
 
 use crate::complete;
 use crate::context::{Context, FirstUse};
 use crate::failure::{Exit, Failure};
-use crate::render::{self, Eyes, Record};
+use crate::render::{self, Eyes, Format, Record};
 
 impl Record for AuditRecord {
     const FIELDS: &'static [&'static str] = &[
@@ -67,6 +68,42 @@ fn describe(field: &FieldChange) -> String {
     }
 }
 
+/// The end of the trail as it is printed: `head` is what `--head` takes.
+#[derive(Debug, Serialize)]
+struct HeadRecord {
+    number: u64,
+    head: String,
+}
+
+impl From<Head> for HeadRecord {
+    fn from(head: Head) -> Self {
+        Self { number: head.number, head: head.to_string() }
+    }
+}
+
+/// What verifying found, as it is printed. Of a broken trail there is no end to be kept.
+#[derive(Debug, Serialize)]
+struct VerifiedRecord {
+    intact: bool,
+    number: Option<u64>,
+    head: Option<String>,
+    broken_at: Option<u64>,
+}
+
+impl From<Chain> for VerifiedRecord {
+    fn from(chain: Chain) -> Self {
+        match chain {
+            Chain::Intact(head) => {
+                let HeadRecord { number, head } = head.into();
+                Self { intact: true, number: Some(number), head: Some(head), broken_at: None }
+            }
+            Chain::BrokenAt(number) => {
+                Self { intact: false, number: None, head: None, broken_at: Some(number) }
+            }
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
     List(List),
@@ -103,21 +140,42 @@ pub(crate) struct List {
     #[arg(long)]
     action: Option<AuditAction>,
 
-    /// Only what was done to the thing with this id
+    /// Only what was done to the thing with this id, or to the `account`
     #[arg(long, value_name = "ID")]
     target: Option<String>,
 
     /// Only what was done to things of this type, such as `general_key`
-    #[arg(long = "type", value_name = "TYPE")]
-    target_type: Option<String>,
+    #[arg(long = "type", value_name = "TYPE", value_parser = parse_type)]
+    target_type: Option<Noun>,
 
     /// At most so many
     #[arg(long, value_name = "NUMBER")]
     limit: Option<usize>,
 }
 
+/// A type as records have it.
+fn parse_type(text: &str) -> Result<Noun, String> {
+    Noun::ALL.into_iter().find(|noun| noun.resource_type() == text).ok_or_else(|| {
+        let known: Vec<_> = Noun::ALL.iter().map(|noun| noun.resource_type()).collect();
+        format!("type: must be one of {}", known.join(", "))
+    })
+}
+
+/// What records name a thing by: names change, and are not looked for.
+fn parse_target(text: &str) -> Result<String, Failure> {
+    let account = Noun::Account.resource_type();
+    if text.eq_ignore_ascii_case(account) {
+        return Ok(account.to_owned());
+    }
+    text.parse::<Id>().map(|id| id.to_string()).map_err(|_| {
+        Failure::usage(format!("target: {text} is neither an id nor the word {account}"))
+            .with_hint("list and show print the ids of things; audit list prints those of what is gone")
+    })
+}
+
 impl List {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let target = self.target.as_deref().map(parse_target).transpose()?;
         context.with_session(FirstUse::NeedsStore, |session| {
             let now = session.at();
             let moment =
@@ -131,8 +189,8 @@ impl List {
                     .transpose()?
                     .map(|user| user.id.to_string()),
                 action: self.action,
-                target: self.target.map(|id| id.to_uppercase()),
-                target_type: self.target_type,
+                target,
+                target_type: self.target_type.map(|noun| noun.resource_type().to_owned()),
             };
             let mut left = self.limit.unwrap_or(usize::MAX);
             render::list(&context.terminal, context.globals.output, now, |emit| {
@@ -162,16 +220,27 @@ pub(crate) struct Verify {
 
 impl Verify {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        context.with_session(FirstUse::NeedsStore, |session| match session.verify_audit(self.head)? {
-            Chain::Intact(head) => {
-                context.terminal.done("Verified", &format!("{} records, none altered", head.number));
-                render::line(&context.terminal, &head.to_string())?;
-                Ok(Exit::Done)
+        context.with_session(FirstUse::NeedsStore, |session| {
+            let chain = session.verify_audit(self.head)?;
+            let exit = match &chain {
+                Chain::Intact(head) => {
+                    context.terminal.done("Verified", &format!("{} records, none altered", head.number));
+                    Exit::Done
+                }
+                Chain::BrokenAt(number) => {
+                    context.terminal.warning(&format!("the audit trail is broken at record {number}"));
+                    Exit::No
+                }
+            };
+            match (context.globals.output, &chain) {
+                (Format::Table, Chain::Intact(head)) => render::line(&context.terminal, &head.to_string())?,
+                // The warning says it, and there is no line that could be taken for a head.
+                (Format::Table, Chain::BrokenAt(_)) => {}
+                (format, _) => {
+                    render::show(&context.terminal, format, session.at(), &VerifiedRecord::from(chain))?;
+                }
             }
-            Chain::BrokenAt(number) => {
-                context.terminal.warning(&format!("the audit trail is broken at record {number}"));
-                Ok(Exit::No)
-            }
+            Ok(exit)
         })
     }
 }
@@ -184,7 +253,11 @@ impl HeadOfChain {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
         let Self {} = self;
         context.with_session(FirstUse::NeedsStore, |session| {
-            render::line(&context.terminal, &session.audit_head()?.to_string())?;
+            let head = session.audit_head()?;
+            match context.globals.output {
+                Format::Table => render::line(&context.terminal, &head.to_string())?,
+                format => render::show(&context.terminal, format, session.at(), &HeadRecord::from(head))?,
+            }
             Ok(Exit::Done)
         })
     }

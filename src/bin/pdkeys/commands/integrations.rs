@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCompleter;
 use jiff::Timestamp;
-use pdkeys::manage::{Kind, NewIntegration, Shown, Where};
+use pdkeys::manage::{DestinationKind, NewIntegration, Shown, Where};
 use pdkeys::model::{
     CredentialKind, DestinationRef, Hint, Id, Integration as Model, IntegrationType, Name, Noun, RateLimit,
 };
@@ -159,8 +159,8 @@ struct Into {
 impl Into {
     fn place(self) -> Option<Where> {
         match (self.service, self.orchestration) {
-            (Some(reference), _) => Some(Where { kind: Kind::Service, reference }),
-            (None, Some(reference)) => Some(Where { kind: Kind::Orchestration, reference }),
+            (Some(reference), _) => Some(Where { kind: DestinationKind::Service, reference }),
+            (None, Some(reference)) => Some(Where { kind: DestinationKind::Orchestration, reference }),
             (None, None) => None,
         }
     }
@@ -183,11 +183,11 @@ pub(crate) struct Create {
 
     /// What sends the events, such as `events-api-v2`
     #[arg(long = "type", value_name = "TYPE")]
-    integration_type: IntegrationType,
+    integration_type: Option<IntegrationType>,
 
     /// What to call it
     #[arg(long)]
-    name: String,
+    name: Option<String>,
 
     /// How often its key may be used, such as `100/min`, or `none` for no limit
     #[arg(long, value_name = "LIMIT")]
@@ -203,9 +203,10 @@ impl Create {
         let mut receiver = Receiver::new(context, self.write_to);
         receiver.ready()?;
         let into = self.into.required()?;
+        let types: Vec<_> = IntegrationType::ALL.iter().map(|kind| kind.as_str()).collect();
         let new = NewIntegration {
-            name: Name::parse(Noun::Integration, &self.name)?,
-            kind: self.integration_type,
+            name: context.required_name(Noun::Integration, self.name)?,
+            kind: context.required_as(self.integration_type, "Type", &types.join(", "), str::parse)?,
             rate_limit: self.rate_limit,
         };
         context.with_session(FirstUse::NeedsStore, |session| {

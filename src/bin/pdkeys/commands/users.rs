@@ -9,7 +9,7 @@ use pdkeys::manage::UserSpec;
 use pdkeys::model::{Id, Label, Name, Noun, RateLimit, Role, User as Person, UserEdit};
 use serde::Serialize;
 
-use super::keys::{LimitEdit, parse_limit_edit};
+use super::keys::{LimitEdit, parse_limit_edit, parse_reason};
 use super::or_none;
 use crate::complete;
 use crate::context::{Context, FirstUse, uid_of};
@@ -32,6 +32,7 @@ pub(crate) struct UserRecord {
     created_at: Timestamp,
     #[serde(serialize_with = "moments::serialize")]
     left_at: Option<Timestamp>,
+    left_reason: Option<Label>,
 }
 
 impl From<Person> for UserRecord {
@@ -47,6 +48,7 @@ impl From<Person> for UserRecord {
             rate_limit: user.rate_limit,
             created_at: user.created_at,
             left_at: user.left_at,
+            left_reason: user.left_reason,
         }
     }
 }
@@ -63,10 +65,16 @@ impl Record for UserRecord {
         "rate_limit",
         "created_at",
         "left_at",
+        "left_reason",
     ];
     const HEADINGS: &'static [&'static str] = &["ID", "NAME", "ROLE", "EMAIL", "OS USER", "ADDED", "STATUS"];
 
     fn cells(&self, eyes: &Eyes) -> Vec<String> {
+        let status = match (self.left_at, &self.left_reason) {
+            (None, _) => self.status.to_owned(),
+            (Some(at), None) => format!("left {}", eyes.moment(at)),
+            (Some(at), Some(reason)) => format!("left {} ({reason})", eyes.moment(at)),
+        };
         vec![
             self.id.to_string(),
             self.name.to_string(),
@@ -74,7 +82,7 @@ impl Record for UserRecord {
             self.email.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
             self.os_uid.map_or_else(|| "-".to_owned(), |uid| uid.to_string()),
             eyes.moment(self.created_at),
-            self.left_at.map_or_else(|| self.status.to_owned(), |at| format!("left {}", eyes.moment(at))),
+            status,
         ]
     }
 }
@@ -108,12 +116,12 @@ impl User {
 #[derive(Args, Debug)]
 pub(crate) struct Add {
     /// What to call the user
-    name: String,
+    name: Option<String>,
 
     /// The role: `admin`, `user`, `limited_user`, `observer`, `restricted_access`, `read_only_user` or
     /// `read_only_limited_user`
     #[arg(long)]
-    role: Role,
+    role: Option<Role>,
 
     /// The e-mail address
     #[arg(long)]
@@ -132,11 +140,18 @@ pub(crate) struct Add {
     rate_limit: Option<RateLimit>,
 }
 
+/// The roles that somebody can be given.
+fn roles() -> String {
+    let given = Role::ALL.into_iter().filter(|role| *role != Role::Owner);
+    given.map(Role::as_str).collect::<Vec<_>>().join(", ")
+}
+
 impl Add {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let name = context.required_name(Noun::User, self.name)?;
         let spec = UserSpec {
-            name: Name::parse(Noun::User, &self.name)?,
-            role: self.role,
+            name,
+            role: context.required_as(self.role, "Role", &roles(), str::parse)?,
             email: self.email.map(|email| Label::parse("email", &email)).transpose()?,
             os_uid: self.os_user.map(|login| uid_of(&login)).transpose()?,
             external_id: self.external_id.map(|id| Label::parse("external id", &id)).transpose()?,
@@ -250,17 +265,22 @@ pub(crate) struct Remove {
     /// The users' names or ids
     #[arg(required = true, value_name = "USER", add = ArgValueCompleter::new(complete::user_names))]
     users: Vec<String>,
+
+    /// Why; `key-compromise` is the one that other tools read
+    #[arg(long)]
+    reason: Option<String>,
 }
 
 impl Remove {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let reason = parse_reason(self.reason.as_deref())?;
         context.with_session(FirstUse::NeedsStore, |session| {
-            context.rehearse(session, |session| session.remove_users(&self.users))?;
+            context.rehearse(session, |session| session.remove_users(&self.users, reason.as_ref()))?;
             let users = self.users.iter().map(|user| session.user(user)).collect::<Result<Vec<_>, _>>()?;
             let consequence = "These leave the account, and their tokens stop working for good:";
             let things: Vec<_> = users.iter().map(|user| (user.name.to_string(), name(user))).collect();
             context.confirm_all("Remove", Noun::User, consequence, &things)?;
-            let users = session.remove_users(&self.users)?;
+            let users = session.remove_users(&self.users, reason.as_ref())?;
             changed(context, "Removed", users, session.at())
         })
     }

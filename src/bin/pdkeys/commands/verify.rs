@@ -1,5 +1,6 @@
 //! `pdkeys verify` and `pdkeys explain`.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -45,8 +46,12 @@ pub(crate) struct Verify {
     key_file: Option<PathBuf>,
 
     /// Refused: a secret in an argument is seen by everybody on the machine
-    #[arg(long, value_name = "KEY", hide = true)]
-    key: Option<String>,
+    #[arg(long, value_name = "KEY", hide = true, num_args = 0..=1, default_missing_value = "")]
+    key: Option<OsString>,
+
+    /// Refused too, and taken only so that the refusal says why
+    #[arg(value_name = "KEY", hide = true)]
+    arguments: Vec<OsString>,
 
     /// Count nothing
     #[arg(long)]
@@ -62,7 +67,7 @@ pub(crate) struct Verify {
 
 impl Verify {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        if self.key.is_some() {
+        if self.key.is_some() || !self.arguments.is_empty() {
             return Err(Failure::usage(
                 "a key is not given as an argument, which everybody on the machine can see",
             )
@@ -231,7 +236,8 @@ impl Explain {
                 "the path could be read in more than one way, and is never allowed",
             )
             .with_hint(
-                "it must begin with / and have no empty segment, dots, backslashes or encoded slashes",
+                "it must begin with / and have no empty segment, no segment of dots alone, no backslash, ;, #, space \
+                 or anything but plain ASCII, and no encoded slash, dot or percent sign",
             )),
         }
     }

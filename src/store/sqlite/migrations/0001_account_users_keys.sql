@@ -27,7 +27,9 @@ CREATE TABLE user (
     external_id TEXT,
     rate_limit TEXT,
     created_at INTEGER NOT NULL,
-    left_at INTEGER
+    left_at INTEGER,
+    left_reason TEXT,
+    CHECK (left_at IS NOT NULL OR left_reason IS NULL)
 ) STRICT;
 
 -- A name, an operating-system user and an external id are free again when their user has left.
@@ -82,7 +84,6 @@ CREATE TABLE audit (
     number INTEGER PRIMARY KEY,
     record TEXT NOT NULL,
     chain BLOB NOT NULL CHECK (length(chain) = 32),
-    actor TEXT GENERATED ALWAYS AS (record ->> '$.actors[0].id') VIRTUAL,
     target TEXT GENERATED ALWAYS AS (record ->> '$.root_resource.id') VIRTUAL,
     target_type TEXT GENERATED ALWAYS AS (record ->> '$.root_resource.type') VIRTUAL,
     action TEXT GENERATED ALWAYS AS (record ->> '$.action') VIRTUAL,
