@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::find;
-use super::services::Kind;
+use super::services::DestinationKind;
 use super::session::Session;
 use super::work::{HandOver, Work};
 use crate::error::{Error, Result};
@@ -28,7 +28,7 @@ pub struct NewIntegration {
 #[derive(Clone, Debug)]
 pub struct Where {
     /// Which of the two.
-    pub kind: Kind,
+    pub kind: DestinationKind,
     /// Its name or id.
     pub reference: String,
 }

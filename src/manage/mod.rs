@@ -17,7 +17,7 @@ pub use account::Founding;
 pub use acting::Identity;
 pub use integrations::{NewIntegration, Shown, Where};
 pub use keys::Switched;
-pub use services::{Kind, WithIntegrations};
+pub use services::{DestinationKind, WithIntegrations};
 pub use session::Session;
 pub use tokens::Whose;
 pub use users::UserSpec;

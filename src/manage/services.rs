@@ -15,14 +15,14 @@ use crate::store::{Flow, Read, Store, Write};
 
 /// Which of the two: the rules are the same, the permissions have names of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum DestinationKind {
     /// A service.
     Service,
     /// An orchestration.
     Orchestration,
 }
 
-impl Kind {
+impl DestinationKind {
     /// The noun.
     #[must_use]
     pub const fn noun(self) -> Noun {
@@ -77,7 +77,7 @@ impl<S: Store> Session<'_, S> {
     /// If the acting user may not, the name is taken, or the integration key cannot be handed over.
     pub fn create_destination(
         &mut self,
-        kind: Kind,
+        kind: DestinationKind,
         name: Name,
         description: Option<Label>,
         integration: Option<IntegrationType>,
@@ -95,7 +95,7 @@ impl<S: Store> Session<'_, S> {
             };
             let permit = work.authorize(kind.create(), &Target::of(&destination))?;
             work.tx.save_destination(permit, &Change::Create(destination.clone()))?;
-            let default = (kind == Kind::Orchestration).then_some(IntegrationType::EventsApiV2);
+            let default = (kind == DestinationKind::Orchestration).then_some(IntegrationType::EventsApiV2);
             if let Some(integration) = integration.or(default) {
                 let name = if integration == IntegrationType::EventsApiV2 {
                     "Events API V2"
@@ -119,7 +119,7 @@ impl<S: Store> Session<'_, S> {
     /// If the acting user may not, and whatever `visit` returns.
     pub fn list_destinations(
         &mut self,
-        kind: Kind,
+        kind: DestinationKind,
         visit: &mut dyn FnMut(Destination) -> Flow,
     ) -> Result<()> {
         self.read(|tx, acting| {
@@ -132,7 +132,7 @@ impl<S: Store> Session<'_, S> {
     ///
     /// # Errors
     /// If the acting user may not.
-    pub fn destinations_with_integrations(&mut self, kind: Kind) -> Result<Vec<WithIntegrations>> {
+    pub fn destinations_with_integrations(&mut self, kind: DestinationKind) -> Result<Vec<WithIntegrations>> {
         let keyring = self.keyring().ok();
         self.read(|tx, acting| {
             require(acting, kind.list(), &Target::all(kind.noun()))?;
@@ -150,7 +150,7 @@ impl<S: Store> Session<'_, S> {
     ///
     /// # Errors
     /// If the acting user may not, or there is none.
-    pub fn destination(&mut self, kind: Kind, reference: &str) -> Result<WithIntegrations> {
+    pub fn destination(&mut self, kind: DestinationKind, reference: &str) -> Result<WithIntegrations> {
         let keyring = self.keyring().ok();
         self.read(|tx, acting| {
             require(acting, kind.show(), &Target::all(kind.noun()))?;
@@ -166,7 +166,7 @@ impl<S: Store> Session<'_, S> {
     /// If the acting user may not, there is none, or the name is taken.
     pub fn edit_destination(
         &mut self,
-        kind: Kind,
+        kind: DestinationKind,
         reference: &str,
         edit: DestinationEdit,
     ) -> Result<Destination> {
@@ -194,7 +194,7 @@ impl<S: Store> Session<'_, S> {
     /// If the acting user may not, there is none, or it has integrations and nothing was said of them.
     pub fn remove_destination(
         &mut self,
-        kind: Kind,
+        kind: DestinationKind,
         reference: &str,
         with_integrations: bool,
         reason: Option<&Label>,

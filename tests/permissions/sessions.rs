@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
-use pdkeys::manage::{Founding, Identity, Kind, NewIntegration, Session, UserSpec, Where, Whose};
+use pdkeys::manage::{DestinationKind, Founding, Identity, NewIntegration, Session, UserSpec, Where, Whose};
 use pdkeys::model::{
     Access, AccountEdit, Action, Decision, DestinationEdit, GeneralKey, IntegrationType, KeyEdit, KeyFilter,
     KeyOrder, KeySpec, Name, Noun, Policy, Role, Target, TokenEdit, TokenSpec, User, UserEdit, decide,
@@ -68,7 +68,7 @@ fn new_token() -> TokenSpec {
     TokenSpec { description: "laptop".parse().unwrap(), access: Access::Role(None), expires_at: None }
 }
 
-fn place_name(kind: Kind, name: &str) -> Name {
+fn place_name(kind: DestinationKind, name: &str) -> Name {
     Name::parse(kind.noun(), name).unwrap()
 }
 
@@ -78,7 +78,7 @@ fn new_integration() -> NewIntegration {
 }
 
 fn into(service: &str) -> Where {
-    Where { kind: Kind::Service, reference: service.to_owned() }
+    Where { kind: DestinationKind::Service, reference: service.to_owned() }
 }
 
 /// Begins a session, does one thing in it, and ends it.
@@ -124,9 +124,11 @@ impl Cast {
             id
         });
         let integration = act_as(&mut store, Role::Owner, |session| {
-            for (kind, name) in
-                [(Kind::Service, "web"), (Kind::Service, "idle"), (Kind::Orchestration, "router")]
-            {
+            for (kind, name) in [
+                (DestinationKind::Service, "web"),
+                (DestinationKind::Service, "idle"),
+                (DestinationKind::Orchestration, "router"),
+            ] {
                 session.create_destination(kind, place_name(kind, name), None, None, &mut |_, _| Ok(()))?;
             }
             session.create_integration(&into("web"), new_integration(), &mut |_, _| Ok(()))
@@ -245,11 +247,11 @@ fn integrations(_: &Named) -> Target {
     Target::all(Noun::Integration)
 }
 
-fn make(session: &mut Session<'_, SqliteStore>, kind: Kind) -> Result<()> {
+fn make(session: &mut Session<'_, SqliteStore>, kind: DestinationKind) -> Result<()> {
     session.create_destination(kind, place_name(kind, "new"), None, None, &mut |_, _| Ok(())).map(drop)
 }
 
-fn rename(session: &mut Session<'_, SqliteStore>, kind: Kind, name: &str) -> Result<()> {
+fn rename(session: &mut Session<'_, SqliteStore>, kind: DestinationKind, name: &str) -> Result<()> {
     let edit = DestinationEdit { name: Some(place_name(kind, "new")), ..DestinationEdit::default() };
     session.edit_destination(kind, name, edit).map(drop)
 }
@@ -360,29 +362,29 @@ fn attempts() -> Vec<Attempt> {
             s.remove_tokens(&one(&c.tokens[1]), None).map(drop)
         }),
 
-        attempt("make a service", CreateService, destinations, Changes, |s, _| make(s, Kind::Service)),
-        attempt("make an orchestration", CreateOrchestration, destinations, ChangesTwice, |s, _| make(s, Kind::Orchestration)),
-        attempt("list services", ListServices, destinations, Reads, |s, _| s.destinations_with_integrations(Kind::Service).map(drop)),
+        attempt("make a service", CreateService, destinations, Changes, |s, _| make(s, DestinationKind::Service)),
+        attempt("make an orchestration", CreateOrchestration, destinations, ChangesTwice, |s, _| make(s, DestinationKind::Orchestration)),
+        attempt("list services", ListServices, destinations, Reads, |s, _| s.destinations_with_integrations(DestinationKind::Service).map(drop)),
         attempt("list services alone", ListServices, destinations, Reads, |s, _| {
-            s.list_destinations(Kind::Service, &mut |_| Ok(ControlFlow::Continue(())))
+            s.list_destinations(DestinationKind::Service, &mut |_| Ok(ControlFlow::Continue(())))
         }),
         attempt("list orchestrations", ListOrchestrations, destinations, Reads, |s, _| {
-            s.destinations_with_integrations(Kind::Orchestration).map(drop)
+            s.destinations_with_integrations(DestinationKind::Orchestration).map(drop)
         }),
         attempt("list orchestrations alone", ListOrchestrations, destinations, Reads, |s, _| {
-            s.list_destinations(Kind::Orchestration, &mut |_| Ok(ControlFlow::Continue(())))
+            s.list_destinations(DestinationKind::Orchestration, &mut |_| Ok(ControlFlow::Continue(())))
         }),
-        attempt("show a service", ShowService, destinations, Reads, |s, _| s.destination(Kind::Service, "web").map(drop)),
+        attempt("show a service", ShowService, destinations, Reads, |s, _| s.destination(DestinationKind::Service, "web").map(drop)),
         attempt("show an orchestration", ShowOrchestration, destinations, Reads, |s, _| {
-            s.destination(Kind::Orchestration, "router").map(drop)
+            s.destination(DestinationKind::Orchestration, "router").map(drop)
         }),
-        attempt("edit a service", EditService, destinations, Changes, |s, _| rename(s, Kind::Service, "web")),
-        attempt("edit an orchestration", EditOrchestration, destinations, Changes, |s, _| rename(s, Kind::Orchestration, "router")),
+        attempt("edit a service", EditService, destinations, Changes, |s, _| rename(s, DestinationKind::Service, "web")),
+        attempt("edit an orchestration", EditOrchestration, destinations, Changes, |s, _| rename(s, DestinationKind::Orchestration, "router")),
         attempt("remove a service", RemoveService, destinations, Changes, |s, _| {
-            s.remove_destination(Kind::Service, "idle", false, None).map(drop)
+            s.remove_destination(DestinationKind::Service, "idle", false, None).map(drop)
         }),
         attempt("remove an orchestration", RemoveOrchestration, destinations, ChangesTwice, |s, _| {
-            s.remove_destination(Kind::Orchestration, "router", true, None).map(drop)
+            s.remove_destination(DestinationKind::Orchestration, "router", true, None).map(drop)
         }),
         attempt("make an integration", CreateIntegration, integrations, Changes, |s, _| {
             let mut handed_over = false;

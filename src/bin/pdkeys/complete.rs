@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _};
 use clap_complete::CompleteEnv;
 use clap_complete::engine::CompletionCandidate;
-use pdkeys::manage::{Kind, Session, Whose};
+use pdkeys::manage::{DestinationKind, Session, Whose};
 use pdkeys::model::{KeyFilter, KeyOrder};
 use pdkeys::store::sqlite::SqliteStore;
 
@@ -64,15 +64,15 @@ pub(crate) fn integration_ids(typed: &OsStr) -> Vec<CompletionCandidate> {
 
 /// Names of services.
 pub(crate) fn service_names(typed: &OsStr) -> Vec<CompletionCandidate> {
-    destination_names(typed, Kind::Service)
+    destination_names(typed, DestinationKind::Service)
 }
 
 /// Names of orchestrations.
 pub(crate) fn orchestration_names(typed: &OsStr) -> Vec<CompletionCandidate> {
-    destination_names(typed, Kind::Orchestration)
+    destination_names(typed, DestinationKind::Orchestration)
 }
 
-fn destination_names(typed: &OsStr, kind: Kind) -> Vec<CompletionCandidate> {
+fn destination_names(typed: &OsStr, kind: DestinationKind) -> Vec<CompletionCandidate> {
     candidates(typed, |session, add| {
         session.list_destinations(kind, &mut |found| Ok(add(found.name.to_string(), found.id.to_string())))
     })

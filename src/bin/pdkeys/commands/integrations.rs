@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCompleter;
 use jiff::Timestamp;
-use pdkeys::manage::{Kind, NewIntegration, Shown, Where};
+use pdkeys::manage::{DestinationKind, NewIntegration, Shown, Where};
 use pdkeys::model::{
     CredentialKind, DestinationRef, Hint, Id, Integration as Model, IntegrationType, Name, Noun, RateLimit,
 };
@@ -159,8 +159,8 @@ struct Into {
 impl Into {
     fn place(self) -> Option<Where> {
         match (self.service, self.orchestration) {
-            (Some(reference), _) => Some(Where { kind: Kind::Service, reference }),
-            (None, Some(reference)) => Some(Where { kind: Kind::Orchestration, reference }),
+            (Some(reference), _) => Some(Where { kind: DestinationKind::Service, reference }),
+            (None, Some(reference)) => Some(Where { kind: DestinationKind::Orchestration, reference }),
             (None, None) => None,
         }
     }

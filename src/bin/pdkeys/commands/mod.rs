@@ -15,7 +15,7 @@ mod verify;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Parser, Subcommand};
-use pdkeys::manage::Kind;
+use pdkeys::manage::DestinationKind;
 
 use crate::context::{Context, Globals};
 use crate::failure::{Exit, Failure};
@@ -117,8 +117,8 @@ impl Command {
             Self::Verify(command) => command.run(context),
             Self::Explain(command) => command.run(context),
             Self::Token(command) => command.run(context),
-            Self::Service(command) => command.run(context, Kind::Service),
-            Self::Orchestration(command) => command.run(context, Kind::Orchestration),
+            Self::Service(command) => command.run(context, DestinationKind::Service),
+            Self::Orchestration(command) => command.run(context, DestinationKind::Orchestration),
             Self::Integration(command) => command.run(context),
             Self::App(command) => command.run(context),
             Self::User(command) => command.run(context),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use pdkeys::manage::{Kind, Session, WithIntegrations};
+use pdkeys::manage::{DestinationKind, Session, WithIntegrations};
 use pdkeys::model::{Destination, DestinationEdit, Id, IntegrationType, Label, Name};
 use pdkeys::store::sqlite::SqliteStore;
 use serde::Serialize;
@@ -81,7 +81,7 @@ pub(crate) enum Service {
 }
 
 impl Service {
-    pub(crate) fn run(self, context: &Context, kind: Kind) -> Result<Exit, Failure> {
+    pub(crate) fn run(self, context: &Context, kind: DestinationKind) -> Result<Exit, Failure> {
         match self {
             Self::Create(command) => command.run(context, kind),
             Self::List(command) => command.run(context, kind),
@@ -115,11 +115,11 @@ pub(crate) struct Create {
 }
 
 impl Create {
-    fn run(self, context: &Context, kind: Kind) -> Result<Exit, Failure> {
+    fn run(self, context: &Context, kind: DestinationKind) -> Result<Exit, Failure> {
         let new = context.required_name(kind.noun(), self.name)?;
         let description = self.description.map(|text| Label::parse("description", &text)).transpose()?;
         let mut receiver = Receiver::new(context, self.write_to);
-        if kind == Kind::Orchestration || self.integration.is_some() {
+        if kind == DestinationKind::Orchestration || self.integration.is_some() {
             receiver.ready()?;
         }
         context.with_session(FirstUse::MakesStore, |session| {
@@ -156,7 +156,7 @@ impl Create {
 pub(crate) struct List {}
 
 impl List {
-    fn run(self, context: &Context, kind: Kind) -> Result<Exit, Failure> {
+    fn run(self, context: &Context, kind: DestinationKind) -> Result<Exit, Failure> {
         let Self {} = self;
         context.with_session(FirstUse::NeedsStore, |session| {
             let found = session.destinations_with_integrations(kind)?;
@@ -180,7 +180,7 @@ pub(crate) struct Show {
 }
 
 impl Show {
-    fn run(self, context: &Context, kind: Kind) -> Result<Exit, Failure> {
+    fn run(self, context: &Context, kind: DestinationKind) -> Result<Exit, Failure> {
         context.with_session(FirstUse::NeedsStore, |session| {
             let found = session.destination(kind, &self.name)?;
             show(context, session, DestinationRecord::from(found))
@@ -228,7 +228,7 @@ pub(crate) struct Edit {
 }
 
 impl Edit {
-    fn run(self, context: &Context, kind: Kind) -> Result<Exit, Failure> {
+    fn run(self, context: &Context, kind: DestinationKind) -> Result<Exit, Failure> {
         let edit = DestinationEdit {
             name: self.name.map(|name| Name::parse(kind.noun(), &name)).transpose()?,
             description: super::or_none(self.description, |text| Label::parse("description", text))?,
@@ -257,7 +257,7 @@ pub(crate) struct Remove {
 }
 
 impl Remove {
-    fn run(self, context: &Context, kind: Kind) -> Result<Exit, Failure> {
+    fn run(self, context: &Context, kind: DestinationKind) -> Result<Exit, Failure> {
         let reason = parse_reason(self.reason.as_deref())?;
         context.with_session(FirstUse::NeedsStore, |session| {
             let found = session.destination(kind, &self.name)?;
