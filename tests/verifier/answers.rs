@@ -1,7 +1,7 @@
 //! How the API says each verdict to a client: status, headers, body.
 
 use jiff::SignedDuration;
-use pdkeys::manage::Kind;
+use pdkeys::manage::DestinationKind;
 use pdkeys::model::{Access, AccountEdit, KeyEdit, RateLimit, Role};
 use pdkeys::verify::{Api, Counting, Reason, Request, Verdict};
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ fn to_a_client_of_the_rest_api_every_401_looks_the_same() {
     let full = || world.key(Access::Full, None);
     let [disabled, removed, rotated, overlapping, expired] = [(); 5].map(|()| full());
     let token = world.token(Role::User, Access::Role(None));
-    let events = world.integration(Kind::Service, None);
+    let events = world.integration(DestinationKind::Service, None);
     world.act(|session| {
         session.disable_keys(std::slice::from_ref(&disabled.id), None)?;
         session.remove_keys(std::slice::from_ref(&removed.id), None)?;
@@ -181,7 +181,8 @@ fn the_events_api_has_its_own_answers() {
         assert_eq!(ask(&key, api).reason, Reason::WrongApi);
     }
     let limited = |kind| world.integration(kind, Some(RateLimit::PerMinute(2)));
-    let integrations: [Made; 2] = [limited(Kind::Service), limited(Kind::Orchestration)];
+    let integrations: [Made; 2] =
+        [limited(DestinationKind::Service), limited(DestinationKind::Orchestration)];
     for integration in &integrations {
         let [first, second] = [Api::EventsV2, Api::EventsV1].map(|api| ask(&integration.secret, api));
         assert_eq!(
@@ -196,7 +197,7 @@ fn the_events_api_has_its_own_answers() {
         assert_eq!(body(&ask(&integration.secret, Api::EventsV2)), invalid(&["Invalid routing key"]));
     }
     // Abilities and policies are the REST API's.
-    let free = world.integration(Kind::Service, None).secret;
+    let free = world.integration(DestinationKind::Service, None).secret;
     world.act(|session| session.edit_account(AccountEdit { rest_api: Some(false), ..Default::default() }));
     assert_eq!(ask(&free, Api::EventsV2).reason, Reason::Allowed);
 }

@@ -1,7 +1,7 @@
 //! Windows and limits, with a clock that the test turns.
 
 use jiff::SignedDuration;
-use pdkeys::manage::Kind;
+use pdkeys::manage::DestinationKind;
 use pdkeys::model::{Access, RateLimit, Role, UserEdit};
 use pdkeys::ports::Clock as _;
 use pdkeys::verify::{Api, Counting, RateState, Reason};
@@ -84,7 +84,7 @@ fn threads_that_check_at_once_never_exceed_the_limit_together() {
 fn the_headers_tell_the_limit_on_every_answer_but_401_and_the_400_of_events() {
     let world = World::new();
     let key = world.key(Access::ReadOnly, Some(RateLimit::PerMinute(5))).secret;
-    let events = world.integration(Kind::Service, Some(RateLimit::PerMinute(1))).secret;
+    let events = world.integration(DestinationKind::Service, Some(RateLimit::PerMinute(1))).secret;
     let verifier = world.verifier(Counting::InMemory);
     let headers = |request| {
         let verdict = verifier.verify(&request).unwrap();
@@ -141,7 +141,7 @@ fn of_960_a_minute_the_961st_is_too_much_and_of_120_events_the_121st() {
             assert_eq!(verdict.reason == Reason::Allowed, number < 960, "{number}");
         }
     }
-    let events = world.integration(Kind::Orchestration, None).secret;
+    let events = world.integration(DestinationKind::Orchestration, None).secret;
     for number in 0..130 {
         let verdict = verifier.verify(&event(&events, Api::EventsV2)).unwrap();
         assert_eq!(verdict.reason == Reason::Allowed, number < 120, "{number}");

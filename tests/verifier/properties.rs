@@ -1,7 +1,7 @@
 //! Rules that hold for every path, every input and every history.
 
 use jiff::SignedDuration;
-use pdkeys::manage::Kind;
+use pdkeys::manage::DestinationKind;
 use pdkeys::model::{Access, AccountEdit, AppEdit, KeyEdit, Policy, RateLimit, Role, Scope, UserEdit};
 use pdkeys::verify::{
     Api, Counting, Operation, Path, Presented, Reason, Request, Verdict, judge, operations,
@@ -342,7 +342,7 @@ static SHARED: std::sync::LazyLock<Shared> = std::sync::LazyLock::new(|| {
         read_only: world.key(Access::ReadOnly, unlimited),
         token: world.token(Role::User, Access::Role(None)),
         app_token: world.app_token("bot", None),
-        integration: world.integration(Kind::Service, unlimited),
+        integration: world.integration(DestinationKind::Service, unlimited),
         verifier: world.verifier(Counting::Nowhere),
         _world: world,
     }
@@ -475,7 +475,7 @@ proptest! {
             world.token(Role::User, Access::Role(None)),
             world.token(Role::User, Access::Role(Some(scopes("incidents.read")))),
             world.app_token("bot", None),
-            world.integration(Kind::Service, unlimited),
+            world.integration(DestinationKind::Service, unlimited),
         ];
         let long_lived = world.verifier(Counting::InMemory);
         for step in &steps {

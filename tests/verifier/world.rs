@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
 use pdkeys::Result;
-use pdkeys::manage::{Founding, Identity, Kind, NewIntegration, Session, UserSpec, Where};
+use pdkeys::manage::{DestinationKind, Founding, Identity, NewIntegration, Session, UserSpec, Where};
 use pdkeys::model::{
     Access, AppSpec, IntegrationType, KeySpec, Name, Noun, Policy, RateLimit, Role, Scope, ScopeSet, Secret,
     TokenSpec,
@@ -178,8 +178,8 @@ impl World {
     }
 
     /// An integration, into the service `web` or the orchestration `router`.
-    pub(crate) fn integration(&self, kind: Kind, rate_limit: Option<RateLimit>) -> Made {
-        let name = if kind == Kind::Service { "web" } else { "router" };
+    pub(crate) fn integration(&self, kind: DestinationKind, rate_limit: Option<RateLimit>) -> Made {
+        let name = if kind == DestinationKind::Service { "web" } else { "router" };
         self.act(|session| {
             if session.destination(kind, name).is_err() {
                 let name = Name::parse(kind.noun(), name)?;
