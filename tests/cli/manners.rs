@@ -277,7 +277,7 @@ fn help_names_the_exit_codes_and_the_environment() {
       PDKEYS_STORE           the store's file
       PDKEYS_STORE_KEY_FILE  the store key's file, if it does not lie beside the store
       PDKEYS_TOKEN           a user token; its owner is the acting user
-    PDKEYS_KEY             the credential that verify checks
+      PDKEYS_KEY             the credential that verify checks
       NO_COLOR               no colour
     ");
 }

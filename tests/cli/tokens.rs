@@ -271,7 +271,7 @@ fn list_shows_ones_own_tokens() {
     --- stdout
     id,kind,user,description,hint,access,scopes,created_at,api_version,status,disabled_at,disabled_reason,last_used_at,expires_at,overlap_ends_at
     [T1],user-token,uma,laptop,[HINT 1],role,,[NOW],v2,active,,,,,
-    [T2],user-token,uma,phone,[HINT 2],role,incidents.read,[NOW],v2,active,,,,2099-06-01T00:00:00Z,
+    [T2],user-token,uma,phone,[HINT 2],role,incidents.read,[NOW],v2,active,,,,2099-06-01T00:00:00.000Z,
     --- stderr
     ");
     assert_snapshot!(machine.run(["token", "list", "--as", "uma", "-o", "jsonl"]), @r#"

@@ -127,9 +127,9 @@ impl From<pdkeys::Error> for Failure {
             ErrorKind::Unidentified(Unidentified::NobodyToActAs(_) | Unidentified::Left(_)) => {
                 failure(Exit::NotPermitted).with_hint("pdkeys user list shows who is here")
             }
-            ErrorKind::Conflict(_) | ErrorKind::Entropy(_) |             ErrorKind::UsageFile { .. } => failure(Exit::Failed)
+            ErrorKind::Conflict(_) | ErrorKind::Entropy(_) | ErrorKind::File { .. } => failure(Exit::Failed),
+            ErrorKind::UsageFile { .. } => failure(Exit::Failed)
                 .with_hint("move it away, with its -wal and -shm: a new one is made, and only counts are lost"),
-            ErrorKind::File { .. } => failure(Exit::Failed),
             ErrorKind::HandOver(_) => failure(Exit::Failed)
                 .with_hint("send standard output where it is read, or name a new file with --write-to"),
             ErrorKind::Engine(_) => {
