@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use jiff::Timestamp;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
 use super::columns::{Columns, text};
@@ -15,6 +16,11 @@ use crate::model::Id;
 use crate::store::{Flow, UsageCount, Window};
 
 const MILLISECONDS_AN_HOUR: i64 = 3_600_000;
+/// The version of a usage file with all its tables.
+const MADE: i64 = 1;
+/// How many pages the log of the usage file may have before it is written back: few, since whoever opens the file next
+/// reads them all.
+const LOG_PAGES: i64 = 100;
 
 /// Opens the usage file.
 pub(super) fn open(path: &Path) -> Result<Connection> {
@@ -32,9 +38,22 @@ pub(super) fn open_or_make(path: &Path) -> Result<Connection> {
         Err(error) => return Err(file_error(path)(error)),
     }
     let connection = open(path)?;
+    let version: i64 = connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(|error| refused(path, error))?;
+    if version == MADE {
+        return Ok(connection);
+    }
     connection.pragma_update(None, "journal_mode", "WAL").map_err(|error| refused(path, error))?;
     connection.execute_batch(include_str!("usage.sql"))?;
     Ok(connection)
+}
+
+/// Makes closing cheap, for a process that makes one check: the log stays, and whoever finds it long enough writes it
+/// back.
+pub(super) fn leave_log(connection: &Connection) -> Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    Ok(connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?)
 }
 
 /// Adds counts, all in one transaction.

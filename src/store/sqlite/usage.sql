@@ -19,3 +19,6 @@ CREATE TABLE IF NOT EXISTS hourly (
     denied INTEGER NOT NULL,
     PRIMARY KEY (id, hour)
 ) STRICT, WITHOUT ROWID;
+
+-- The tables are all there.
+PRAGMA user_version = 1;
