@@ -2,7 +2,8 @@
 //!
 //! In process: one check through [`Verifier::verify`], usage counted in memory, one thread, keys drawn uniformly from
 //! the whole store; beside a raw loop that hashes the same keys and reads the same columns by one prepared statement.
-//! That loop has a copy of the store in which each digest is the plain SHA-256 of its secret, so that it hashes once.
+//! Each runs in a process of its own, since SQLite as it is built here shares the memory for pages between all connections
+//! of a process, and so one would live on what the other is allowed. That loop has a copy of the store in which each digest is the plain SHA-256 of its secret, so that it hashes once.
 //! Policy matching alone is a divan bench at the end.
 //!
 //! As processes: `pdkeys verify` beside a program that reads the same row and counts in the same way, and `pdkeys verify
@@ -25,7 +26,7 @@ use std::fs::{self, File};
 use std::hint::black_box;
 use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
 use std::path::{Path as FilePath, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use divan::counter::ItemsCount;
@@ -45,6 +46,9 @@ const SERVE: &str = "check-some";
 /// With one of these it is the floor of a process instead.
 const RAW_CHECK: &str = "raw-check";
 const RAW_BATCH: &str = "raw-batch";
+/// With one of these it checks as many batches as it is told, and tells how long each took.
+const LIBRARY: &str = "library";
+const RAW_LOOP: &str = "raw-loop";
 /// Of how many keys those are drawn that a server sees again and again.
 const SOME: u64 = 10_000;
 
@@ -59,6 +63,17 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         }
         Some(RAW_CHECK) => {
             raw_check(next()?.as_ref(), next()?.as_ref(), next()?.as_ref(), next()? == "lean")?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(LIBRARY) => {
+            let (place, keys) = (Place::new(next()?), next()?.to_string_lossy().parse()?);
+            let verifier = verifier(&place)?;
+            answer(keys, |secrets| with_library(&verifier, secrets))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(RAW_LOOP) => {
+            let (raw, keys) = (Connection::open(next()?)?, next()?.to_string_lossy().parse()?);
+            answer(keys, |secrets| with_raw_loop(&raw, secrets))?;
             return Ok(ExitCode::SUCCESS);
         }
         Some(RAW_BATCH) => {
@@ -83,7 +98,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         memory(&mut results, largest)?;
     }
     // Nobody else has the files open, as when a script asks once.
-    let stores: Vec<_> = stores.into_iter().map(|store| (store.keys, store.place)).collect();
+    let stores = stores.into_iter().map(Checked::end).collect::<Result<Vec<_>, _>>()?;
     let processes = Processes {
         pdkeys: copy(env!("CARGO_BIN_EXE_pdkeys").as_ref(), own.path(), "pdkeys")?,
         floor: copy(&env::current_exe()?, own.path(), "floor")?,
@@ -114,9 +129,8 @@ const BATCH: usize = 10_000;
 struct Checked {
     keys: u64,
     place: Place,
-    verifier: Verifier<SqliteStore>,
-    raw: Connection,
-    draw: Draw,
+    library: Worker,
+    raw_loop: Worker,
 }
 
 impl Checked {
@@ -135,52 +149,102 @@ impl Checked {
         }
         Ok(Self {
             keys,
-            verifier: verifier(&place)?,
+            library: Worker::start(LIBRARY, place.database(), keys)?,
+            raw_loop: Worker::start(RAW_LOOP, &raw, keys)?,
             place,
-            raw: Connection::open(raw)?,
-            draw: Draw(keys | 1),
         })
     }
 
+    /// Ends both processes, and gives the store.
+    fn end(self) -> Result<(u64, Place), Box<dyn Error>> {
+        self.library.end()?;
+        self.raw_loop.end()?;
+        Ok((self.keys, self.place))
+    }
+
     /// The time of one check, by the library and by the raw loop, over the same keys.
-    fn round(&mut self, library_first: bool) -> Result<(Duration, Duration), Box<dyn Error>> {
-        let secrets: Vec<String> =
-            (0..BATCH).map(|_| support::secret(self.draw.below(self.keys) + 1)).collect();
-        if library_first {
-            let library = self.library(&secrets)?;
-            Ok((library, self.raw_loop(&secrets)?))
+    fn round(&mut self, round: u64) -> Result<(Duration, Duration), Box<dyn Error>> {
+        if round.is_multiple_of(2) {
+            let library = self.library.batch(round)?;
+            Ok((library, self.raw_loop.batch(round)?))
         } else {
-            let raw = self.raw_loop(&secrets)?;
-            Ok((self.library(&secrets)?, raw))
+            let raw = self.raw_loop.batch(round)?;
+            Ok((self.library.batch(round)?, raw))
         }
     }
+}
 
-    fn library(&self, secrets: &[String]) -> Result<Duration, Box<dyn Error>> {
-        let started = Instant::now();
-        let mut found = 0;
-        for secret in secrets {
-            found += usize::from(check(&self.verifier, secret)?.credential.is_some());
-        }
-        time_of_one(started, found)
+/// A process that checks keys when it is told to.
+struct Worker {
+    child: Child,
+    orders: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Worker {
+    fn start(how: &str, database: &FilePath, keys: u64) -> Result<Self, Box<dyn Error>> {
+        let mut command = Command::new(env::current_exe()?);
+        command.arg(how).arg(database).arg(keys.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn()?;
+        let (Some(orders), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err("no pipes".into());
+        };
+        Ok(Self { child, orders, answers: BufReader::new(answers) })
     }
 
-    fn raw_loop(&self, secrets: &[String]) -> Result<Duration, Box<dyn Error>> {
-        let started = Instant::now();
-        let mut statement = self.raw.prepare(RAW_SELECT)?;
-        let columns = statement.column_count();
-        let mut found = 0;
-        for secret in secrets {
-            let digest: [u8; 32] = Sha256::digest(secret).into();
-            let mut rows = statement.query([digest])?;
-            while let Some(row) = rows.next()? {
-                for column in 0..columns {
-                    black_box(row.get_ref(column)?);
-                }
-                found += 1;
+    fn batch(&mut self, round: u64) -> Result<Duration, Box<dyn Error>> {
+        writeln!(self.orders, "{round}")?;
+        let mut nanoseconds = String::new();
+        self.answers.read_line(&mut nanoseconds)?;
+        Ok(Duration::from_nanos(nanoseconds.trim_end().parse()?))
+    }
+
+    fn end(self) -> Result<(), Box<dyn Error>> {
+        let Self { mut child, orders, .. } = self;
+        drop(orders);
+        let status = child.wait()?;
+        if status.success() { Ok(()) } else { Err(format!("a worker ended with {status}").into()) }
+    }
+}
+
+/// A worker's side: for the number of each round a batch of its own keys, and the time that one check took.
+fn answer(
+    keys: u64,
+    check: impl Fn(&[String]) -> Result<Duration, Box<dyn Error>>,
+) -> Result<(), Box<dyn Error>> {
+    for line in io::stdin().lines() {
+        let mut draw = Draw(line?.parse::<u64>()?.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let secrets: Vec<String> = (0..BATCH).map(|_| support::secret(draw.below(keys) + 1)).collect();
+        say(&check(&secrets)?.as_nanos().to_string())?;
+    }
+    Ok(())
+}
+
+fn with_library(verifier: &Verifier<SqliteStore>, secrets: &[String]) -> Result<Duration, Box<dyn Error>> {
+    let started = Instant::now();
+    let mut found = 0;
+    for secret in secrets {
+        found += usize::from(check(verifier, secret)?.credential.is_some());
+    }
+    time_of_one(started, found)
+}
+
+fn with_raw_loop(raw: &Connection, secrets: &[String]) -> Result<Duration, Box<dyn Error>> {
+    let started = Instant::now();
+    let mut statement = raw.prepare(RAW_SELECT)?;
+    let columns = statement.column_count();
+    let mut found = 0;
+    for secret in secrets {
+        let digest: [u8; 32] = Sha256::digest(secret).into();
+        let mut rows = statement.query([digest])?;
+        while let Some(row) = rows.next()? {
+            for column in 0..columns {
+                black_box(row.get_ref(column)?);
             }
+            found += 1;
         }
-        time_of_one(started, found)
     }
+    time_of_one(started, found)
 }
 
 /// Copies a store of so many keys, with the plain SHA-256 of each secret in the place of its digest: what a program
@@ -244,7 +308,7 @@ fn in_process(results: &mut Results, stores: &mut [Checked], rounds: u64) -> Res
     let mut times = vec![Vec::new(); stores.len()];
     for round in 0..rounds + 2 {
         for (store, times) in stores.iter_mut().zip(&mut times) {
-            let both = store.round(round % 2 == 0)?;
+            let both = store.round(round)?;
             // The first two only fill the caches.
             if round >= 2 {
                 times.push(both);

@@ -85,7 +85,7 @@ pub enum ErrorKind {
     #[error("the secret could not be handed over, and nothing was changed")]
     HandOver(#[source] io::Error),
     /// The secret was handed over, but the change could not be committed afterwards.
-    #[error("the change could not be committed: the secret just printed is void")]
+    #[error("the change could not be committed: the secret just handed over is void")]
     Void(#[source] Error),
     /// What was read could not be passed on.
     #[error("cannot write the output")]
@@ -117,6 +117,14 @@ pub enum ErrorKind {
         path: PathBuf,
         /// What is wrong with it.
         fault: KeyFault,
+    },
+    /// The file of what was counted cannot be used. Nothing depends on it but counts, and counting.
+    #[error("usage file {}: {why}", path.display())]
+    UsageFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
     },
     /// The engine behind the store failed.
     #[error("the store failed")]
@@ -180,6 +188,9 @@ pub enum TokenRefusal {
     /// Its user has left.
     #[error("its user has left the account")]
     UserLeft,
+    /// It is limited to some scopes: managing takes the whole role, or else it could make itself a token that is not.
+    #[error("it is limited to some scopes, and managing takes a token of the whole role")]
+    Narrowed,
     /// The account has switched the ability off that user tokens need.
     #[error("user tokens are switched off in this account")]
     NoAbility,
@@ -210,6 +221,13 @@ pub enum Refusal {
     WritableByOthers {
         /// The permission bits.
         mode: u32,
+    },
+    /// It belongs neither to the process nor to root, and its owner could change it, or have the process write
+    /// where the owner likes. Root itself opens anybody's.
+    #[error("belongs to another operating-system user ({uid})")]
+    OwnedByOthers {
+        /// Whose it is.
+        uid: u32,
     },
     /// The operating system refuses.
     #[error("permission denied")]

@@ -197,6 +197,25 @@ fn only_what_the_acting_user_may_list_completes() {
 }
 
 #[test]
+fn what_completes_is_what_the_line_would_be_allowed_to_list() {
+    let data = TempDir::new().unwrap();
+    store_where_i_am(Role::Owner, data.path());
+    let run = |arguments: &[&str]| {
+        let output = pdkeys(data.path()).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    };
+    run(&["user", "add", "otto", "--role", "observer"]);
+    run(&["token", "create", "t", "--as", "otto", "--write-to", "token.txt"]);
+    let complete = |words: &[&str]| candidates("bash", data.path(), words);
+    assert_eq!(complete(&["pdkeys", "show", "K"]).len(), 2);
+    assert_eq!(complete(&["pdkeys", "--as", "otto", "show", "K"]), [""; 0]);
+    assert_eq!(complete(&["pdkeys", "--token-file", "token.txt", "show", "K"]), [""; 0]);
+    assert_eq!(complete(&["pdkeys", "--token-file", "token.txt", "user", "show", "s"]), ["sarah"]);
+    assert_eq!(complete(&["pdkeys", "--token-file", "missing", "show", "K"]), [""; 0]);
+    assert_eq!(complete(&["pdkeys", "--as", "nobody", "show", "K"]), [""; 0]);
+}
+
+#[test]
 fn ids_complete_from_the_store_that_the_line_names() {
     let data = TempDir::new().unwrap();
     store_where_i_am(Role::Owner, data.path());

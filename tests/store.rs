@@ -10,6 +10,8 @@
 mod audit;
 #[path = "store/keys.rs"]
 mod keys;
+#[path = "store/others.rs"]
+mod others;
 #[path = "store/secrets.rs"]
 mod secrets;
 #[path = "store/site.rs"]
@@ -57,6 +59,8 @@ macro_rules! conformance {
             transactions::a_dropped_transaction_changes_nothing,
             transactions::a_transaction_sees_its_own_changes,
             transactions::a_permit_for_another_change_is_refused_and_nothing_is_written,
+            transactions::a_permit_for_one_action_is_refused_for_the_fields_of_another,
+            transactions::a_permit_for_one_action_is_refused_for_the_secrets_of_another,
             transactions::a_reader_sees_one_moment_while_a_writer_commits,
             transactions::a_writer_waits_for_a_writer_and_sees_what_it_did,
             audit::each_change_leaves_one_record_of_who_did_what_when,
@@ -69,6 +73,20 @@ macro_rules! conformance {
             audit::a_record_left_out_breaks_the_chain_where_it_stood,
             audit::records_cut_off_are_seen_against_a_kept_head_and_an_emptied_trail_always,
             audit::a_kept_head_of_another_trail_is_not_gone_through,
+            others::every_field_of_a_user_token_reads_back_and_changes,
+            others::secrets_of_a_user_token_are_issued_rotated_and_killed,
+            others::a_secret_is_live_in_one_credential_of_any_kind,
+            others::services_and_orchestrations_read_back_and_change,
+            others::a_name_is_unique_among_services_and_among_orchestrations,
+            others::every_field_of_an_integration_reads_back,
+            others::a_moved_integration_keeps_its_secret_and_a_removed_one_leaves_a_tombstone,
+            others::what_still_has_integrations_is_not_deleted,
+            others::every_field_of_an_app_reads_back_and_changes,
+            others::an_app_is_found_by_its_client_secrets_as_long_as_they_live,
+            others::an_app_token_lives_a_day_or_until_it_is_revoked_or_the_app_goes,
+            others::a_check_finds_what_a_secret_belongs_to,
+            others::a_check_sees_at_once_what_another_connection_committed,
+            others::checks_are_counted_in_windows_of_sixty_seconds,
             usage::the_last_use_is_the_latest_that_was_counted,
             usage::keys_come_in_the_order_of_their_last_use_and_backwards,
             usage::a_list_by_last_use_stops_where_its_visitor_has_enough,

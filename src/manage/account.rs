@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::session::{Session, fresh_id};
+use super::session::Session;
+use super::work::fresh_id;
 use crate::error::Result;
 use crate::model::{
     Account, AccountEdit, Action, Change, Name, Noun, Permit, Policy, Role, Target, User, UserRef, require,

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use jiff::SignedDuration;
 
 use super::find;
-use super::keys::HandOver;
-use super::session::{Session, Work};
+use super::session::Session;
+use super::work::{HandOver, Work};
 use crate::error::{Error, Result};
 use crate::model::{
     APP_TOKEN_LIFE, Acting, Action, App, AppEdit, AppSpec, AppToken, Change, Decision, Label, Name, Noun,
@@ -99,13 +99,8 @@ impl<S: Store> Session<'_, S> {
         self.write(|work| {
             let before = work.app(reference, Action::RotateApp)?;
             let secret = Secret::client_secret(work.entropy)?;
-            let old_ends_at = work.overlap_end(overlap)?;
-            let after = App { hint: secret.hint(), overlap_ends_at: old_ends_at, ..before.clone() };
-            let new = work.tx.keyring().digest(&secret.fingerprint());
             let permit = work.authorize(Action::RotateApp, &target(&before))?;
-            let app = work.update(permit, before, after, SecretChange::Rotate { new, old_ends_at })?;
-            work.hand_over(|| hand_over(&app, &secret))?;
-            Ok(app)
+            work.rotate(permit, before, &secret, overlap, hand_over)
         })
     }
 
@@ -116,12 +111,8 @@ impl<S: Store> Session<'_, S> {
     pub fn end_app_overlap(&mut self, reference: &str) -> Result<App> {
         self.write(|work| {
             let before = work.app(reference, Action::RotateApp)?;
-            if before.overlap(work.at()).is_none() {
-                return Err(Error::conflict(format!("app {} has no overlap to end", before.name)));
-            }
-            let after = App { overlap_ends_at: None, ..before.clone() };
             let permit = work.authorize(Action::RotateApp, &target(&before))?;
-            work.update(permit, before, after, SecretChange::EndOverlap)
+            work.end_overlap(permit, before)
         })
     }
 
@@ -131,13 +122,8 @@ impl<S: Store> Session<'_, S> {
     /// If the acting user may not, or there is no such app.
     pub fn remove_apps(&mut self, references: &[String], reason: Option<&Label>) -> Result<Vec<App>> {
         self.write(|work| {
-            let mut apps: Vec<App> = Vec::with_capacity(references.len());
-            for reference in references {
-                let app = work.app(reference, Action::RemoveApp)?;
-                if apps.iter().all(|other| other.id != app.id) {
-                    apps.push(app);
-                }
-            }
+            let apps =
+                work.each_once(references, |work, reference| work.app(reference, Action::RemoveApp))?;
             apps.into_iter()
                 .map(|app| {
                     let permit = work.authorize(Action::RemoveApp, &target(&app))?;

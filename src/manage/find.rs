@@ -47,8 +47,8 @@ pub(super) fn general_key(tx: &impl Read, typed: &str) -> Result<GeneralKey> {
 
 /// A user whom the acting user may see: everybody sees himself.
 pub(super) fn seen_user(tx: &impl Read, acting: &Acting, typed: &str) -> Result<User> {
-    let own = [acting.user().id.to_string(), acting.user().name.as_str().to_owned()];
-    if own.iter().any(|own| own.eq_ignore_ascii_case(typed)) {
+    let own = acting.user();
+    if typed == own.name.as_str() || typed.parse::<Id>().is_ok_and(|id| id == own.id) {
         return Ok(acting.user().clone());
     }
     require(acting, Action::ShowUser, &Target::all(Noun::User))?;

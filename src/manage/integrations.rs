@@ -3,9 +3,9 @@
 use std::ops::ControlFlow;
 
 use super::find;
-use super::keys::HandOver;
 use super::services::Kind;
-use super::session::{Session, Work};
+use super::session::Session;
+use super::work::{HandOver, Work};
 use crate::error::{Error, Result};
 use crate::model::{
     Acting, Action, Change, Decision, Destination, DestinationRef, Id, Integration, IntegrationType, Keyring,
@@ -156,13 +156,7 @@ impl<S: Store> Session<'_, S> {
     ) -> Result<Vec<Integration>> {
         self.write(|work| {
             work.require(Action::RemoveIntegration, &Target::all(Noun::Integration))?;
-            let mut found: Vec<Integration> = Vec::with_capacity(ids.len());
-            for id in ids {
-                let integration = find::integration(work.tx, id)?;
-                if found.iter().all(|other| other.id != integration.id) {
-                    found.push(integration);
-                }
-            }
+            let found = work.each_once(ids, |work, id| find::integration(work.tx, id))?;
             found
                 .into_iter()
                 .map(|integration| {

@@ -1,21 +1,18 @@
 //! General access keys: make, list, show, edit, disable, enable, rotate, remove.
 
-use std::io;
 use std::ops::ControlFlow;
 
 use jiff::SignedDuration;
 
 use super::find;
-use super::session::{Session, Work};
+use super::session::Session;
+use super::work::{HandOver, Work};
 use crate::error::{Error, Result};
 use crate::model::{
     Action, Change, Disabled, GeneralKey, KeyEdit, KeyFilter, KeyOrder, KeySpec, KeyState, Label, Noun,
     Secret, SecretChange, Target, require,
 };
 use crate::store::{Flow, Read, Store, Write};
-
-/// Receives a secret, once, before the change that makes it is committed. If it fails, the change is not made.
-pub type HandOver<'h, T> = &'h mut dyn FnMut(&T, &Secret) -> io::Result<()>;
 
 /// A key that was to be switched on or off, and whether that changed it.
 #[derive(Clone, Debug)]
@@ -163,14 +160,8 @@ impl<S: Store> Session<'_, S> {
                 }
             }
             let secret = Secret::general_key(work.entropy)?;
-            let old_ends_at = work.overlap_end(overlap)?;
-            let after =
-                GeneralKey { hint: Some(secret.hint()), overlap_ends_at: old_ends_at, ..before.clone() };
-            let rotate =
-                SecretChange::Rotate { new: work.tx.keyring().digest(&secret.fingerprint()), old_ends_at };
-            let key = work.update_key(Action::RotateGeneralKey, before, after, rotate)?;
-            work.hand_over(|| hand_over(&key, &secret))?;
-            Ok(key)
+            let permit = work.authorize(Action::RotateGeneralKey, &Target::of(&before))?;
+            work.rotate(permit, before, &secret, overlap, hand_over)
         })
     }
 
@@ -181,11 +172,8 @@ impl<S: Store> Session<'_, S> {
     pub fn end_overlap(&mut self, id: &str) -> Result<GeneralKey> {
         self.write(|work| {
             let before = work.key(id, Action::RotateGeneralKey)?;
-            if before.overlap(work.at()).is_none() {
-                return Err(Error::conflict(format!("key {} has no overlap to end", before.id)));
-            }
-            let after = GeneralKey { overlap_ends_at: None, ..before.clone() };
-            work.update_key(Action::RotateGeneralKey, before, after, SecretChange::EndOverlap)
+            let permit = work.authorize(Action::RotateGeneralKey, &Target::of(&before))?;
+            work.end_overlap(permit, before)
         })
     }
 
@@ -217,13 +205,7 @@ impl<T: Write> Work<'_, T> {
         action: Action,
         mut act: impl FnMut(&mut Self, GeneralKey) -> Result<R>,
     ) -> Result<Vec<R>> {
-        let mut keys: Vec<GeneralKey> = Vec::with_capacity(ids.len());
-        for id in ids {
-            let key = self.key(id, action)?;
-            if keys.iter().all(|other| other.id != key.id) {
-                keys.push(key);
-            }
-        }
+        let keys = self.each_once(ids, |work, id| work.key(id, action))?;
         keys.into_iter().map(|key| act(self, key)).collect()
     }
 

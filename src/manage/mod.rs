@@ -1,6 +1,7 @@
 //! What an acting user may do. One file a noun holds its use cases; each is one transaction.
 
 mod account;
+mod acting;
 mod apps;
 mod audit;
 mod find;
@@ -10,11 +11,14 @@ mod services;
 mod session;
 mod tokens;
 mod users;
+mod work;
 
 pub use account::Founding;
+pub use acting::Identity;
 pub use integrations::{NewIntegration, Shown, Where};
-pub use keys::{HandOver, Switched};
+pub use keys::Switched;
 pub use services::{Kind, WithIntegrations};
-pub use session::{Identity, Session};
+pub use session::Session;
 pub use tokens::Whose;
 pub use users::UserSpec;
+pub use work::HandOver;

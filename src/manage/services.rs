@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 
 use super::find;
 use super::integrations::{NewIntegration, Shown};
-use super::keys::HandOver;
-use super::session::{Session, Work};
+use super::session::Session;
+use super::work::{HandOver, Work};
 use crate::error::{Error, Result};
 use crate::model::{
     Action, Change, Destination, DestinationEdit, Integration, IntegrationType, Label, Name, Noun, Target,

@@ -3,8 +3,8 @@
 use jiff::SignedDuration;
 
 use super::find;
-use super::keys::HandOver;
-use super::session::{Session, Work};
+use super::session::Session;
+use super::work::{HandOver, Work};
 use crate::error::{Error, Result};
 use crate::model::{
     Acting, Action, Change, Decision, Id, KeyState, Label, Noun, Role, Scope, ScopeSet, Secret, SecretChange,
@@ -105,7 +105,10 @@ impl<S: Store> Session<'_, S> {
         self.write(|work| {
             let before = work.token(id, Action::EditUserToken)?;
             let after = edit.apply(&before)?;
-            refuse_beyond(before.user.role, after.access.scopes())?;
+            // What the role held once and holds no more stays: it gives nothing, and is not what is being edited.
+            if after.access != before.access {
+                refuse_beyond(before.user.role, after.access.scopes())?;
+            }
             let permit = work.authorize(Action::EditUserToken, &target(&before))?;
             work.update(permit, before, after, SecretChange::Keep)
         })
@@ -133,14 +136,8 @@ impl<S: Store> Session<'_, S> {
                 }
             }
             let secret = Secret::user_token(work.entropy)?;
-            let old_ends_at = work.overlap_end(overlap)?;
-            let after =
-                UserToken { hint: Some(secret.hint()), overlap_ends_at: old_ends_at, ..before.clone() };
-            let new = work.tx.keyring().digest(&secret.fingerprint());
             let permit = work.authorize(Action::RotateUserToken, &target(&before))?;
-            let token = work.update(permit, before, after, SecretChange::Rotate { new, old_ends_at })?;
-            work.hand_over(|| hand_over(&token, &secret))?;
-            Ok(token)
+            work.rotate(permit, before, &secret, overlap, hand_over)
         })
     }
 
@@ -151,12 +148,8 @@ impl<S: Store> Session<'_, S> {
     pub fn end_token_overlap(&mut self, id: &str) -> Result<UserToken> {
         self.write(|work| {
             let before = work.token(id, Action::RotateUserToken)?;
-            if before.overlap(work.at()).is_none() {
-                return Err(Error::conflict(format!("token {} has no overlap to end", before.id)));
-            }
-            let after = UserToken { overlap_ends_at: None, ..before.clone() };
             let permit = work.authorize(Action::RotateUserToken, &target(&before))?;
-            work.update(permit, before, after, SecretChange::EndOverlap)
+            work.end_overlap(permit, before)
         })
     }
 
@@ -166,13 +159,7 @@ impl<S: Store> Session<'_, S> {
     /// If the acting user may not: others' tokens go only where the other is neither owner nor admin.
     pub fn remove_tokens(&mut self, ids: &[String], reason: Option<&Label>) -> Result<Vec<UserToken>> {
         self.write(|work| {
-            let mut tokens: Vec<UserToken> = Vec::with_capacity(ids.len());
-            for id in ids {
-                let token = work.token(id, Action::RemoveUserToken)?;
-                if tokens.iter().all(|other| other.id != token.id) {
-                    tokens.push(token);
-                }
-            }
+            let tokens = work.each_once(ids, |work, id| work.token(id, Action::RemoveUserToken))?;
             tokens
                 .into_iter()
                 .map(|token| {

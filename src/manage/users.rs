@@ -3,7 +3,8 @@
 use std::ops::ControlFlow;
 
 use super::find;
-use super::session::{Session, Work};
+use super::session::Session;
+use super::work::Work;
 use crate::error::{Error, Result};
 use crate::model::{
     Action, Audited as _, Change, Decision, Label, Name, Noun, RateLimit, Role, Target, User, UserEdit,
@@ -112,25 +113,24 @@ impl<S: Store> Session<'_, S> {
     /// If the acting user may not, there is none, or it is the Account Owner.
     pub fn remove_users(&mut self, references: &[String]) -> Result<Vec<User>> {
         self.write(|work| {
-            let mut gone: Vec<User> = Vec::with_capacity(references.len());
-            for reference in references {
-                let before = work.present_user(reference, Action::RemoveUser)?;
-                if gone.iter().any(|user| user.id == before.id) {
-                    continue;
-                }
-                let permit =
-                    work.authorize(Action::RemoveUser, &Target::of(&before).belonging_to(&before))?;
-                if before.role == Role::Owner {
-                    return Err(Error::conflict(format!(
-                        "{} is the Account Owner; transfer the account first",
-                        before.name
-                    )));
-                }
-                let after = User { left_at: Some(work.at()), ..before.clone() };
-                work.tx.save_user(permit, &Change::Update { before, after: after.clone() })?;
-                gone.push(after);
-            }
-            Ok(gone)
+            let users =
+                work.each_once(references, |work, user| work.present_user(user, Action::RemoveUser))?;
+            users
+                .into_iter()
+                .map(|before| {
+                    let target = Target::of(&before).belonging_to(&before);
+                    let permit = work.authorize(Action::RemoveUser, &target)?;
+                    if before.role == Role::Owner {
+                        return Err(Error::conflict(format!(
+                            "{} is the Account Owner; transfer the account first",
+                            before.name
+                        )));
+                    }
+                    let after = User { left_at: Some(work.at()), ..before.clone() };
+                    work.tx.save_user(permit, &Change::Update { before, after: after.clone() })?;
+                    Ok(after)
+                })
+                .collect()
         })
     }
 }

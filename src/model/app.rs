@@ -63,8 +63,8 @@ impl Audited for App {
             ("scopes", Some(self.scopes.to_string())),
             ("hint", Some(self.hint.as_str().to_owned())),
             ("rate_limit", self.rate_limit.map(|limit| limit.to_string())),
-            ("overlap_ends_at", self.overlap_ends_at.map(|at| at.to_string())),
-            ("tokens_revoked_at", self.tokens_revoked_at.map(|at| at.to_string())),
+            ("overlap_ends_at", self.overlap_ends_at.map(|at| format!("{at:.3}"))),
+            ("tokens_revoked_at", self.tokens_revoked_at.map(|at| format!("{at:.3}"))),
         ]
     }
 }
@@ -133,10 +133,10 @@ pub struct AppToken {
     pub expires_at: Timestamp,
 }
 
-/// Issuing one is a change of its app: a token has no id, and is gone after a day.
+/// A token has no id of its own, and is gone after a day: records name it by its app.
 impl Audited for AppToken {
     fn noun(&self) -> Noun {
-        Noun::App
+        Noun::AppToken
     }
 
     fn audit_id(&self) -> String {
@@ -151,7 +151,7 @@ impl Audited for AppToken {
         vec![
             ("token_scopes", Some(self.scopes.to_string())),
             ("token_hint", Some(self.hint.as_str().to_owned())),
-            ("token_expires_at", Some(self.expires_at.to_string())),
+            ("token_expires_at", Some(format!("{:.3}", self.expires_at))),
         ]
     }
 }

@@ -33,6 +33,8 @@ pub enum Noun {
     Orchestration,
     /// An integration of a service or an orchestration.
     Integration,
+    /// A token of an app; it goes by the app's id.
+    AppToken,
 }
 
 impl Noun {
@@ -48,7 +50,7 @@ impl Noun {
 
     const fn letter(self) -> Option<u8> {
         match self {
-            Self::Account => None,
+            Self::Account | Self::AppToken => None,
             Self::GeneralKey => Some(b'K'),
             Self::UserToken => Some(b'T'),
             Self::App => Some(b'A'),
@@ -71,6 +73,7 @@ impl Noun {
             Self::Service => "service",
             Self::Orchestration => "orchestration",
             Self::Integration => "integration",
+            Self::AppToken => "app_token",
         }
     }
 }
@@ -87,6 +90,7 @@ impl fmt::Display for Noun {
             Self::Service => "service",
             Self::Orchestration => "orchestration",
             Self::Integration => "integration",
+            Self::AppToken => "app token",
         })
     }
 }

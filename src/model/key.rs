@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::model::{Audited, Hint, Id, Label, Name, Noun, RateLimit, ScopeSet};
+use crate::model::{Audited, Hint, Id, Label, Name, Noun, RateLimit, Scope, ScopeSet};
 
 /// The API version that keys carry, as lists show it.
 pub const API_VERSION: &str = "v2";
@@ -240,9 +240,9 @@ impl Audited for GeneralKey {
                 "disabled_reason",
                 disabled.and_then(|disabled| Some(disabled.reason.as_ref()?.as_str().to_owned())),
             ),
-            ("expires_at", self.expires_at.map(|at| at.to_string())),
+            ("expires_at", self.expires_at.map(|at| format!("{at:.3}"))),
             ("rate_limit", self.rate_limit.map(|limit| limit.to_string())),
-            ("overlap_ends_at", self.overlap_ends_at.map(|at| at.to_string())),
+            ("overlap_ends_at", self.overlap_ends_at.map(|at| format!("{at:.3}"))),
         ]
     }
 }
@@ -289,11 +289,15 @@ impl KeyEdit {
 /// Narrows an access, and refuses to widen it: that takes a new key, which somebody then hands out on purpose.
 pub(crate) fn narrow(access: &mut Access, to: Access) -> Result<()> {
     if !access.can_become(&to) {
-        return Err(Error::conflict(format!(
-            "access can be narrowed, never widened: from {} to {}",
-            access.kind(),
-            to.kind()
-        )));
+        let gained = match (access.scopes(), to.scopes()) {
+            (Some(had), Some(asked)) => {
+                let gained: Vec<_> =
+                    asked.iter().filter(|scope| !had.contains(scope)).map(Scope::as_str).collect();
+                format!("it would gain {}", gained.join(", "))
+            }
+            _ => format!("from {} to {}", access.kind(), to.kind()),
+        };
+        return Err(Error::conflict(format!("access can be narrowed, never widened: {gained}")));
     }
     *access = to;
     Ok(())

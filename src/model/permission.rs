@@ -108,7 +108,7 @@ actions! {
     EditApp => App UPDATES "edit apps",
     RotateApp => App UPDATES "rotate the secrets of apps",
     RemoveApp => App DELETES "remove apps",
-    IssueAppToken => App CREATES "issue app tokens",
+    IssueAppToken => AppToken CREATES "issue app tokens",
     ListUsers => User READS "list users",
     ShowUser => User READS "show users",
     AddUser => User CREATES "add users",

@@ -71,8 +71,8 @@ impl Audited for UserToken {
             ("description", Some(self.description.as_str().to_owned())),
             ("hint", self.hint.as_ref().map(|hint| hint.as_str().to_owned())),
             ("scopes", self.access.scopes().map(ToString::to_string)),
-            ("expires_at", self.expires_at.map(|at| at.to_string())),
-            ("overlap_ends_at", self.overlap_ends_at.map(|at| at.to_string())),
+            ("expires_at", self.expires_at.map(|at| format!("{at:.3}"))),
+            ("overlap_ends_at", self.overlap_ends_at.map(|at| format!("{at:.3}"))),
         ]
     }
 }

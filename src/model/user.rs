@@ -57,7 +57,7 @@ impl Audited for User {
             ("os_uid", self.os_uid.map(|uid| uid.to_string())),
             ("external_id", self.external_id.as_ref().map(|id| id.as_str().to_owned())),
             ("rate_limit", self.rate_limit.map(|limit| limit.to_string())),
-            ("left_at", self.left_at.map(|at| at.to_string())),
+            ("left_at", self.left_at.map(|at| format!("{at:.3}"))),
         ]
     }
 }

@@ -375,12 +375,15 @@ pub struct Window {
 impl Window {
     /// How long a window is.
     pub const LENGTH: SignedDuration = SignedDuration::from_secs(60);
+    /// How long a check can have waited to be counted, since it took the time: others may have begun the window
+    /// meanwhile.
+    const LATE: SignedDuration = SignedDuration::from_secs(10);
 
     /// Whether it is still open at a moment. A clock that was set back opens a new one.
     #[must_use]
     pub fn is_open(&self, at: Timestamp) -> bool {
         let age = at.duration_since(self.began_at);
-        !age.is_negative() && age < Self::LENGTH
+        -Self::LATE < age && age < Self::LENGTH
     }
 
     /// The window after one more check at a moment: this one, or a new one.

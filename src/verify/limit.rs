@@ -191,9 +191,9 @@ impl Tally {
 /// Where a limit stands, and whether it is exceeded, once the check at hand is counted in the window.
 pub(super) fn measure(limit: RateLimit, window: Window, at: Timestamp) -> (Option<RateState>, bool) {
     let RateLimit::PerMinute(limit) = limit else { return (None, false) };
-    let ends_at =
-        window.began_at.as_millisecond() + i64::try_from(Window::LENGTH.as_millis()).unwrap_or(i64::MAX);
-    let reset = u64::try_from((ends_at - at.as_millisecond()).max(0)).unwrap_or(0).div_ceil(1_000);
+    let length = i64::try_from(Window::LENGTH.as_millis()).unwrap_or(i64::MAX);
+    let left = window.began_at.as_millisecond() + length - at.as_millisecond();
+    let reset = u64::try_from(left.clamp(0, length)).unwrap_or(0).div_ceil(1_000);
     let remaining = u64::from(limit).saturating_sub(window.count);
     (Some(RateState { limit, remaining, reset }), window.count > u64::from(limit))
 }

@@ -14,7 +14,7 @@ mod verdict;
 mod verifier;
 
 pub use explain::{Explanation, explain};
-pub use operations::{Operation, operations};
+pub use operations::{Operation, known_scope, operations};
 pub use path::Path;
 pub use policy::{Judgement, judge};
 pub use request::{Api, Presented, Request};

@@ -51,6 +51,21 @@ pub fn operations() -> &'static [Operation] {
     &MATCHER.operations
 }
 
+/// Whether any operation of the table needs a scope; if none does, the scope that is most like it.
+///
+/// # Errors
+/// The scope that may have been meant, if one comes near.
+pub fn known_scope(scope: &Scope) -> Result<(), Option<&'static Scope>> {
+    const LIKENESS: f64 = 0.7;
+    let scopes = || operations().iter().flat_map(|operation| &operation.needed);
+    if scopes().any(|known| known == scope) {
+        return Ok(());
+    }
+    let likeness = |known: &Scope| strsim::normalized_damerau_levenshtein(scope.as_str(), known.as_str());
+    let nearest = scopes().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    Err(nearest.filter(|known| likeness(known) >= LIKENESS))
+}
+
 /// The operation of a method and a path; HEAD is looked up as GET.
 pub(super) fn find(method: &str, path: &Path<'_>) -> Option<&'static Operation> {
     let method = if method == "HEAD" { "GET" } else { method };
@@ -88,13 +103,11 @@ impl Node {
             if segment.starts_with('{') {
                 node = &mut *node.parameter.get_or_insert_with(|| (segment, Box::default())).1;
             } else {
-                let at = match node.literals.iter().position(|(literal, _)| *literal == segment) {
-                    Some(at) => at,
-                    None => {
-                        node.literals.push((segment, Self::default()));
-                        node.literals.len() - 1
-                    }
-                };
+                let known = node.literals.iter().position(|(literal, _)| *literal == segment);
+                let at = known.unwrap_or_else(|| {
+                    node.literals.push((segment, Self::default()));
+                    node.literals.len() - 1
+                });
                 node = &mut node.literals[at].1;
             }
         }
@@ -142,6 +155,14 @@ mod tests {
         scopes.sort_unstable();
         scopes.dedup();
         assert_eq!(scopes.len(), 75);
+    }
+
+    #[test]
+    fn a_scope_that_no_operation_needs_is_told_with_the_one_that_is_like_it() {
+        let told = |scope: &str| known_scope(&scope.parse().unwrap()).map_err(|near| near.map(Scope::as_str));
+        assert_eq!(told("incidents.read"), Ok(()));
+        assert_eq!(told("incidnets.read"), Err(Some("incidents.read")));
+        assert_eq!(told("elephants.read"), Err(None));
     }
 
     #[test]

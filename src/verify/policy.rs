@@ -58,7 +58,7 @@ pub fn judge(
         Access::Scopes(scopes) if has(scopes) => Reason::Allowed,
         Access::Scopes(_) => Reason::Scope,
         Access::Role(narrowed) => match owner {
-            Some(owner) if !may(owner, method, path, &needed) => Reason::Role,
+            Some(owner) if !may(policy, owner, method, path, &needed) => Reason::Role,
             Some(_) if narrowed.as_ref().is_none_or(has) => Reason::Allowed,
             Some(_) => Reason::Scope,
             // A role that nobody has allows nothing.
@@ -77,8 +77,11 @@ fn needed(
     const UNKNOWN: (bool, Option<&str>, Cow<'static, [Scope]>) = (false, None, Cow::Borrowed(&[]));
     match policy {
         Policy::PagerDuty => match operations::find(method, path) {
-            Some(operation) => (true, Some(operation.id), Cow::Borrowed(&operation.needed)),
-            None => UNKNOWN,
+            // An operation that needed nothing would be anybody's.
+            Some(operation) if !operation.needed.is_empty() => {
+                (true, Some(operation.id), Cow::Borrowed(&operation.needed))
+            }
+            _ => UNKNOWN,
         },
         Policy::Convention => {
             let right = if only_reads(method) { "read" } else { "write" };
@@ -89,10 +92,11 @@ fn needed(
 }
 
 /// Whether a user's role, or the request's being about the user himself, allows it.
-fn may(owner: &Owner, method: &str, path: &Path<'_>, needed: &[Scope]) -> bool {
+fn may(policy: Policy, owner: &Owner, method: &str, path: &Path<'_>, needed: &[Scope]) -> bool {
     needed.iter().all(|scope| owner.role.holds(scope))
-        || (owner.role == Role::LimitedUser && is_override(path))
-        || is_about_oneself(owner, method, path)
+        // Paths of the documented API: what the same words mean to another API, only its roles can say.
+        || (policy == Policy::PagerDuty
+            && ((owner.role == Role::LimitedUser && is_override(path)) || is_about_oneself(owner, method, path)))
 }
 
 /// Responders make overrides of schedules, and nothing else of schedules.
@@ -194,6 +198,17 @@ mod tests {
         assert_eq!(as_role(Role::Owner, "GET", "/services"), Reason::Scope);
         assert_eq!(as_role(Role::Owner, "GET", "/nowhere"), Reason::UnknownOperation);
         assert_eq!(as_role(Role::Observer, "POST", "/incidents"), Reason::Role, "the role was taken away");
+    }
+
+    #[test]
+    fn what_is_about_oneself_is_known_of_the_documented_api_alone() {
+        for path in ["/users/U00000001/contact_methods/any/deeper", "/users/me", "/schedules/1/overrides"] {
+            for role in [Role::RestrictedAccess, Role::LimitedUser] {
+                let judged =
+                    judged(Policy::Convention, &Access::Role(None), Some(&owner(role)), "POST", path);
+                assert_eq!(judged, Reason::Role, "{role} {path}");
+            }
+        }
     }
 
     #[test]

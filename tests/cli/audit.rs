@@ -38,7 +38,7 @@ fn list_shows_who_did_what_newest_first() {
     exit: 0
     --- stdout
     NUMBER  TIME                  ACTOR        ACTION  TARGET                 CALLED  CHANGES
-    10      [NOW]  ann          delete  general_key [K1]  ci      description: ci -> none, hint: [HINT 1] -> none, access: full -> none, disabled: true -> none, reason: retired
+    10      [NOW]  ann          delete  general_key [K1]  ci      reason: retired, description: ci, hint: [HINT 1], access: full, disabled: true
     9       [NOW]  adam by ann  update  general_key [K1]  ci      disabled: false -> true
     8       [NOW]  ann          create  general_key [K1]  ci      description: ci, hint: [HINT 1], access: full, disabled: false
     7       [NOW]  ann          create  user [U1]         sam     name: sam, role: admin, os_uid: 61234

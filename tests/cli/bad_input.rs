@@ -2,7 +2,7 @@
 //! and an unchanged store.
 
 use std::fs::{self, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, chown};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -186,8 +186,8 @@ fn a_secret_is_void_if_the_disk_was_full_after_it_was_printed() {
     exit: 1
     --- stdout
     --- stderr
-    error: the change could not be committed: the secret just printed is void: the store failed: disk I/O error: Error code 778: disk I/O error
-    hint: throw the printed secret away, and run it again
+    error: the change could not be committed: the secret just handed over is void: the store failed: disk I/O error: Error code 778: disk I/O error
+    hint: throw that secret away, and run it again
     ");
     assert!(!machine.file("key.txt").exists());
     drop(reader);
@@ -259,7 +259,7 @@ fn a_store_of_a_newer_program_is_left_alone() {
     exit: 1
     --- stdout
     --- stderr
-    error: [HOME]/pdkeys/pdkeys.db: written by a newer pdkeys (schema 99; this one knows 1)
+    error: [HOME]/pdkeys/pdkeys.db: written by a newer pdkeys (schema 99; this one knows 3)
     hint: install a newer pdkeys
     ");
     refuses_file(&machine, &machine.store(), &["list"]);
@@ -491,4 +491,52 @@ fn who_has_neither_the_right_nor_a_mapping_learns_nothing_of_which_keys_there_ar
         machine.run_sudo(&stranger, ["show", &id]).must_exit(4).stderr,
         machine.run_sudo(&stranger, ["show", "KZZZZZZZZ"]).must_exit(4).stderr
     );
+}
+
+#[test]
+fn a_service_account_uses_no_store_and_no_directory_of_its_caller() {
+    if !can_be_others() {
+        return;
+    }
+    let machine = Machine::with_users();
+    machine.give_to(SOMEBODY);
+    set_mode(machine.home(), 0o755);
+    set_mode(&machine.directory(), 0o755);
+    set_mode(&machine.store(), 0o644);
+    let whole = || files_below(machine.home());
+    let before = whole();
+    let as_service = |arguments: &[&str]| {
+        let mut command = machine.command_of(SOMEBODY_ELSE, arguments.iter().copied());
+        machine.finish(command.env("SUDO_UID", SOMEBODY.to_string()))
+    };
+    for arguments in [&["list"][..], &["create", "x"], &["user", "list"]] {
+        machine.unchanged(|| as_service(arguments)).must_exit(1);
+    }
+    assert_snapshot!(as_service(&["list"]), @r"
+    exit: 1
+    --- stdout
+    --- stderr
+    error: [HOME]/pdkeys/pdkeys.db: belongs to another operating-system user (61234)
+    hint: run it as the user who owns the store, through sudo for instance; --store names another place
+    ");
+    // The file alone is the service account's: who owns the directory could put another in its place.
+    chown(machine.store(), Some(SOMEBODY_ELSE), Some(SOMEBODY_ELSE)).unwrap();
+    assert_snapshot!(as_service(&["list"]), @r"
+    exit: 1
+    --- stdout
+    --- stderr
+    error: [HOME]/pdkeys: belongs to another operating-system user (61234)
+    hint: run it as the user who owns the store, through sudo for instance; --store names another place
+    ");
+    // Nor is a store made in a directory of somebody else.
+    assert_snapshot!(as_service(&["init", "acme", "--owner", "olli", "--store", "pdkeys/new.db"]), @r"
+    exit: 1
+    --- stdout
+    --- stderr
+    error: pdkeys: belongs to another operating-system user (61234)
+    hint: run it as the user who owns the store, through sudo for instance; --store names another place
+    ");
+    assert_eq!(whole(), before);
+    // Root can do anything in any case.
+    machine.run(["list"]).must_succeed();
 }

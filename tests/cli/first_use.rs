@@ -4,7 +4,7 @@ use std::fs;
 
 use insta::assert_snapshot;
 
-use crate::session::{Machine, Ran, mode_of, names_in, set_mode};
+use crate::session::{Machine, Ran, SOMEBODY, SOMEBODY_ELSE, can_be_others, mode_of, names_in, set_mode};
 
 /// With the name of the owner taken out, who is called as whoever runs the tests is.
 fn without_login_name(ran: &Ran<'_>) -> String {
@@ -152,6 +152,7 @@ fn the_first_create_makes_the_store_and_says_where() {
     [SECRET 1]
     --- stderr
     Made a store at [HOME]/pdkeys/pdkeys.db; [LOGIN] is Account Owner
+    hint: keep a copy of [HOME]/pdkeys/pdkeys.storekey elsewhere: without it the store is worthless
     Created key [K1] (nightly deploy, ...[HINT 1]); its secret is shown only this once
     ");
     assert_eq!(made.line().len(), 20);
@@ -166,6 +167,7 @@ fn the_first_user_add_makes_the_store_too() {
     --- stdout
     --- stderr
     Made a store at [HOME]/pdkeys/pdkeys.db; [LOGIN] is Account Owner
+    hint: keep a copy of [HOME]/pdkeys/pdkeys.storekey elsewhere: without it the store is worthless
     Added user adam ([U1], admin)
     ");
 }
@@ -203,4 +205,22 @@ fn under_sudo_init_makes_the_store_for_the_one_who_called_it() {
     machine.run(["whoami"]).must_exit(4);
     let me = machine.run_sudo("61234", ["whoami", "-o", "json"]).must_succeed().json();
     assert_eq!(me["name"], "sam");
+}
+
+#[test]
+fn under_sudo_a_service_account_makes_the_store_for_the_one_who_called_it() {
+    if !can_be_others() {
+        return;
+    }
+    let machine = Machine::new();
+    machine.give_to(SOMEBODY);
+    let as_service = |arguments: &[&str]| {
+        let mut command = machine.command_of(SOMEBODY, arguments.iter().copied());
+        machine.finish(command.env("SUDO_UID", SOMEBODY_ELSE.to_string()))
+    };
+    // Neither the directory nor the one above it is there yet.
+    as_service(&["init", "acme", "--owner", "olli", "--store", "new/below/keys.db"]).must_succeed();
+    let me = as_service(&["whoami", "--store", "new/below/keys.db", "-o", "json"]).must_succeed().json();
+    assert_eq!(me["name"], "olli");
+    machine.run_as(SOMEBODY, ["whoami", "--store", "new/below/keys.db"]).must_exit(4);
 }

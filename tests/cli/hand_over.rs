@@ -142,13 +142,17 @@ fn write_to_never_overwrites_a_file() {
     exit: 1
     --- stdout
     --- stderr
-    error: the secret could not be handed over, and nothing was changed: key.txt: File exists (os error 17)
-    hint: send standard output where it is read, or name a new file with --write-to
+    error: key.txt is there already
+    hint: --write-to makes a new file and overwrites none; choose another name
     ");
     machine.refuses(["rotate", &id, "--yes", "--write-to", "key.txt"]).must_exit(1);
     std::os::unix::fs::symlink("nowhere", machine.file("link")).unwrap();
     machine.refuses(["create", "x", "--write-to", "link"]).must_exit(1);
     assert_eq!(fs::read_to_string(machine.file("key.txt")).unwrap(), "precious");
+    let first_use = Machine::new();
+    fs::write(first_use.file("key.txt"), "precious").unwrap();
+    first_use.run(["create", "x", "--write-to", "key.txt"]).must_exit(1);
+    assert!(!first_use.directory().exists(), "it is refused before anything else");
     assert!(!machine.file("nowhere").exists());
 }
 
@@ -172,15 +176,27 @@ fn write_to_leaves_no_file_behind_if_the_key_is_not_made() {
 }
 
 #[test]
-fn csv_is_refused_where_a_secret_is_printed() {
-    let (machine, _) = with_key();
-    assert_snapshot!(machine.refuses(["create", "x", "-o", "csv"]), @r"
-    exit: 1
+fn csv_is_refused_where_a_secret_is_printed_and_no_store_is_made_for_it() {
+    let machine = Machine::new();
+    assert_snapshot!(machine.run(["create", "x", "-o", "csv"]), @r"
+    exit: 2
     --- stdout
     --- stderr
-    error: the secret could not be handed over, and nothing was changed: a secret is printed alone or as json; -o csv is for lists
-    hint: send standard output where it is read, or name a new file with --write-to
+    error: a secret is not printed as csv
+    hint: without -o it is printed alone; -o json prints it with its record
     ");
+    machine.run(["token", "create", "x", "-o", "csv"]).must_exit(2);
+    machine.run(["orchestration", "create", "x", "-o", "csv"]).must_exit(2);
+    machine.run(["service", "create", "x", "--integration", "email", "-o", "csv"]).must_exit(2);
+    assert!(!machine.directory().exists());
+    let (machine, id) = with_key();
+    machine.run(["service", "create", "web", "-o", "csv"]).must_succeed();
+    machine.refuses(["rotate", &id, "-o", "csv", "--yes"]).must_exit(2);
+    machine.refuses(["create", "x", "-o", "csv", "--write-to", "key.txt"]).must_exit(2);
+    let into = ["--service", "web", "--type", "email", "--name", "mail", "-o", "csv"];
+    machine.refuses(["integration", "create"].into_iter().chain(into)).must_exit(2);
+    machine.run(["rotate", &id, "--overlap", "1h"]).must_succeed();
+    machine.run(["rotate", &id, "--end-overlap", "-o", "csv"]).must_succeed();
 }
 
 #[test]
@@ -200,4 +216,18 @@ fn a_list_whose_output_fails_is_an_error_and_one_whose_reader_has_gone_is_silent
     --- stdout
     --- stderr
     ");
+}
+
+#[test]
+fn write_to_says_where_the_secret_is() {
+    let (machine, id) = with_key();
+    let made = machine.run(["create", "x", "--write-to", "one.txt"]).must_succeed();
+    assert!(made.stderr.ends_with("); its secret is in one.txt\n"), "{made}");
+    assert!(!made.stderr.contains("only this once"), "{made}");
+    let rotate = ["rotate", &id, "--overlap", "24h", "--write-to", "two.txt"];
+    assert!(machine.run(rotate).must_succeed().stderr.ends_with("; its secret is in two.txt\n"));
+    let service = ["service", "create", "web", "--integration", "email", "--write-to", "three.txt"];
+    assert!(machine.run(service).must_succeed().stderr.ends_with("; its secret is in three.txt\n"));
+    let token = ["token", "create", "t", "--write-to", "four.txt"];
+    assert!(machine.run(token).must_succeed().stderr.ends_with("; its secret is in four.txt\n"));
 }

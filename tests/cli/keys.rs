@@ -140,7 +140,7 @@ fn write_to_makes_a_file_that_its_owner_alone_can_read() {
     exit: 0
     --- stdout
     --- stderr
-    Created key [K1] (ci, ...[HINT 1]); its secret is shown only this once
+    Created key [K1] (ci, ...[HINT 1]); its secret is in key.txt
     ");
 }
 
@@ -166,8 +166,8 @@ fn list_prints_json_json_lines_and_csv() {
     exit: 0
     --- stdout
     [
-      {"id":"[K1]","kind":"general","description":"deploy","hint":"[HINT 1]","access":"full","scopes":null,"created_at":"[NOW]","created_by":"ann","api_version":"v2","status":"active","disabled_at":null,"disabled_by":null,"disabled_reason":null,"last_used_at":null,"expires_at":"2099-06-01T00:00:00Z","rate_limit":null,"overlap_ends_at":null},
-      {"id":"[K2]","kind":"general","description":"backup","hint":"[HINT 2]","access":"read-only","scopes":null,"created_at":"[NOW]","created_by":"ann","api_version":"v2","status":"active","disabled_at":null,"disabled_by":null,"disabled_reason":null,"last_used_at":null,"expires_at":"2098-06-01T00:00:00Z","rate_limit":null,"overlap_ends_at":null},
+      {"id":"[K1]","kind":"general","description":"deploy","hint":"[HINT 1]","access":"full","scopes":null,"created_at":"[NOW]","created_by":"ann","api_version":"v2","status":"active","disabled_at":null,"disabled_by":null,"disabled_reason":null,"last_used_at":null,"expires_at":"2099-06-01T00:00:00.000Z","rate_limit":null,"overlap_ends_at":null},
+      {"id":"[K2]","kind":"general","description":"backup","hint":"[HINT 2]","access":"read-only","scopes":null,"created_at":"[NOW]","created_by":"ann","api_version":"v2","status":"active","disabled_at":null,"disabled_by":null,"disabled_reason":null,"last_used_at":null,"expires_at":"2098-06-01T00:00:00.000Z","rate_limit":null,"overlap_ends_at":null},
       {"id":"[K3]","kind":"general","description":"alerts","hint":"[HINT 3]","access":"scopes","scopes":["incidents.read"],"created_at":"[NOW]","created_by":"ann","api_version":"v2","status":"active","disabled_at":null,"disabled_by":null,"disabled_reason":null,"last_used_at":null,"expires_at":null,"rate_limit":null,"overlap_ends_at":null}
     ]
     --- stderr
@@ -175,8 +175,8 @@ fn list_prints_json_json_lines_and_csv() {
     assert_snapshot!(machine.run(["list", "-o", "jsonl"]), @r#"
     exit: 0
     --- stdout
-    {"id":"[K1]","kind":"general","description":"deploy","hint":"[HINT 1]","access":"full","scopes":null,"created_at":"[NOW]","created_by":"ann","api_version":"v2","status":"active","disabled_at":null,"disabled_by":null,"disabled_reason":null,"last_used_at":null,"expires_at":"2099-06-01T00:00:00Z","rate_limit":null,"overlap_ends_at":null}
-    {"id":"[K2]","kind":"general","description":"backup","hint":"[HINT 2]","access":"read-only","scopes":null,"created_at":"[NOW]","created_by":"ann","api_version":"v2","status":"active","disabled_at":null,"disabled_by":null,"disabled_reason":null,"last_used_at":null,"expires_at":"2098-06-01T00:00:00Z","rate_limit":null,"overlap_ends_at":null}
+    {"id":"[K1]","kind":"general","description":"deploy","hint":"[HINT 1]","access":"full","scopes":null,"created_at":"[NOW]","created_by":"ann","api_version":"v2","status":"active","disabled_at":null,"disabled_by":null,"disabled_reason":null,"last_used_at":null,"expires_at":"2099-06-01T00:00:00.000Z","rate_limit":null,"overlap_ends_at":null}
+    {"id":"[K2]","kind":"general","description":"backup","hint":"[HINT 2]","access":"read-only","scopes":null,"created_at":"[NOW]","created_by":"ann","api_version":"v2","status":"active","disabled_at":null,"disabled_by":null,"disabled_reason":null,"last_used_at":null,"expires_at":"2098-06-01T00:00:00.000Z","rate_limit":null,"overlap_ends_at":null}
     {"id":"[K3]","kind":"general","description":"alerts","hint":"[HINT 3]","access":"scopes","scopes":["incidents.read"],"created_at":"[NOW]","created_by":"ann","api_version":"v2","status":"active","disabled_at":null,"disabled_by":null,"disabled_reason":null,"last_used_at":null,"expires_at":null,"rate_limit":null,"overlap_ends_at":null}
     --- stderr
     "#);
@@ -184,8 +184,8 @@ fn list_prints_json_json_lines_and_csv() {
     exit: 0
     --- stdout
     id,kind,description,hint,access,scopes,created_at,created_by,api_version,status,disabled_at,disabled_by,disabled_reason,last_used_at,expires_at,rate_limit,overlap_ends_at
-    [K1],general,deploy,[HINT 1],full,,[NOW],ann,v2,active,,,,,2099-06-01T00:00:00Z,,
-    [K2],general,backup,[HINT 2],read-only,,[NOW],ann,v2,active,,,,,2098-06-01T00:00:00Z,,
+    [K1],general,deploy,[HINT 1],full,,[NOW],ann,v2,active,,,,,2099-06-01T00:00:00.000Z,,
+    [K2],general,backup,[HINT 2],read-only,,[NOW],ann,v2,active,,,,,2098-06-01T00:00:00.000Z,,
     [K3],general,alerts,[HINT 3],scopes,incidents.read,[NOW],ann,v2,active,,,,,,,
     --- stderr
     ");
@@ -214,6 +214,7 @@ fn a_list_of_nothing_is_empty_in_every_format() {
     assert_snapshot!(machine.run(["list", "-o", "csv"]), @r"
     exit: 0
     --- stdout
+    id,kind,description,hint,access,scopes,created_at,created_by,api_version,status,disabled_at,disabled_by,disabled_reason,last_used_at,expires_at,rate_limit,overlap_ends_at
     --- stderr
     ");
 }
@@ -342,7 +343,7 @@ fn show_prints_one_key_whole() {
     created by       ann
     api version      v2
     status           active
-    expires at       2099-06-01T00:00:00Z
+    expires at       2099-06-01T00:00:00.000Z
     --- stderr
     ");
     assert_snapshot!(machine.run(["show", &backup.to_lowercase(), "-o", "json"]), @r#"
@@ -363,7 +364,7 @@ fn show_prints_one_key_whole() {
       "disabled_by": "ann",
       "disabled_reason": "lost laptop",
       "last_used_at": null,
-      "expires_at": "2098-06-01T00:00:00Z",
+      "expires_at": "2098-06-01T00:00:00.000Z",
       "rate_limit": null,
       "overlap_ends_at": null
     }
@@ -405,8 +406,8 @@ fn edit_changes_description_expiry_and_rate_limit() {
     --- stdout
     NUMBER  TIME                  ACTOR  ACTION  TARGET                 CALLED   CHANGES
     7       [NOW]  ann    update  general_key [K1]  deploys  expires_at: [NOW + 2160h] -> none, rate_limit: 5/min -> none
-    6       [NOW]  ann    update  general_key [K1]  deploys  description: deploy -> deploys, expires_at: 2099-06-01T00:00:00Z -> [NOW + 2160h], rate_limit: 5/min
-    3       [NOW]  ann    create  general_key [K1]  deploy   description: deploy, hint: [HINT 1], access: full, disabled: false, expires_at: 2099-06-01T00:00:00Z
+    6       [NOW]  ann    update  general_key [K1]  deploys  description: deploy -> deploys, expires_at: 2099-06-01T00:00:00.000Z -> [NOW + 2160h], rate_limit: 5/min
+    3       [NOW]  ann    create  general_key [K1]  deploy   description: deploy, hint: [HINT 1], access: full, disabled: false, expires_at: 2099-06-01T00:00:00.000Z
     --- stderr
     ");
 }
@@ -426,7 +427,7 @@ fn edit_narrows_access_and_never_widens_it() {
     exit: 1
     --- stdout
     --- stderr
-    error: access can be narrowed, never widened: from scopes to scopes
+    error: access can be narrowed, never widened: it would gain services.read
     "
     );
     assert_snapshot!(machine.refuses(["edit", &alerts, "--read-only"]), @r"
@@ -488,7 +489,7 @@ fn disable_and_enable_say_what_they_did() {
     created by       ann
     api version      v2
     status           active
-    expires at       2099-06-01T00:00:00Z
+    expires at       2099-06-01T00:00:00.000Z
     --- stderr
     ");
     assert_snapshot!(machine.run(["audit", "list", "--target", &deploy]), @r"
@@ -497,7 +498,7 @@ fn disable_and_enable_say_what_they_did() {
     NUMBER  TIME                  ACTOR  ACTION  TARGET                 CALLED  CHANGES
     7       [NOW]  ann    update  general_key [K1]  deploy  disabled: true -> false, disabled_reason: key-compromise -> none
     6       [NOW]  ann    update  general_key [K1]  deploy  disabled: false -> true, disabled_reason: key-compromise
-    3       [NOW]  ann    create  general_key [K1]  deploy  description: deploy, hint: [HINT 1], access: full, disabled: false, expires_at: 2099-06-01T00:00:00Z
+    3       [NOW]  ann    create  general_key [K1]  deploy  description: deploy, hint: [HINT 1], access: full, disabled: false, expires_at: 2099-06-01T00:00:00.000Z
     --- stderr
     ");
 }
@@ -547,7 +548,7 @@ fn several_keys_are_disabled_enabled_and_removed_at_once() {
     assert_snapshot!(machine.run(["remove", &deploy, &alerts, "--yes", "-o", "jsonl"]), @r#"
     exit: 0
     --- stdout
-    {"id":"[K1]","kind":"general","description":"deploy","hint":"[HINT 1]","access":"full","scopes":null,"created_at":"[NOW]","created_by":"ann","api_version":"v2","status":"active","disabled_at":null,"disabled_by":null,"disabled_reason":null,"last_used_at":null,"expires_at":"2099-06-01T00:00:00Z","rate_limit":null,"overlap_ends_at":null}
+    {"id":"[K1]","kind":"general","description":"deploy","hint":"[HINT 1]","access":"full","scopes":null,"created_at":"[NOW]","created_by":"ann","api_version":"v2","status":"active","disabled_at":null,"disabled_by":null,"disabled_reason":null,"last_used_at":null,"expires_at":"2099-06-01T00:00:00.000Z","rate_limit":null,"overlap_ends_at":null}
     {"id":"[K3]","kind":"general","description":"alerts","hint":"[HINT 3]","access":"scopes","scopes":["incidents.read"],"created_at":"[NOW]","created_by":"ann","api_version":"v2","status":"active","disabled_at":null,"disabled_by":null,"disabled_reason":null,"last_used_at":null,"expires_at":null,"rate_limit":null,"overlap_ends_at":null}
     --- stderr
     Removed key [K1] (deploy, ...[HINT 1])
@@ -610,7 +611,7 @@ fn rotate_with_an_overlap_asks_nothing_and_keeps_the_old_secret_for_a_while() {
     created by       ann
     api version      v2
     status           active
-    expires at       2099-06-01T00:00:00Z
+    expires at       2099-06-01T00:00:00.000Z
     overlap ends at  [NOW + 24h]
     --- stderr
     ");
@@ -645,7 +646,7 @@ fn end_overlap_stops_the_old_secret_and_makes_no_new_one() {
     exit: 0
     --- stdout
     --- stderr
-    Ended key [K1] (deploy, ...[HINT 4])
+    Ended the overlap of key [K1] (deploy, ...[HINT 4])
     ");
     assert_eq!((machine.count("digest"), machine.count("tombstone")), (3, 1));
 }
@@ -694,7 +695,7 @@ fn remove_deletes_the_key_and_the_audit_trail_remembers_it() {
     exit: 0
     --- stdout
     NUMBER  TIME                  ACTOR  ACTION  TARGET                 CALLED  CHANGES
-    6       [NOW]  ann    delete  general_key [K1]  deploy  description: deploy -> none, hint: [HINT 1] -> none, access: full -> none, disabled: false -> none, expires_at: 2099-06-01T00:00:00Z -> none, reason: retired
+    6       [NOW]  ann    delete  general_key [K1]  deploy  reason: retired, description: deploy, hint: [HINT 1], access: full, expires_at: 2099-06-01T00:00:00.000Z
     --- stderr
     ");
     assert_eq!((machine.count("digest"), machine.count("tombstone")), (2, 1));

@@ -13,16 +13,27 @@
 
 mod account;
 mod acting_user;
+mod apps;
 mod audit;
 mod bad_input;
+mod batch;
+mod checking;
 mod concurrency;
+mod documented;
+mod explain;
 mod first_use;
 mod hand_over;
+mod integrations;
 mod keys;
+mod limits;
 mod manners;
 mod permissions;
+mod roles;
 mod secrets;
+mod services;
 mod session;
 mod store_key;
 mod terminal;
+mod tokens;
 mod users;
+mod verify;

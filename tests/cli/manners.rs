@@ -1,10 +1,11 @@
 //! The manners of every command: streams, colour, quiet, escaping, near misses, help.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 
 use insta::assert_snapshot;
 
-use crate::session::{Machine, Ran, set_mode};
+use crate::session::{Machine, Ran, mode_of, names_in, set_mode};
 
 const ESCAPE: char = '\u{1b}';
 
@@ -104,8 +105,38 @@ fn no_name_of_a_user_or_the_account_can_move_a_cursor() {
     machine.sql().execute("UPDATE user SET name = ?1 || row", [HAZARD]).unwrap();
     machine.sql().execute("UPDATE account SET name = ?1", [HAZARD]).unwrap();
     for command in [&["user", "list"][..], &["whoami"], &["account", "show"], &["list"], &["create", "x"]] {
-        assert_harmless(&machine.run(command.iter().copied()));
+        assert_harmless(&machine.run(command.iter().copied()).must_succeed());
     }
+}
+
+#[test]
+fn what_has_a_hazardous_name_can_still_be_dealt_with() {
+    let machine = Machine::with_users();
+    machine.run(["user", "edit", "uma", "--email", "uma@example.org"]).must_succeed();
+    machine.run(["service", "create", "web", "--integration", "email"]).must_succeed();
+    let id = |arguments: [&str; 4]| crate::session::text_of(&machine.run(arguments).json(), "id");
+    let uma = id(["user", "show", "uma", "-ojson"]);
+    let web = id(["service", "show", "web", "-ojson"]);
+    machine.sql().execute("UPDATE user SET name = ?1 || rowid, email = ?1", [HAZARD]).unwrap();
+    for table in ["account", "destination", "integration"] {
+        machine.sql().execute(&format!("UPDATE {table} SET name = ?1"), [HAZARD]).unwrap();
+    }
+    for command in [
+        &["service", "list"][..],
+        &["integration", "list"],
+        &["service", "show", &web, "-o", "json"],
+        &["user", "remove", &uma, "--yes"],
+        &["service", "edit", &web, "--name", "web"],
+        &["account", "set", "--name", "acme"],
+        &["audit", "list", "--limit", "3"],
+        &["audit", "verify"],
+        &["service", "remove", &web, "--with-integrations", "--yes"],
+    ] {
+        assert_harmless(&machine.run(command.iter().copied()).must_succeed());
+    }
+    let left = machine.run(["user", "show", &uma, "-o", "json"]).json();
+    assert_eq!(left["email"], HAZARD, "what an edit does not touch stays as it is");
+    assert_eq!(machine.run(["account", "show", "-o", "json"]).json()["name"], "acme");
 }
 
 #[test]
@@ -246,6 +277,7 @@ fn help_names_the_exit_codes_and_the_environment() {
       PDKEYS_STORE           the store's file
       PDKEYS_STORE_KEY_FILE  the store key's file, if it does not lie beside the store
       PDKEYS_TOKEN           a user token; its owner is the acting user
+    PDKEYS_KEY             the credential that verify checks
       NO_COLOR               no colour
     ");
 }
@@ -283,4 +315,85 @@ fn completions_know_the_ids_that_the_acting_user_may_list() {
     assert_eq!(nobody.stderr, "");
     fs::remove_dir_all(machine.directory()).unwrap();
     assert_eq!(complete(None).stderr, "");
+}
+
+#[test]
+fn manual_pages_replace_links_and_follow_none() {
+    let machine = Machine::new();
+    fs::write(machine.file("precious"), "precious").unwrap();
+    fs::create_dir(machine.file("man")).unwrap();
+    symlink("../precious", machine.file("man/pdkeys.1")).unwrap();
+    fs::write(machine.file("man/pdkeys-list.1"), "stale").unwrap();
+    machine.run_shell("umask 022; exec \"$pdkeys\" man man").must_succeed();
+    assert_eq!(fs::read_to_string(machine.file("precious")).unwrap(), "precious");
+    for name in ["pdkeys.1", "pdkeys-list.1"] {
+        let page = machine.file("man").join(name);
+        assert!(fs::symlink_metadata(&page).unwrap().is_file());
+        assert_eq!(mode_of(&page), 0o644);
+        assert!(fs::read_to_string(&page).unwrap().contains(".TH pdkeys"), "{name}");
+    }
+    let names = names_in(&machine.file("man"));
+    assert!(names.iter().all(|name| name.ends_with(".1")), "{names:?}");
+}
+
+#[test]
+fn times_have_three_decimals_in_every_record() {
+    let machine = Machine::with_users();
+    let (id, _) = machine.make_key("ci", &["--expires", "2100-01-01"]);
+    machine.run(["rotate", &id, "--overlap", "1h"]).must_succeed();
+    machine.run(["disable", &id, "--yes"]).must_succeed();
+    machine.run(["token", "create", "t", "--expires", "2100-01-01T12:00:00Z"]).must_succeed();
+    machine.run(["service", "create", "web", "--integration", "email"]).must_succeed();
+    // On a whole second, where decimals would be left out.
+    for table in ["general_key", "user_token", "user", "account", "destination", "integration"] {
+        machine.sql().execute(&format!("UPDATE {table} SET created_at = 1700000000000"), []).unwrap();
+    }
+    let time = regex::Regex::new(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S*?Z").unwrap();
+    for (command, times) in [
+        (&["list"][..], 3),
+        (&["show", &id], 3),
+        (&["token", "list"], 2),
+        (&["user", "list"], 6),
+        (&["service", "list"], 2),
+        (&["integration", "list"], 1),
+        (&["account", "show"], 1),
+        (&["audit", "list", "--limit", "3"], 3),
+    ] {
+        for format in ["json", "jsonl", "csv"] {
+            let ran = machine.run(command.iter().copied().chain(["-o", format])).must_succeed();
+            let found: Vec<_> = time.find_iter(&ran.stdout).map(|found| found.as_str()).collect();
+            assert!(found.len() >= times, "{command:?} {format}: {found:?}");
+            assert!(found.iter().all(|time| time.len() == "2026-03-01T12:00:00.000Z".len()), "{found:?}");
+        }
+    }
+    assert!(machine.run(["show", &id]).stdout.contains("expires at       2100-01-01T00:00:00.000Z\n"));
+}
+
+#[test]
+fn csv_has_its_header_where_there_is_nothing_to_list_too() {
+    let machine = Machine::with_users();
+    let lists = [
+        &["list"][..],
+        &["token", "list"],
+        &["service", "list"],
+        &["orchestration", "list"],
+        &["integration", "list"],
+        &["user", "list"],
+        &["audit", "list"],
+    ];
+    let header = |list: &[&str]| {
+        let ran = machine.run(list.iter().copied().chain(["-o", "csv"])).must_succeed();
+        ran.stdout.lines().next().expect("a header").to_owned()
+    };
+    let empty = lists.map(header);
+    machine.make_key("ci", &[]);
+    machine.run(["token", "create", "t"]).must_succeed();
+    machine.run(["service", "create", "web", "--integration", "email"]).must_succeed();
+    machine.run(["orchestration", "create", "all"]).must_succeed();
+    for (list, empty) in lists.iter().zip(empty) {
+        assert_eq!(header(list), empty);
+        let listed = machine.run(list.iter().copied().chain(["-o", "json"])).must_succeed().json();
+        let names: Vec<_> = listed[0].as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(names.join(","), empty, "the names of the fields");
+    }
 }

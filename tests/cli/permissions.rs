@@ -6,9 +6,10 @@ use std::fs;
 
 use insta::assert_snapshot;
 
-use crate::session::{Machine, SOMEBODY, can_be_others};
+use crate::session::{Machine, SOMEBODY, can_be_others, text_of};
 
-/// A command, a user who may, and one who may not. `ID` stands for the id of a key with an overlap.
+/// A command, a user who may, and one who may not. `ID` stands for the id of a key with an overlap, `TOKEN` for that
+/// of a token of adam's, `INTEGRATION` for that of an integration into the service `web`.
 const WIRING: &[(&[&str], &str, &str)] = &[
     (&["create", "x"], "adam", "uma"),
     (&["list"], "adam", "otto"),
@@ -20,6 +21,44 @@ const WIRING: &[(&[&str], &str, &str)] = &[
     (&["rotate", "ID", "--yes"], "adam", "uma"),
     (&["rotate", "ID", "--end-overlap"], "adam", "uma"),
     (&["remove", "ID", "--yes"], "adam", "uma"),
+    (&["token", "create", "x", "--user", "adam"], "adam", "uma"),
+    (&["token", "create", "x"], "otto", "lisa"),
+    (&["token", "list", "--user", "adam"], "ann", "uma"),
+    (&["token", "list", "--all"], "adam", "uma"),
+    (&["token", "edit", "TOKEN", "--description", "x"], "adam", "ann"),
+    (&["token", "rotate", "TOKEN", "--overlap", "1h"], "adam", "ann"),
+    (&["token", "rotate", "TOKEN", "--yes"], "adam", "ann"),
+    (&["token", "rotate", "TOKEN", "--end-overlap"], "adam", "ann"),
+    (&["token", "remove", "TOKEN", "--yes"], "adam", "ann"),
+    (&["service", "create", "x"], "uma", "otto"),
+    (&["service", "create", "x", "--integration", "email"], "uma", "otto"),
+    (&["service", "list"], "otto", "rita"),
+    (&["service", "show", "web"], "otto", "rita"),
+    (&["service", "edit", "web", "--name", "x"], "uma", "otto"),
+    (&["service", "remove", "idle", "--yes"], "uma", "otto"),
+    (&["service", "remove", "web", "--with-integrations", "--yes"], "uma", "otto"),
+    (&["orchestration", "create", "x"], "uma", "otto"),
+    (&["orchestration", "list"], "otto", "rita"),
+    (&["orchestration", "show", "router"], "otto", "rita"),
+    (&["orchestration", "edit", "router", "--name", "x"], "uma", "otto"),
+    (&["orchestration", "remove", "router", "--with-integrations", "--yes"], "uma", "otto"),
+    (&["integration", "create", "--service", "web", "--type", "email", "--name", "x"], "uma", "otto"),
+    (&["integration", "list"], "otto", "rita"),
+    (&["integration", "list", "--service", "web"], "otto", "rita"),
+    (&["integration", "show", "INTEGRATION"], "otto", "rita"),
+    (&["integration", "move", "INTEGRATION", "--service", "idle"], "uma", "otto"),
+    (&["integration", "remove", "INTEGRATION", "--yes"], "uma", "otto"),
+    (&["app", "register", "x", "--scope", "incidents.read"], "uma", "otto"),
+    (&["app", "register", "x", "--scope", "users.write"], "adam", "uma"),
+    (&["app", "list"], "uma", "otto"),
+    (&["app", "show", "ci"], "uma", "otto"),
+    (&["app", "edit", "ci", "--description", "x"], "uma", "otto"),
+    (&["app", "edit", "ci", "--revoke-tokens", "--yes"], "uma", "otto"),
+    (&["app", "rotate", "ci", "--overlap", "1h"], "uma", "otto"),
+    (&["app", "rotate", "ci", "--yes"], "uma", "otto"),
+    (&["app", "rotate", "ci", "--end-overlap"], "uma", "otto"),
+    (&["app", "remove", "ci", "--yes"], "uma", "otto"),
+    (&["app", "token", "ci"], "uma", "otto"),
     (&["user", "add", "x", "--role", "user"], "adam", "uma"),
     (&["user", "add", "x", "--role", "owner"], "", "adam"),
     (&["user", "show", "uma"], "otto", "rita"),
@@ -40,8 +79,21 @@ fn every_command_lets_one_role_in_and_another_not() {
         let machine = Machine::with_users();
         let (id, _) = machine.make_key("ci", &[]);
         machine.run(["rotate", &id, "--overlap", "24h"]).must_succeed();
+        machine.run(["user", "add", "lisa", "--role", "read_only_limited_user"]).must_succeed();
+        let token = id_of(&machine, &["token", "create", "t", "--as", "adam"]);
+        machine.run(["token", "rotate", &token, "--overlap", "24h", "--as", "adam"]).must_succeed();
+        let integration = id_of(&machine, &["service", "create", "web", "--integration", "email"]);
+        machine.run(["service", "create", "idle"]).must_succeed();
+        machine.run(["orchestration", "create", "router"]).must_succeed();
+        machine.run(["app", "register", "ci", "--scope", "incidents.read"]).must_succeed();
+        machine.run(["app", "rotate", "ci", "--overlap", "24h"]).must_succeed();
         let arguments = |user| {
-            let command = command.iter().map(|word| if *word == "ID" { id.as_str() } else { word });
+            let command = command.iter().map(|word| match *word {
+                "ID" => id.as_str(),
+                "TOKEN" => token.as_str(),
+                "INTEGRATION" => integration.as_str(),
+                word => word,
+            });
             command.chain(["--as", user])
         };
         let ran = machine.refuses(arguments(denied)).must_exit(4);
@@ -50,6 +102,31 @@ fn every_command_lets_one_role_in_and_another_not() {
         if !allowed.is_empty() {
             machine.run(arguments(allowed)).must_succeed();
         }
+    }
+}
+
+/// The id of what a command makes.
+fn id_of(machine: &Machine, command: &[&str]) -> String {
+    text_of(&machine.run(command.iter().copied().chain(["-o", "json"])).must_succeed().json(), "id")
+}
+
+/// Which ids there are is not told either.
+#[test]
+fn a_token_is_not_there_for_those_who_may_not_see_it() {
+    let machine = Machine::with_users();
+    let token = id_of(&machine, &["token", "create", "t", "--as", "adam"]);
+    for command in [
+        &["show", &token][..],
+        &["edit", &token, "--description", "x"],
+        &["rotate", &token, "--yes"],
+        &["rotate", &token, "--end-overlap"],
+        &["remove", &token, "--yes"],
+    ] {
+        let ran = machine.refuses(["token", "--as", "uma"].into_iter().chain(command.iter().copied()));
+        ran.must_exit(5);
+    }
+    for user in ["ann", "adam", "sam"] {
+        machine.run(["token", "show", &token, "--as", user]).must_succeed();
     }
 }
 
@@ -149,8 +226,25 @@ fn no_command_is_forgotten() {
         pages.remove(&command[..command.len().min(2)].join(" "));
     }
     // Without an acting user; for everybody; and the groups, which are no commands themselves.
-    let others =
-        ["init", "completions", "man", "whoami", "account show", "user list", "account", "audit", "user"];
+    let others = [
+        "init",
+        "verify",
+        "explain",
+        "completions",
+        "man",
+        "whoami",
+        "account show",
+        "user list",
+        "token show",
+        "account",
+        "audit",
+        "user",
+        "token",
+        "app",
+        "service",
+        "orchestration",
+        "integration",
+    ];
     let forgotten: Vec<_> = pages.iter().filter(|page| !others.contains(&page.as_str())).collect();
     assert_eq!(forgotten, [""; 0]);
 }

@@ -32,8 +32,9 @@ fn holds(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle)
 }
 
-/// Some of all ways to make secrets, and to have them die; and all secrets that were made.
-fn with_secrets() -> (Machine, Vec<String>) {
+/// Some of all ways to make secrets of every kind, and to have them die; and all secrets that were made. Those of
+/// integrations come last, as many as are said: they are shown again on purpose.
+fn with_secrets() -> (Machine, Vec<String>, usize) {
     let machine = Machine::with_store();
     let line = |arguments: &[&str]| machine.run(arguments.iter().copied()).must_succeed().line().to_owned();
     let (kept, first) = machine.make_key("kept", &[]);
@@ -47,7 +48,28 @@ fn with_secrets() -> (Machine, Vec<String>) {
     fs::remove_file(machine.file("key.txt")).unwrap();
     secrets.push(written.trim_end().to_owned());
     machine.run(["remove", &removed, "--yes"]).must_succeed();
-    (machine, secrets)
+
+    let (kept, first) = machine.make_token("ann", "kept", &[]);
+    let (removed, second) = machine.make_token("ann", "removed", &["--scope", "incidents.read"]);
+    secrets.extend([first, second]);
+    secrets.push(line(&["token", "rotate", &kept, "--overlap", "24h"]));
+    secrets.push(line(&["token", "rotate", &kept, "--yes"]));
+    machine.run(["token", "remove", &removed, "--yes"]).must_succeed();
+    let acting = secrets.last().unwrap();
+    machine.run_with_token(acting, ["service", "create", "web"]).must_succeed();
+    machine.run(["service", "create", "mail"]).must_succeed();
+
+    let others = secrets.len();
+    secrets.push(line(&["service", "create", "shop", "--integration", "email"]));
+    secrets.push(line(&["orchestration", "create", "router"]));
+    let (moved, first) = machine.make_integration("service", "web", "moved");
+    let (removed, second) = machine.make_integration("orchestration", "router", "removed");
+    secrets.extend([first, second]);
+    machine.run(["integration", "move", &moved, "--service", "mail"]).must_succeed();
+    machine.run(["integration", "remove", &removed, "--yes"]).must_succeed();
+    machine.run(["service", "remove", "shop", "--with-integrations", "--yes"]).must_succeed();
+    let of_integrations = secrets.len() - others;
+    (machine, secrets, of_integrations)
 }
 
 #[test]
@@ -60,7 +82,7 @@ fn no_file_of_the_store_holds_a_secret_or_its_plain_hash() {
     let second = machine.run(["rotate", &id, "--overlap", "1h"]).must_succeed().line().to_owned();
     let log = fs::read(machine.directory().join("pdkeys.db-wal")).unwrap();
     assert!(holds(&log, id.as_bytes()), "the search finds what is there");
-    let (other, secrets) = with_secrets();
+    let (other, secrets, _) = with_secrets();
     for (machine, secrets) in [(&machine, &vec![first, second]), (&other, &secrets)] {
         let files = files_below(machine.home());
         assert!(files.contains(&machine.store()));
@@ -76,14 +98,33 @@ fn no_file_of_the_store_holds_a_secret_or_its_plain_hash() {
 
 #[test]
 fn no_output_but_the_hand_over_holds_a_secret() {
-    let (machine, secrets) = with_secrets();
+    let (machine, secrets, of_integrations) = with_secrets();
+    machine.run(["user", "add", "otto", "--role", "observer"]).must_succeed();
     let mut printed = String::new();
+    let mut print = |format, command: &[&str]| {
+        let ran = machine.run(command.iter().copied().chain(["-o", format])).must_succeed();
+        printed += &ran.stdout;
+        printed += &ran.stderr;
+    };
     for format in ["table", "json", "jsonl", "csv"] {
-        for command in [&["list"][..], &["audit", "list"], &["user", "list"], &["whoami"]] {
-            let ran = machine.run(command.iter().copied().chain(["-o", format])).must_succeed();
-            printed += &ran.stdout;
-            printed += &ran.stderr;
+        for command in [
+            &["list"][..],
+            &["audit", "list"],
+            &["user", "list"],
+            &["whoami"],
+            &["token", "list", "--all"],
+            // Integration keys are for those who may see them, and he may not.
+            &["integration", "list", "--as", "otto"],
+            &["service", "list", "--as", "otto"],
+            &["service", "show", "mail", "--as", "otto"],
+            &["orchestration", "list", "--as", "otto"],
+        ] {
+            print(format, command);
         }
+    }
+    let (_, live) = secrets.split_at(secrets.len() - of_integrations);
+    for key in live {
+        assert!(printed.contains(&key[28..]), "a hint is there: {printed}");
     }
     assert!(printed.contains(&secrets[0][16..]), "a hint is there: {printed}");
     for trace in secrets.iter().flat_map(|secret| traces_of(secret)) {
@@ -146,6 +187,7 @@ fn a_secret_pasted_anywhere_is_shown_as_its_hint_only() {
     --- stderr
     error: key (a secret ending in [HINT 1]) not found
     hint: pdkeys list shows what there is
+    hint: an argument looks like a secret, and may be in the shell's history now: if it was exposed, rotate it
     ");
     assert_snapshot!(machine.run(["list", "--as", &secret]), @r"
     exit: 4

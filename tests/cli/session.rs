@@ -195,6 +195,34 @@ impl Machine {
         (text_of(&made, "id"), text_of(&made, "secret"))
     }
 
+    /// Makes a token for a user, and gives its id and its secret.
+    pub(crate) fn make_token(&self, user: &str, description: &str, options: &[&str]) -> (String, String) {
+        let arguments = ["token", "create", description, "-o", "json", "--as", user];
+        let made = self.run(arguments.into_iter().chain(options.iter().copied())).must_succeed().json();
+        let secret = text_of(&made, "secret");
+        assert_token(&secret);
+        (text_of(&made, "id"), secret)
+    }
+
+    /// Makes an integration into a `service` or an `orchestration`, and gives its id and its key.
+    pub(crate) fn make_integration(&self, noun: &str, of: &str, name: &str) -> (String, String) {
+        let into = format!("--{noun}={of}");
+        let arguments =
+            ["integration", "create", &into, "--type", "events-api-v2", "--name", name, "-o", "json"];
+        let made = self.run(arguments).must_succeed().json();
+        (text_of(&made, "id"), text_of(&made, "secret"))
+    }
+
+    /// Runs a command with a user token in the environment.
+    #[must_use]
+    pub(crate) fn run_with_token<'a>(
+        &self,
+        token: &str,
+        arguments: impl IntoIterator<Item = &'a str>,
+    ) -> Ran<'_> {
+        self.finish(self.command(arguments).env("PDKEYS_TOKEN", token))
+    }
+
     /// The text with what is another in every run taken out.
     pub(crate) fn redact(&self, text: &str) -> String {
         let mut seen = self.seen.borrow_mut();
@@ -314,8 +342,11 @@ fn pattern(text: &str) -> Regex {
     Regex::new(text).unwrap()
 }
 
-static SECRET_LINE: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"(?m)^([A-Za-z0-9][A-Za-z0-9_-]{18}[A-Za-z0-9])\r?$"));
+static SECRET_LINE: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(r"(?m)^([A-Za-z0-9][A-Za-z0-9_-]{18}[A-Za-z0-9]|u\+[A-Za-z0-9_-]{17}[A-Za-z0-9])\r?$")
+});
+/// An integration key, which is shown in lists too.
+static VISIBLE_KEY: LazyLock<Regex> = LazyLock::new(|| pattern(r"\b([0-9a-f]{32}|R[0-9A-Z]{31})\b"));
 static SECRET_FIELD: LazyLock<Regex> = LazyLock::new(|| pattern(r#""secret":\s*"([^"]*)""#));
 static ID: LazyLock<Regex> = LazyLock::new(|| pattern(r"\b[KTAUSOI][0-9A-HJKMNP-TV-Z]{8}\b"));
 static TIME: LazyLock<Regex> = LazyLock::new(|| pattern(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"));
@@ -330,15 +361,37 @@ static OWNERS_UID: LazyLock<Regex> = LazyLock::new(|| {
 /// A secret of a general key: exactly 20 characters of its alphabet, the first and the last alphanumeric.
 #[track_caller]
 pub(crate) fn assert_secret(secret: &str) {
-    assert!(SECRET_LINE.is_match(secret) && secret.len() == 20, "no secret of a general key: {secret:?}");
+    let is_general = SECRET_LINE.is_match(secret) && secret.len() == 20 && !secret.contains('+');
+    assert!(is_general, "no secret of a general key: {secret:?}");
+}
+
+/// A secret of a user token: `u+` and 18 characters of the alphabet, the last alphanumeric.
+#[track_caller]
+pub(crate) fn assert_token(secret: &str) {
+    assert!(SECRET_LINE.is_match(secret) && secret.starts_with("u+"), "no secret of a token: {secret:?}");
+}
+
+/// The key of an integration into a service: 32 lower-case hexadecimal characters.
+#[track_caller]
+pub(crate) fn assert_service_key(key: &str) {
+    assert!(VISIBLE_KEY.is_match(key) && key.len() == 32 && !key.starts_with('R'), "no such key: {key:?}");
+}
+
+/// The key of an integration into an orchestration: `R` and 31 upper-case letters and digits.
+#[track_caller]
+pub(crate) fn assert_orchestration_key(key: &str) {
+    assert!(VISIBLE_KEY.is_match(key) && key.len() == 32 && key.starts_with('R'), "no such key: {key:?}");
 }
 
 impl Seen {
     fn notice_secrets(&mut self, text: &str) {
-        for regex in [&SECRET_LINE, &SECRET_FIELD] {
+        for regex in [&SECRET_LINE, &SECRET_FIELD, &VISIBLE_KEY] {
             for found in regex.captures_iter(text) {
                 let secret = &found[1];
-                assert_secret(secret);
+                assert!(
+                    SECRET_LINE.is_match(secret) || VISIBLE_KEY.is_match(secret),
+                    "of no secret's shape: {secret:?}"
+                );
                 if !self.secrets.iter().any(|known| known == secret) {
                     self.secrets.push(secret.to_owned());
                 }

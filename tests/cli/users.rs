@@ -249,3 +249,51 @@ fn a_role_that_is_none_and_an_operating_system_user_that_is_nobody_are_refused()
     hint: a number is taken as it is
     ");
 }
+
+#[test]
+fn what_cannot_be_done_is_told_before_it_is_asked_about() {
+    let machine = Machine::with_users();
+    machine.run(["service", "create", "web"]).must_succeed();
+    let made =
+        machine.run(["integration", "create", "--service", "web", "--type", "email", "--name", "mail"]);
+    assert!(made.status.success());
+    let listed = machine.run(["integration", "list", "-o", "json"]).json();
+    let integration = crate::session::text_of(&listed[0], "id");
+    machine.run(["service", "create", "mail"]).must_succeed();
+    for arguments in [
+        &["user", "remove", "adam", "--as", "otto"][..],
+        &["account", "transfer", "uma", "--as", "adam"],
+        &["integration", "remove", &integration, "--as", "otto"],
+        &["service", "remove", "mail", "--as", "otto"],
+        &["service", "remove", "web", "--with-integrations", "--as", "otto"],
+    ] {
+        let refused = machine.refuses(arguments.iter().copied()).must_exit(4);
+        assert!(refused.stderr.contains("may not"), "{refused}");
+        // Who may is asked.
+        machine.refuses(arguments[..arguments.len() - 2].iter().copied()).must_exit(6);
+    }
+    assert_snapshot!(machine.refuses(["user", "remove", "ann"]), @r"
+    exit: 1
+    --- stdout
+    --- stderr
+    error: ann is the Account Owner; transfer the account first
+    ");
+    assert_snapshot!(machine.refuses(["user", "remove", "ann", "--as", "adam"]), @r"
+    exit: 4
+    --- stdout
+    --- stderr
+    error: adam (admin) may not remove users: not the Account Owner
+    hint: pdkeys whoami shows on whose behalf this ran
+    ");
+}
+
+#[test]
+fn a_token_of_somebody_senior_is_refused_before_it_is_asked_about() {
+    let machine = Machine::with_users();
+    machine.run(["token", "create", "adams", "--as", "adam"]).must_succeed();
+    let listed = machine.run(["token", "list", "--all", "-o", "json"]).json();
+    let token = crate::session::text_of(&listed[0], "id");
+    machine.refuses(["token", "remove", &token, "--as", "sam"]).must_exit(4);
+    machine.refuses(["token", "rotate", &token, "--as", "sam"]).must_exit(4);
+    machine.refuses(["token", "remove", &token, "--as", "adam"]).must_exit(6);
+}

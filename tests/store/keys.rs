@@ -64,20 +64,35 @@ pub(crate) fn an_update_changes_every_field_that_can_change<E: Engine>(site: &mu
     let plain = site.new_key("K00000001", "nightly deploy");
     site.add_key(&plain, "a");
     site.wait(1);
-    let full = GeneralKey {
+    let edited = GeneralKey {
         description: label("weekly deploy"),
-        hint: Some(secret("0123456789abcdef1234").hint()),
         access: Access::Scopes("incidents.read".parse().unwrap()),
-        disabled: Some(Disabled { at: site.now(), by: site.owner_ref(), reason: Some(label("lost")) }),
         expires_at: Some(moment("2027-01-01T00:00:00Z")),
         rate_limit: Some(RateLimit::PerMinute(1)),
-        overlap_ends_at: Some(moment("2026-03-02T00:00:00Z")),
         ..plain.clone()
     };
-    for (before, after) in [(&plain, &full), (&full, &plain)] {
+    let rotated = GeneralKey {
+        hint: Some(secret("0123456789abcdef1234").hint()),
+        overlap_ends_at: Some(moment("2026-03-02T00:00:00Z")),
+        ..edited.clone()
+    };
+    let off = GeneralKey {
+        disabled: Some(Disabled { at: site.now(), by: site.owner_ref(), reason: Some(label("lost")) }),
+        ..rotated.clone()
+    };
+    // Each step by the action whose fields they are, forth and back.
+    let steps = [
+        (Action::EditGeneralKey, &plain, &edited),
+        (Action::RotateGeneralKey, &edited, &rotated),
+        (Action::DisableGeneralKey, &rotated, &off),
+        (Action::EnableGeneralKey, &off, &rotated),
+        (Action::RotateGeneralKey, &rotated, &edited),
+        (Action::EditGeneralKey, &edited, &plain),
+    ];
+    for (action, before, after) in steps {
         let change = Change::Update { before: before.clone(), after: after.clone() };
-        site.change_key(Action::EditGeneralKey, &change, SecretChange::Keep).unwrap();
-        assert_eq!(site.key(plain.id).as_ref(), Some(after));
+        site.change_key(action, &change, SecretChange::Keep).unwrap();
+        assert_eq!(site.key(plain.id).as_ref(), Some(after), "{action:?}");
     }
 }
 

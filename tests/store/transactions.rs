@@ -5,7 +5,9 @@ use std::thread;
 use std::time::Duration;
 
 use pdkeys::ErrorKind;
-use pdkeys::model::{Account, Action, Change, GeneralKey, Permit, SecretChange, Target, User, authorize};
+use pdkeys::model::{
+    Account, Action, Change, Disabled, GeneralKey, Permit, Role, SecretChange, Target, User, authorize,
+};
 use pdkeys::store::{Read as _, Store as _, Write as _};
 
 use crate::site::{Engine, Site, label, name};
@@ -125,6 +127,76 @@ pub(crate) fn a_permit_for_another_change_is_refused_and_nothing_is_written<E: E
         tx.commit().unwrap();
         assert_eq!(site.everything(), before, "{case}");
     }
+}
+
+pub(crate) fn a_permit_for_one_action_is_refused_for_the_fields_of_another<E: Engine>(site: &mut Site<E>) {
+    let key = site.new_key("K00000001", "one");
+    site.add_key(&key, "first");
+    let jim = site.new_user("U00000001", "jim");
+    site.add_user(&jim);
+    let before = site.everything();
+
+    let at = site.now();
+    let by = site.owner_ref();
+    let described = GeneralKey { description: label("changed"), ..key.clone() };
+    let rotated = GeneralKey { overlap_ends_at: Some(at), ..key.clone() };
+    let off = GeneralKey { disabled: Some(Disabled { at, by, reason: None }), ..key.clone() };
+    for (own, after) in [
+        (&[Action::EditGeneralKey][..], described),
+        (&[Action::RotateGeneralKey], rotated),
+        (&[Action::DisableGeneralKey, Action::EnableGeneralKey], off),
+    ] {
+        let change = Change::Update { before: key.clone(), after };
+        for action in Action::ALL.iter().filter(|action| !own.contains(action)) {
+            let refusal = site.change_key(*action, &change, SecretChange::Keep);
+            assert!(refusal.is_err(), "{action:?} did what {own:?} does");
+        }
+    }
+
+    let renamed = User { name: name("ben"), ..jim.clone() };
+    let promoted = User { role: Role::Admin, ..jim.clone() };
+    let left = User { left_at: Some(at), ..jim.clone() };
+    for (own, after) in [
+        (&[Action::EditUser, Action::SetUserRole][..], renamed),
+        (&[Action::SetUserRole], promoted),
+        (&[Action::RemoveUser], left),
+    ] {
+        let change = Change::Update { before: jim.clone(), after };
+        for action in Action::ALL.iter().filter(|action| !own.contains(action)) {
+            assert!(site.change_user(*action, &change).is_err(), "{action:?} did what {own:?} does");
+        }
+    }
+    assert_eq!(site.everything(), before);
+}
+
+pub(crate) fn a_permit_for_one_action_is_refused_for_the_secrets_of_another<E: Engine>(site: &mut Site<E>) {
+    let key = site.new_key("K00000001", "one");
+    site.add_key(&key, "first");
+    let new = site.digest("second");
+    let before = site.everything();
+    let same = Change::Update { before: key.clone(), after: key.clone() };
+    for secrets in [
+        SecretChange::Issue(new),
+        SecretChange::Rotate { new, old_ends_at: None },
+        SecretChange::Rotate { new, old_ends_at: Some(site.now()) },
+        SecretChange::EndOverlap,
+    ] {
+        for action in Action::ALL {
+            let is_rotation = !matches!(secrets, SecretChange::Issue(_));
+            if *action == Action::RotateGeneralKey && is_rotation {
+                continue;
+            }
+            let refusal = site.change_key(*action, &same, secrets);
+            assert!(refusal.is_err(), "{action:?} changed secrets: {secrets:?}");
+        }
+    }
+    let another = Change::Create(site.new_key("K00000002", "two"));
+    for secrets in [SecretChange::Rotate { new, old_ends_at: None }, SecretChange::EndOverlap] {
+        assert!(site.change_key(Action::CreateGeneralKey, &another, secrets).is_err(), "{secrets:?}");
+    }
+    assert_eq!(site.everything(), before);
+    assert_eq!(site.holder("second"), None);
+    assert!(matches!(site.holder("first"), Some(pdkeys::store::Holder::Live { ends_at: None, .. })));
 }
 
 pub(crate) fn a_reader_sees_one_moment_while_a_writer_commits<E: Engine>(site: &mut Site<E>) {

@@ -85,7 +85,7 @@ pub(crate) fn a_user_reads_back_with_every_field_and_with_none<E: Engine>(site: 
         let before = site.reader().read().unwrap().user(full.id).unwrap().unwrap();
         let after = User { role, ..plain.clone() };
         let after = User { id: full.id, name: name("renamed"), ..after };
-        site.change_user(Action::EditUser, &Change::Update { before, after: after.clone() }).unwrap();
+        site.change_user(Action::SetUserRole, &Change::Update { before, after: after.clone() }).unwrap();
         assert_eq!(site.reader().read().unwrap().user(full.id).unwrap(), Some(after));
     }
 }

@@ -29,7 +29,8 @@ pub(crate) fn run(context: &Context, verifier: Verifier<SqliteStore>) -> Result<
     let output = |error| Failure::from(pdkeys::Error::from(ErrorKind::Output(error)));
     let mut input = context.terminal.input();
     let mut out = context.terminal.data();
-    let mut line = Zeroizing::new(Vec::with_capacity(4096));
+    // As long as a line can be: one that grew would leave copies of what it held behind.
+    let mut line = Zeroizing::new(Vec::with_capacity(LONGEST_LINE));
     let (mut number, mut denied, mut unanswered) = (0_u64, false, false);
     loop {
         if input.buffer().is_empty() {

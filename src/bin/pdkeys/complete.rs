@@ -9,14 +9,12 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _};
 use clap_complete::CompleteEnv;
 use clap_complete::engine::CompletionCandidate;
-use pdkeys::manage::{Identity, Kind, Session, Whose};
+use pdkeys::manage::{Kind, Session, Whose};
 use pdkeys::model::{KeyFilter, KeyOrder};
-use pdkeys::ports::{SystemClock, SystemEntropy};
-use pdkeys::store::Place;
 use pdkeys::store::sqlite::SqliteStore;
 
 use crate::commands::Cli;
-use crate::context::{Context, os_user};
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::terminal::{Color, Terminal};
 
@@ -118,23 +116,17 @@ fn candidates(
     found
 }
 
-/// Opens the store that the line being completed names, as the operating-system user.
+/// Opens the store that the line being completed names, on behalf of whoever the finished line would act for.
 fn with_store_of_the_line(
     work: impl FnOnce(&mut Session<'_, SqliteStore>) -> Result<(), pdkeys::Error>,
 ) -> Result<(), Failure> {
     let words: Vec<OsString> = std::env::args_os().skip_while(|word| word != "--").skip(1).collect();
-    let place = place_of(&words)?;
-    let mut store = SqliteStore::open(&place)?;
-    let uid = os_user(place.database())?;
-    let mut entropy = SystemEntropy;
-    let mut session = Session::begin(&mut store, Identity::OsUser(uid), &SystemClock, &mut entropy)?;
-    Ok(work(&mut session)?)
+    context_of(&words).with_silent_session(|session| Ok(work(session)?))
 }
 
-fn place_of(words: &[OsString]) -> Result<Place, Failure> {
-    // The line is not finished, so that it need not parse; then the default place is what it would use.
+fn context_of(words: &[OsString]) -> Context {
+    // The line is not finished, so that it need not parse; then the defaults are what it would use.
     let parsed = Cli::command().ignore_errors(true).try_get_matches_from(words);
     let globals = parsed.ok().and_then(|matches| crate::context::Globals::from_arg_matches(&matches).ok());
-    let globals = globals.unwrap_or_default();
-    Ok(Context::new(globals, Terminal::new(Color::Never, true)).place()?.0)
+    Context::new(globals.unwrap_or_default(), Terminal::new(Color::Never, true))
 }

@@ -2,7 +2,9 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
+use std::io;
+use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -11,10 +13,11 @@ use directories::ProjectDirs;
 use pdkeys::ErrorKind;
 use pdkeys::error::{TokenRefusal, Unidentified};
 use pdkeys::manage::{Founding, Identity, Session};
-use pdkeys::model::{Name, Noun, Policy, Secret};
+use pdkeys::model::{Acting, Action, Decision, Name, Noun, Policy, ScopeSet, Secret, Target, decide};
 use pdkeys::ports::{SystemClock, SystemEntropy};
 use pdkeys::store::Place;
 use pdkeys::store::sqlite::SqliteStore;
+use pdkeys::verify::known_scope;
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
@@ -142,20 +145,23 @@ impl Context {
         };
         match founding.make_store(place, &SystemClock, &mut SystemEntropy) {
             Ok(store) => {
-                self.terminal.done(
-                    "Made",
-                    &format!(
-                        "a store at {}; {} is Account Owner",
-                        place.database().display(),
-                        founding.owner
-                    ),
-                );
+                self.made_store(place, &founding.owner);
                 Ok(store)
             }
             // Somebody else's first use was faster.
             Err(error) if matches!(error.kind(), ErrorKind::StoreExists(_)) => Ok(SqliteStore::open(place)?),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Says where a store was made, and what to keep of it.
+    pub(crate) fn made_store(&self, place: &Place, owner: &Name) {
+        self.terminal
+            .done("Made", &format!("a store at {}; {owner} is Account Owner", place.database().display()));
+        self.terminal.hint(&format!(
+            "keep a copy of {} elsewhere: without it the store is worthless",
+            place.store_key().display()
+        ));
     }
 
     /// Opens the store, and begins a session in it for the acting user.
@@ -166,31 +172,60 @@ impl Context {
     ) -> Result<T, Failure> {
         // Asked before the store is made: who has not the token that was announced makes none.
         let token = self.token()?;
-        if token.as_ref().is_some_and(Secret::is_empty) {
-            return Err(pdkeys::Error::from(ErrorKind::from(Unidentified::Token(TokenRefusal::Empty))).into());
-        }
         // A token comes out of a store that is there.
         let first_use = if token.is_some() { FirstUse::NeedsStore } else { first_use };
-        let mut store = self.open(first_use)?;
+        self.act(self.open(first_use)?, token, work)
+    }
+
+    /// Does the same in a store that is there, without a word about anything: for a shell that completes a line.
+    pub(crate) fn with_silent_session(
+        &self,
+        work: impl FnOnce(&mut Session<'_, SqliteStore>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let token = self.token()?;
+        self.act(SqliteStore::open(&self.place()?.0)?, token, work)
+    }
+
+    fn act<T>(
+        &self,
+        mut store: SqliteStore,
+        token: Option<Secret>,
+        work: impl FnOnce(&mut Session<'_, SqliteStore>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let identity = match token {
             Some(token) => Identity::Token(token),
             None => Identity::OsUser(os_user(store.place().database())?),
         };
         let mut entropy = SystemEntropy;
         let session = Session::begin(&mut store, identity, &SystemClock, &mut entropy)?;
-        match &self.globals.on_behalf_of {
+        let done = match &self.globals.on_behalf_of {
             Some(user) => work(&mut session.on_behalf_of(user)),
             None => work(&mut { session }),
+        };
+        if let Some(fault) = store.usage_fault() {
+            self.terminal.warning(&format!("it is not known when anything was last used: {fault}"));
         }
+        done
     }
 
     /// The user token that was given, if one was: what is announced and missing is an error, never nothing.
     fn token(&self) -> Result<Option<Secret>, Failure> {
+        let token = self.announced_token()?;
+        if token.as_ref().is_some_and(Secret::is_empty) {
+            return Err(pdkeys::Error::from(ErrorKind::from(Unidentified::Token(TokenRefusal::Empty))).into());
+        }
+        Ok(token)
+    }
+
+    fn announced_token(&self) -> Result<Option<Secret>, Failure> {
         if let Some(path) = &self.globals.token_file {
-            let bytes = fs::read(path).map(Zeroizing::new).map_err(|error| {
-                Failure::not_permitted(format!("token file {}: {error}", path.display()))
-                    .with_hint("it must hold a user token, as pdkeys token create --write-to makes it")
-            })?;
+            let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST_TOKEN_FILE + 1));
+            File::open(path)
+                .and_then(|file| file.take(LARGEST_TOKEN_FILE as u64 + 1).read_to_end(&mut bytes))
+                .map_err(|error| {
+                    Failure::not_permitted(format!("token file {}: {error}", path.display()))
+                        .with_hint("it must hold a user token, as pdkeys token create --write-to makes it")
+                })?;
             if bytes.len() > LARGEST_TOKEN_FILE {
                 return Err(Failure::not_permitted(format!("token file {}: too large", path.display())));
             }
@@ -198,6 +233,19 @@ impl Context {
             return Ok(Some(Secret::presented(without_line_end(&text).to_owned())));
         }
         Ok(variable("PDKEYS_TOKEN").map(|token| Secret::presented(token.to_string_lossy().into_owned())))
+    }
+
+    /// Tries out what somebody is about to be asked about: whether it can be done, and by the acting user, is told
+    /// before the question and not after it. Where nothing is asked, the doing tells it.
+    pub(crate) fn rehearse<T>(
+        &self,
+        session: &mut Session<'_, SqliteStore>,
+        work: impl FnOnce(&mut Session<'_, SqliteStore>) -> Result<T, pdkeys::Error>,
+    ) -> Result<(), Failure> {
+        if !self.globals.yes {
+            session.rehearse(work)?;
+        }
+        Ok(())
     }
 
     /// Asks before what cannot be undone, or stops something that works.
@@ -236,9 +284,31 @@ impl Context {
         self.confirm(&what, &question)
     }
 
+    /// Says which scopes no operation needs: a slip of the finger, most likely, and a key that opens nothing.
+    pub(crate) fn warn_of_unknown_scopes(
+        &self,
+        session: &mut Session<'_, SqliteStore>,
+        scopes: Option<&ScopeSet>,
+    ) -> Result<(), Failure> {
+        let Some(scopes) = scopes else { return Ok(()) };
+        if session.account()?.policy != Policy::PagerDuty {
+            return Ok(());
+        }
+        for scope in scopes.iter() {
+            if let Err(near) = known_scope(scope) {
+                let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+                self.terminal.warning(&format!("no operation of the policy pagerduty needs {scope}{near}"));
+            }
+        }
+        Ok(())
+    }
+
     /// Says why integration keys are not shown to somebody who may see them.
     pub(crate) fn warn_of_hidden_keys(&self, session: &mut Session<'_, SqliteStore>) {
-        if let Some(fault) = session.store_key_fault() {
+        let Some(fault) = session.store_key_fault() else { return };
+        let all = Target::all(Noun::Integration);
+        let may_see = |acting: Acting| decide(acting.user(), Action::ShowIntegrationKey, &all);
+        if session.whoami().is_ok_and(|acting| may_see(acting) == Decision::Allowed) {
             self.terminal.warning(&format!("integration keys are not shown: {fault}"));
         }
     }
@@ -287,11 +357,18 @@ fn default_database() -> Result<PathBuf, Failure> {
 
 /// The operating-system user who acts: asked from the kernel, and behind sudo the one who called it, where the
 /// process could do as it likes with the store in any case.
-pub(crate) fn os_user(database: &Path) -> Result<u32, Failure> {
+///
+/// The file is the store's, or the directory that a store is to be made in. What is not there yet would be the
+/// process's own.
+pub(crate) fn os_user(file: &Path) -> Result<u32, Failure> {
     let real = rustix::process::getuid().as_raw();
     let effective = rustix::process::geteuid().as_raw();
     let Some(sudo_uid) = variable("SUDO_UID") else { return Ok(real) };
-    let owner = fs::metadata(database).map(|metadata| metadata.uid()).ok();
+    let owner = match fs::metadata(file) {
+        Ok(metadata) => Some(metadata.uid()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Some(effective),
+        Err(_) => None,
+    };
     let is_trusted = |uid: u32| uid == 0 || Some(uid) == owner;
     if !(is_trusted(real) && is_trusted(effective)) {
         return Ok(real);

@@ -73,7 +73,14 @@ impl Failure {
 
     /// The same with no secret in it: an argument that looks like one shows its hint.
     pub(crate) fn without_secrets(mut self, arguments: &[OsString]) -> Self {
-        for secret in secrets_among(arguments) {
+        let secrets = secrets_among(arguments);
+        if self.exit == Exit::NotFound && !secrets.is_empty() {
+            self.hints.push(
+                "an argument looks like a secret, and may be in the shell's history now: if it was exposed, rotate it"
+                    .to_owned(),
+            );
+        }
+        for secret in secrets {
             self.message = secret.redact(&self.message);
             self.hints = self.hints.iter().map(|hint| secret.redact(hint)).collect();
         }
@@ -120,13 +127,15 @@ impl From<pdkeys::Error> for Failure {
             ErrorKind::Unidentified(Unidentified::NobodyToActAs(_) | Unidentified::Left(_)) => {
                 failure(Exit::NotPermitted).with_hint("pdkeys user list shows who is here")
             }
-            ErrorKind::Conflict(_) | ErrorKind::Entropy(_) | ErrorKind::File { .. } => failure(Exit::Failed),
+            ErrorKind::Conflict(_) | ErrorKind::Entropy(_) |             ErrorKind::UsageFile { .. } => failure(Exit::Failed)
+                .with_hint("move it away, with its -wal and -shm: a new one is made, and only counts are lost"),
+            ErrorKind::File { .. } => failure(Exit::Failed),
             ErrorKind::HandOver(_) => failure(Exit::Failed)
                 .with_hint("send standard output where it is read, or name a new file with --write-to"),
             ErrorKind::Engine(_) => {
                 failure(Exit::Failed).with_hint("nothing was changed; see whether the disk is full or read-only")
             }
-            ErrorKind::Void(_) => failure(Exit::Failed).with_hint("throw the printed secret away, and run it again"),
+            ErrorKind::Void(_) => failure(Exit::Failed).with_hint("throw that secret away, and run it again"),
             ErrorKind::Output(source) => {
                 Self { silent: source.kind() == io::ErrorKind::BrokenPipe, ..failure(Exit::Failed) }
             }
@@ -142,6 +151,9 @@ impl From<pdkeys::Error> for Failure {
                 Refusal::WritableByOthers { .. } => {
                     failure(Exit::Failed).with_hint(format!("chmod go-w {}", path.display()))
                 }
+                Refusal::OwnedByOthers { .. } => failure(Exit::Failed).with_hint(
+                    "run it as the user who owns the store, through sudo for instance; --store names another place",
+                ),
                 Refusal::PermissionDenied => {
                     failure(Exit::Failed).with_hint("run it as the user who owns the store, through sudo for instance")
                 }
@@ -171,7 +183,7 @@ fn list_command(noun: Noun) -> &'static str {
         Noun::Account => "pdkeys account show",
         Noun::GeneralKey => "pdkeys list",
         Noun::UserToken => "pdkeys token list",
-        Noun::App => "pdkeys app list",
+        Noun::App | Noun::AppToken => "pdkeys app list",
         Noun::User => "pdkeys user list",
         Noun::Service => "pdkeys service list",
         Noun::Orchestration => "pdkeys orchestration list",

@@ -3,13 +3,14 @@
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use pdkeys::model::Secret;
+use pdkeys::model::{Secret, escape};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::context::Context;
+use crate::failure::Failure;
 use crate::render::{self, Format};
 
 /// Longer than any secret with its record, so that the buffer is not moved and leaves no copy behind.
@@ -28,15 +29,31 @@ impl<'c> Receiver<'c> {
         Self { context, file, made: None }
     }
 
+    /// Refuses what can be refused before there is a secret, and before a store is opened or made.
+    pub(crate) fn ready(&self) -> Result<(), Failure> {
+        if self.context.globals.output == Format::Csv {
+            return Err(Failure::usage("a secret is not printed as csv")
+                .with_hint("without -o it is printed alone; -o json prints it with its record"));
+        }
+        match &self.file {
+            // A link is something too, wherever it leads.
+            Some(path) if fs::symlink_metadata(path).is_ok() => Err(Failure::failed(there_already(path))
+                .with_hint("--write-to makes a new file and overwrites none; choose another name")),
+            _ => Ok(()),
+        }
+    }
+
     /// Takes a secret: alone on its line, or in front of its record if a format was asked for.
     pub(crate) fn take(&mut self, secret: &Secret, record: &impl Serialize) -> io::Result<()> {
         if let Some(path) = self.file.clone() {
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&path)
-                .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+            let mut file =
+                OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(|error| {
+                    let why = match error.kind() {
+                        io::ErrorKind::AlreadyExists => there_already(&path),
+                        _ => format!("{}: {error}", path.display()),
+                    };
+                    io::Error::new(error.kind(), why)
+                })?;
             self.made = Some(path);
             file.write_all(&alone(secret)?)?;
             file.sync_all()?;
@@ -45,7 +62,7 @@ impl<'c> Receiver<'c> {
         match self.context.globals.output {
             Format::Table => self.context.terminal.hand_over(&alone(secret)?),
             Format::Json | Format::Jsonl => self.context.terminal.hand_over(&with_record(secret, record)?),
-            Format::Csv => Err(io::Error::other("a secret is printed alone or as json; -o csv is for lists")),
+            Format::Csv => Err(io::Error::other("a secret is not printed as csv")),
         }
     }
 
@@ -60,9 +77,9 @@ impl<'c> Receiver<'c> {
         }
     }
 
-    /// The secret is committed: what was made for it stays.
-    pub(crate) fn keep(mut self) {
-        self.made = None;
+    /// The secret is committed: what was made for it stays. Says where it is, if in a file.
+    pub(crate) fn keep(mut self) -> Option<String> {
+        self.made.take().map(|path| format!("its secret is in {}", escape(&path.display().to_string())))
     }
 }
 
@@ -73,6 +90,10 @@ impl Drop for Receiver<'_> {
             let _ = fs::remove_file(path);
         }
     }
+}
+
+fn there_already(path: &Path) -> String {
+    format!("{} is there already", path.display())
 }
 
 fn alone(secret: &Secret) -> io::Result<Zeroizing<Vec<u8>>> {

@@ -1,23 +1,29 @@
 //! How moments are shown to people: relative on a terminal, exact elsewhere.
 
 use jiff::Timestamp;
+use serde::Serializer;
 
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
-const MONTH: i64 = 30 * DAY;
+/// Up to here an end that was given in days is told in days.
+const HUNDRED_DAYS: i64 = 100 * DAY;
+/// The twelfth part of a year.
+const MONTH: i64 = YEAR / 12;
 const YEAR: i64 = 365 * DAY;
 
 /// A moment seen from another: `3 days ago`, `in 2 months`.
 pub(crate) fn relative(moment: Timestamp, now: Timestamp) -> String {
     let seconds = moment.as_second() - now.as_second();
+    // What is to come is told to the nearest unit: 90 days are not 89 a moment later.
+    let rounded = |length: i64, unit: i64| (length + if seconds > 0 { unit / 2 } else { 0 }) / unit;
     let (number, unit) = match seconds.abs() {
         0..MINUTE => return if seconds > 0 { "in a moment".to_owned() } else { "just now".to_owned() },
-        length @ MINUTE..HOUR => (length / MINUTE, "minute"),
-        length @ HOUR..DAY => (length / HOUR, "hour"),
-        length @ DAY..MONTH => (length / DAY, "day"),
-        length @ MONTH..YEAR => (length / MONTH, "month"),
-        length => (length / YEAR, "year"),
+        length @ MINUTE..HOUR => (rounded(length, MINUTE), "minute"),
+        length @ HOUR..DAY => (rounded(length, HOUR), "hour"),
+        length @ DAY..HUNDRED_DAYS => (rounded(length, DAY), "day"),
+        length @ HUNDRED_DAYS..YEAR => (rounded(length, MONTH), "month"),
+        length => (rounded(length, YEAR), "year"),
     };
     let plural = if number == 1 { "" } else { "s" };
     if seconds > 0 { format!("in {number} {unit}{plural}") } else { format!("{number} {unit}{plural} ago") }
@@ -26,6 +32,17 @@ pub(crate) fn relative(moment: Timestamp, now: Timestamp) -> String {
 /// A moment in full.
 pub(crate) fn exact(moment: Timestamp) -> String {
     format!("{moment:.0}")
+}
+
+/// A moment, or none, in a record: always with three decimals, so that the text sorts as the time does.
+pub(crate) fn serialize<S: Serializer>(
+    moment: &(impl Copy + Into<Option<Timestamp>>),
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match (*moment).into() {
+        Some(moment) => serializer.collect_str(&format_args!("{moment:.3}")),
+        None => serializer.serialize_none(),
+    }
 }
 
 /// How long the secret before a rotation goes on.
@@ -48,7 +65,12 @@ mod tests {
             ("2026-03-01T11:59:00Z", "1 minute ago"),
             ("2026-03-01T09:00:00Z", "3 hours ago"),
             ("2026-02-19T12:00:00Z", "10 days ago"),
-            ("2026-05-30T12:00:00Z", "in 3 months"),
+            ("2026-05-30T11:59:58Z", "in 90 days"),
+            ("2025-12-01T12:00:00Z", "90 days ago"),
+            ("2026-03-01T12:59:59Z", "in 60 minutes"),
+            ("2026-08-30T12:00:00Z", "in 6 months"),
+            ("2025-08-15T12:00:00Z", "6 months ago"),
+            ("2027-03-02T12:00:00Z", "in 1 year"),
             ("2020-03-01T12:00:00Z", "6 years ago"),
         ] {
             assert_eq!(relative(moment.parse().unwrap(), now), told);

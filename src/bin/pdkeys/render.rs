@@ -35,6 +35,9 @@ pub(crate) enum Format {
 
 /// Something that can be listed.
 pub(crate) trait Record: Serialize {
+    /// The names of the fields, as they are serialised: the header of CSV, where there may be no record to ask.
+    const FIELDS: &'static [&'static str];
+
     /// The columns of the table.
     const HEADINGS: &'static [&'static str];
 
@@ -69,6 +72,7 @@ pub(crate) fn list<R: Record, T>(
 ) -> Result<T, Failure> {
     let mut out = terminal.data();
     let mut sink = Sink::new(&mut out, format, terminal, now, R::HEADINGS);
+    sink.begin(R::FIELDS).map_err(output_error)?;
     let produced =
         produce(&mut |record: R| sink.put(&record).map_err(|error| ErrorKind::Output(error).into()))?;
     sink.finish().and_then(|()| out.flush()).map_err(output_error)?;
@@ -88,10 +92,8 @@ pub(crate) fn show<R: Serialize>(
         Format::Json => write_json(&mut out, PrettyFormatter::new(), record).and_then(|()| writeln!(out)),
         Format::Jsonl => write_json(&mut out, CompactFormatter, record).and_then(|()| writeln!(out)),
         Format::Csv => flatten(record).and_then(|fields| {
-            let mut csv = csv::Writer::from_writer(&mut out);
-            csv.write_record(fields.iter().map(|(name, _)| name))?;
-            csv.write_record(fields.iter().map(|(_, value)| value))?;
-            csv.flush()
+            write_csv(&mut out, fields.iter().map(|(name, _)| name))?;
+            write_csv(&mut out, fields.iter().map(|(_, value)| value))
         }),
     };
     written.and_then(|()| out.flush()).map_err(output_error)
@@ -159,6 +161,13 @@ impl<'o, W: Write> Sink<'o, W> {
         Self { out, state, eyes: Eyes { people: terminal.shows_to_people(), now }, started: false }
     }
 
+    fn begin(&mut self, fields: &[&str]) -> io::Result<()> {
+        match self.state {
+            State::Csv => write_csv(self.out, fields),
+            State::Table(_) | State::Json | State::Jsonl => Ok(()),
+        }
+    }
+
     fn put<R: Record>(&mut self, record: &R) -> io::Result<()> {
         let first = !std::mem::replace(&mut self.started, true);
         match &mut self.state {
@@ -176,12 +185,10 @@ impl<'o, W: Write> Sink<'o, W> {
             }
             State::Csv => {
                 let fields = flatten(record)?;
-                let mut csv = csv::Writer::from_writer(&mut *self.out);
-                if first {
-                    csv.write_record(fields.iter().map(|(name, _)| name))?;
+                if !fields.iter().map(|(name, _)| name).eq(R::FIELDS) {
+                    return Err(io::Error::other("the record has other fields than the header"));
                 }
-                csv.write_record(fields.iter().map(|(_, value)| value))?;
-                csv.flush()
+                write_csv(self.out, fields.iter().map(|(_, value)| value))
             }
         }
     }
@@ -194,6 +201,12 @@ impl<'o, W: Write> Sink<'o, W> {
             State::Jsonl | State::Csv => Ok(()),
         }
     }
+}
+
+fn write_csv(out: &mut impl Write, cells: impl IntoIterator<Item = impl AsRef<[u8]>>) -> io::Result<()> {
+    let mut csv = csv::Writer::from_writer(out);
+    csv.write_record(cells)?;
+    csv.flush()
 }
 
 fn new_table(terminal: &Terminal, headings: &[&str]) -> Table {

@@ -4,7 +4,7 @@ use rusqlite::{Connection, params};
 
 use super::columns::{Columns, optional_text, text};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Account, Change, Noun, Role};
+use crate::model::{Account, Change, Role};
 
 pub(super) fn get(connection: &Connection) -> Result<Account> {
     let mut statement = connection.prepare_cached(
@@ -15,7 +15,7 @@ pub(super) fn get(connection: &Connection) -> Result<Account> {
     let row = rows.next()?.ok_or_else(|| ErrorKind::Damaged("there is no account".to_owned()))?;
     let mut columns = Columns::of(row);
     Ok(Account {
-        name: columns.name(Noun::Account)?,
+        name: columns.name()?,
         owner: columns.user()?,
         policy: columns.parsed()?,
         subdomain: columns.optional()?,

@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, Params, params};
 
-use super::columns::{Columns, optional_millisecond, optional_text, text};
+use super::columns::{self, Columns, optional_millisecond, optional_text, text};
 use super::secrets::{self, Kind};
 use crate::error::Result;
-use crate::model::{App, AppToken, Change, Digest, Hint, Id, Noun, SecretChange};
+use crate::model::{App, AppToken, Change, Digest, Hint, Id, SecretChange};
 use crate::store::Flow;
 
 const SELECT: &str = "
@@ -18,7 +18,7 @@ fn read(row: &rusqlite::Row<'_>) -> Result<App> {
     let mut columns = Columns::of(row);
     Ok(App {
         id: columns.parsed()?,
-        name: columns.name(Noun::App)?,
+        name: columns.name()?,
         description: columns.optional()?,
         scopes: columns.parsed()?,
         hint: Hint::stored(columns.value()?),
@@ -32,9 +32,7 @@ fn read(row: &rusqlite::Row<'_>) -> Result<App> {
 }
 
 fn find(connection: &Connection, condition: &str, params: impl Params) -> Result<Option<App>> {
-    let mut statement = connection.prepare_cached(&format!("{SELECT} WHERE {condition}"))?;
-    let mut rows = statement.query(params)?;
-    rows.next()?.map(read).transpose()
+    columns::find(connection, &format!("{SELECT} WHERE {condition}"), params, read)
 }
 
 pub(super) fn with_id(connection: &Connection, id: Id) -> Result<Option<App>> {
@@ -46,14 +44,7 @@ pub(super) fn named(connection: &Connection, name: &str) -> Result<Option<App>> 
 }
 
 pub(super) fn each(connection: &Connection, visit: &mut dyn FnMut(App) -> Flow) -> Result<()> {
-    let mut statement = connection.prepare_cached(&format!("{SELECT} ORDER BY a.row"))?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        if visit(read(row)?)?.is_break() {
-            break;
-        }
-    }
-    Ok(())
+    columns::each(connection, &format!("{SELECT} ORDER BY a.row"), [], read, visit)
 }
 
 pub(super) fn save(
@@ -72,17 +63,23 @@ pub(super) fn save(
     {
         revoke_tokens(connection, app.id, at)?;
     }
-    connection
-        .prepare_cached(
-            "INSERT INTO app (id, name, description, scopes, hint, rate_limit, overlap_ends_at, tokens_revoked_at,
-                 created_at, created_by)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
-             ON CONFLICT (id) DO UPDATE SET name = excluded.name, description = excluded.description,
-                 scopes = excluded.scopes, hint = excluded.hint, rate_limit = excluded.rate_limit,
-                 overlap_ends_at = excluded.overlap_ends_at,
-                 tokens_revoked_at = excluded.tokens_revoked_at",
-        )?
-        .execute(params![
+    columns::save(
+        connection,
+        "app",
+        &[
+            "id",
+            "name",
+            "description",
+            "scopes",
+            "hint",
+            "rate_limit",
+            "overlap_ends_at",
+            "tokens_revoked_at",
+            "created_at",
+            "created_by",
+        ],
+        change,
+        params![
             text(&app.id),
             app.name.as_str(),
             optional_text(app.description.as_ref()),
@@ -93,7 +90,8 @@ pub(super) fn save(
             optional_millisecond(app.tokens_revoked_at),
             app.created_at.as_millisecond(),
             text(&app.created_by.id),
-        ])?;
+        ],
+    )?;
     secrets::apply(connection, Kind::Client, app.id, secrets, at)
 }
 

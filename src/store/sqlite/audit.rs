@@ -3,7 +3,9 @@
 use std::fmt::Display;
 
 use rusqlite::types::ToSql;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use super::columns;
 
 use crate::error::{ErrorKind, Result};
 use crate::model::{AuditAction, AuditRecord, Audited, Change, Head, Keyring, Permit, SecretChange};
@@ -60,15 +62,11 @@ pub(super) fn each(
         }
     }
     sql.push_str(" ORDER BY number DESC");
-    let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query(values.as_slice())?;
-    while let Some(row) = rows.next()? {
+    let read = |row: &Row<'_>| {
         let record = row.get_ref(0)?.as_str().map_err(|error| damaged(&error))?;
-        if visit(serde_json::from_str(record).map_err(|error| damaged(&error))?)?.is_break() {
-            break;
-        }
-    }
-    Ok(())
+        Ok(serde_json::from_str(record).map_err(|error| damaged(&error))?)
+    };
+    columns::each(connection, &sql, values.as_slice(), read, visit)
 }
 
 /// Computes the chain anew and compares it with what the store has.

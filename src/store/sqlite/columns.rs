@@ -4,11 +4,65 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use rusqlite::Row;
 use rusqlite::types::FromSql;
+use rusqlite::{Connection, Params, Row};
 
 use crate::error::{ErrorKind, Result};
-use crate::model::{Id, Label, Name, Noun, UserRef};
+use crate::model::{Change, Id, Label, Name, UserRef};
+use crate::store::Flow;
+
+/// Reads the one row of a query, if there is one.
+pub(super) fn find<T>(
+    connection: &Connection,
+    sql: &str,
+    params: impl Params,
+    read: impl FnOnce(&Row<'_>) -> Result<T>,
+) -> Result<Option<T>> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params)?;
+    rows.next()?.map(read).transpose()
+}
+
+/// Shows the rows of a query one by one, as long as the visitor goes on.
+pub(super) fn each<T>(
+    connection: &Connection,
+    sql: &str,
+    params: impl Params,
+    read: impl Fn(&Row<'_>) -> Result<T>,
+    visit: &mut dyn FnMut(T) -> Flow,
+) -> Result<()> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params)?;
+    while let Some(row) = rows.next()? {
+        if visit(read(row)?)?.is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Writes what a change makes of a thing: a new row, or another content of the row with its id. The first of the
+/// columns is the id. What is there is not made again, and what is not there is not changed.
+pub(super) fn save<T>(
+    connection: &Connection,
+    table: &str,
+    columns: &[&str],
+    change: &Change<T>,
+    values: impl Params,
+) -> Result<()> {
+    let names = columns.join(", ");
+    let places = (1..=columns.len()).map(|place| format!("?{place}")).collect::<Vec<_>>().join(", ");
+    let sql = match change {
+        Change::Create(_) => format!("INSERT INTO {table} ({names}) VALUES ({places})"),
+        Change::Update { .. } | Change::Delete { .. } => {
+            format!("UPDATE {table} SET ({names}) = ({places}) WHERE {} = ?1", columns[0])
+        }
+    };
+    match connection.prepare_cached(&sql)?.execute(values)? {
+        1 => Ok(()),
+        _ => Err(ErrorKind::Damaged(format!("what was to be changed in {table} is gone")).into()),
+    }
+}
 
 /// Reads the columns of a row one after the other.
 pub(super) struct Columns<'r> {
@@ -52,9 +106,8 @@ impl<'r> Columns<'r> {
         Ok(self.value::<Option<String>>()?.map(Label::stored))
     }
 
-    pub(super) fn name(&mut self, noun: Noun) -> Result<Name> {
-        let text: String = self.value()?;
-        Name::parse(noun, &text).map_err(|error| self.damaged(error))
+    pub(super) fn name(&mut self) -> Result<Name> {
+        self.value().map(Name::stored)
     }
 
     pub(super) fn moment(&mut self) -> Result<Timestamp> {
@@ -75,7 +128,7 @@ impl<'r> Columns<'r> {
             self.next += 1;
             return Ok(None);
         };
-        Ok(Some(UserRef { id, name: self.name(Noun::User)? }))
+        Ok(Some(UserRef { id, name: self.name()? }))
     }
 
     pub(super) fn user(&mut self) -> Result<UserRef> {

@@ -2,9 +2,9 @@
 
 use rusqlite::{Connection, Params, params};
 
-use super::columns::{Columns, optional_text, text};
+use super::columns::{self, Columns, text};
 use crate::error::Result;
-use crate::model::{Change, Destination, Id, Noun};
+use crate::model::{Change, Destination, Id, Label, Noun};
 use crate::store::Flow;
 
 const SELECT: &str = "
@@ -21,7 +21,7 @@ fn read(row: &rusqlite::Row<'_>) -> Result<Destination> {
     let id: Id = columns.parsed()?;
     Ok(Destination {
         id,
-        name: columns.name(id.noun())?,
+        name: columns.name()?,
         description: columns.optional()?,
         created_at: columns.moment()?,
         created_by: columns.user()?,
@@ -29,9 +29,7 @@ fn read(row: &rusqlite::Row<'_>) -> Result<Destination> {
 }
 
 fn find(connection: &Connection, condition: &str, params: impl Params) -> Result<Option<Destination>> {
-    let mut statement = connection.prepare_cached(&format!("{SELECT} WHERE {condition}"))?;
-    let mut rows = statement.query(params)?;
-    rows.next()?.map(read).transpose()
+    columns::find(connection, &format!("{SELECT} WHERE {condition}"), params, read)
 }
 
 pub(super) fn with_id(connection: &Connection, id: Id) -> Result<Option<Destination>> {
@@ -47,15 +45,13 @@ pub(super) fn each(
     noun: Noun,
     visit: &mut dyn FnMut(Destination) -> Flow,
 ) -> Result<()> {
-    let mut statement =
-        connection.prepare_cached(&format!("{SELECT} WHERE substr(d.id, 1, 1) = ?1 ORDER BY d.row"))?;
-    let mut rows = statement.query([letter(noun)])?;
-    while let Some(row) = rows.next()? {
-        if visit(read(row)?)?.is_break() {
-            break;
-        }
-    }
-    Ok(())
+    columns::each(
+        connection,
+        &format!("{SELECT} WHERE substr(d.id, 1, 1) = ?1 ORDER BY d.row"),
+        [letter(noun)],
+        read,
+        visit,
+    )
 }
 
 pub(super) fn save(connection: &Connection, change: &Change<Destination>) -> Result<()> {
@@ -64,17 +60,18 @@ pub(super) fn save(connection: &Connection, change: &Change<Destination>) -> Res
         connection.execute("DELETE FROM destination WHERE id = ?1", [text(&destination.id)])?;
         return Ok(());
     }
-    connection
-        .prepare_cached(
-            "INSERT INTO destination (id, name, description, created_at, created_by) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT (id) DO UPDATE SET name = excluded.name, description = excluded.description",
-        )?
-        .execute(params![
+    columns::save(
+        connection,
+        "destination",
+        &["id", "name", "description", "created_at", "created_by"],
+        change,
+        params![
             text(&destination.id),
             destination.name.as_str(),
-            optional_text(destination.description.as_ref()),
+            destination.description.as_ref().map(Label::as_str),
             destination.created_at.as_millisecond(),
             text(&destination.created_by.id),
-        ])?;
+        ],
+    )?;
     Ok(())
 }

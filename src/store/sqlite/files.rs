@@ -1,8 +1,10 @@
 //! The files of a store: who may touch them, how they come into being.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{ErrorKind as IoErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown,
+};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -15,17 +17,40 @@ use crate::store::Place;
 
 const READABLE_BY_OTHERS: u32 = 0o044;
 const WRITABLE_BY_OTHERS: u32 = 0o022;
+/// The user who can do anything in any case.
+const ROOT: u32 = 0;
 
 fn refuse(path: &Path, refusal: Refusal) -> Error {
     ErrorKind::StoreRefused { path: path.to_owned(), refusal }.into()
 }
 
-/// Looks at the files before SQLite does, which would write beside whatever it opens. Gives those that others can
-/// read.
+/// Which file it is, whatever its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    fn of(metadata: &Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+
+    /// Makes sure that the file is still the one of its name.
+    pub(super) fn is_still_at(self, path: &Path) -> Result<()> {
+        match fs::metadata(path) {
+            Ok(metadata) if Self::of(&metadata) == self => Ok(()),
+            _ => Err(ErrorKind::NoStore(path.to_owned()).into()),
+        }
+    }
+}
+
+/// Looks at the files before SQLite does, which would write beside whatever it opens. Gives which
+/// file it is, and those that others can read.
 ///
 /// # Errors
-/// If there is no store, it is something else, or others can write it.
-pub(super) fn guard(place: &Place) -> Result<Vec<Exposed>> {
+/// If there is no store, it is something else, or others own it or can write it.
+pub(super) fn guard(place: &Place) -> Result<(Identity, Vec<Exposed>)> {
     let path = place.database();
     let cannot = |error: std::io::Error| match error.kind() {
         IoErrorKind::NotFound => ErrorKind::NoStore(path.to_owned()).into(),
@@ -37,10 +62,7 @@ pub(super) fn guard(place: &Place) -> Result<Vec<Exposed>> {
     if !metadata.is_file() {
         return Err(refuse(path, Refusal::NotAFile));
     }
-    let mode = metadata.permissions().mode() & 0o7777;
-    if mode & WRITABLE_BY_OTHERS != 0 {
-        return Err(refuse(path, Refusal::WritableByOthers { mode }));
-    }
+    let mode = guard_from_others(path, &metadata)?;
     guard_directory(place.directory())?;
     // SQLite would write beside a file before it finds out whose it is.
     let mut header = [0; schema::HEADER_LEN];
@@ -50,17 +72,30 @@ pub(super) fn guard(place: &Place) -> Result<Vec<Exposed>> {
     })?;
     schema::check_header(&header).map_err(|refusal| refuse(path, refusal))?;
     let exposed = mode & READABLE_BY_OTHERS != 0;
-    Ok(exposed.then(|| Exposed { path: path.to_owned(), mode }).into_iter().collect())
+    let exposed = exposed.then(|| Exposed { path: path.to_owned(), mode }).into_iter().collect();
+    Ok((Identity::of(&metadata), exposed))
 }
 
 /// Who can write the directory can put another file in the store's place, or a write-ahead log beside it.
 fn guard_directory(directory: &Path) -> Result<()> {
     let metadata = fs::metadata(directory).map_err(file_error(directory))?;
+    guard_from_others(directory, &metadata).map(drop)
+}
+
+/// Refuses what others own or can write. Its owner can always write it, and a service account that anybody may tell
+/// which store to use would write where its callers point it: beside their file, through their links. Gives the
+/// permission bits.
+pub(super) fn guard_from_others(path: &Path, metadata: &Metadata) -> Result<u32> {
+    let uid = metadata.uid();
+    let own = rustix::process::geteuid().as_raw();
+    if own != ROOT && uid != ROOT && uid != own {
+        return Err(refuse(path, Refusal::OwnedByOthers { uid }));
+    }
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & WRITABLE_BY_OTHERS != 0 {
-        return Err(refuse(directory, Refusal::WritableByOthers { mode }));
+        return Err(refuse(path, Refusal::WritableByOthers { mode }));
     }
-    Ok(())
+    Ok(mode)
 }
 
 /// Makes the directory of a new store, for its owner alone, or looks at the one that is there.
@@ -98,8 +133,8 @@ pub(super) fn read_store_key(path: &Path) -> Result<StoreKey> {
         IoErrorKind::NotFound => fault(KeyFault::Missing),
         _ => fault(KeyFault::Unreadable(error.to_string())),
     };
-    let file = File::open(path).map_err(unreadable)?;
-    let metadata = file.metadata().map_err(unreadable)?;
+    // Looked at before it is opened: opening a pipe would wait for somebody who writes.
+    let metadata = fs::metadata(path).map_err(unreadable)?;
     if !metadata.is_file() {
         return Err(fault(KeyFault::Unreadable("not a file".to_owned())));
     }
@@ -107,6 +142,7 @@ pub(super) fn read_store_key(path: &Path) -> Result<StoreKey> {
     if mode & (READABLE_BY_OTHERS | WRITABLE_BY_OTHERS) != 0 {
         return Err(fault(KeyFault::OpenToOthers { mode }));
     }
+    let file = File::open(path).map_err(unreadable)?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(StoreKey::LEN + 1));
     file.take(StoreKey::LEN as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     StoreKey::from_bytes(&bytes).ok_or_else(|| fault(KeyFault::WrongSize(metadata.len())))
@@ -153,7 +189,18 @@ impl Draft {
                     _ => file_error(target)(error),
                 },
             )?;
-        Ok(Self { file, path, target: target.to_owned() })
+        let draft = Self { file, path, target: target.to_owned() };
+        draft.give_to_owner_of_directory().map_err(file_error(target))?;
+        Ok(draft)
+    }
+
+    /// What root makes in somebody's directory is that user's, who could not open it otherwise.
+    fn give_to_owner_of_directory(&self) -> std::io::Result<()> {
+        if !rustix::process::geteuid().is_root() {
+            return Ok(());
+        }
+        let directory = fs::metadata(self.path.parent().unwrap_or(Path::new(".")))?;
+        fchown(&self.file, Some(directory.uid()), Some(directory.gid()))
     }
 
     /// Where it is for now.

@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::columns::{Columns, optional_text, text};
+use super::columns::{self, Columns, optional_text, text};
 use super::secrets::{self, Kind};
 use crate::error::Result;
-use crate::model::{Change, DestinationRef, Hint, Id, Integration, Noun, Sealed, SecretChange};
+use crate::model::{Change, DestinationRef, Hint, Id, Integration, Sealed, SecretChange};
 use crate::store::Flow;
 
 const SELECT: &str = "
@@ -19,11 +19,11 @@ fn read(row: &rusqlite::Row<'_>) -> Result<Integration> {
     let mut columns = Columns::of(row);
     Ok(Integration {
         id: columns.parsed()?,
-        name: columns.name(Noun::Integration)?,
+        name: columns.name()?,
         kind: columns.parsed()?,
         destination: {
             let id: Id = columns.parsed()?;
-            DestinationRef { id, name: columns.name(id.noun())? }
+            DestinationRef { id, name: columns.name()? }
         },
         hint: Hint::stored(columns.value()?),
         sealed_key: Sealed::stored(columns.value()?),
@@ -35,9 +35,7 @@ fn read(row: &rusqlite::Row<'_>) -> Result<Integration> {
 }
 
 pub(super) fn with_id(connection: &Connection, id: Id) -> Result<Option<Integration>> {
-    let mut statement = connection.prepare_cached(&format!("{SELECT} WHERE i.id = ?1"))?;
-    let mut rows = statement.query([text(&id)])?;
-    rows.next()?.map(read).transpose()
+    columns::find(connection, &format!("{SELECT} WHERE i.id = ?1"), [text(&id)], read)
 }
 
 /// Shows the integrations of one destination, or of all, oldest first.
@@ -47,14 +45,13 @@ pub(super) fn each(
     visit: &mut dyn FnMut(Integration) -> Flow,
 ) -> Result<()> {
     let whose = if destination.is_some() { "i.destination = ?1" } else { "?1 IS NULL" };
-    let mut statement = connection.prepare_cached(&format!("{SELECT} WHERE {whose} ORDER BY i.row"))?;
-    let mut rows = statement.query([destination.map(|id| text(&id))])?;
-    while let Some(row) = rows.next()? {
-        if visit(read(row)?)?.is_break() {
-            break;
-        }
-    }
-    Ok(())
+    columns::each(
+        connection,
+        &format!("{SELECT} WHERE {whose} ORDER BY i.row"),
+        [destination.map(|id| text(&id))],
+        read,
+        visit,
+    )
 }
 
 pub(super) fn save(
@@ -67,14 +64,22 @@ pub(super) fn save(
     if let Change::Delete { .. } = change {
         return secrets::remove_holder(connection, Kind::Integration, integration.id, at);
     }
-    connection
-        .prepare_cached(
-            "INSERT INTO integration (id, name, type, destination, hint, sealed_key, created_at, created_by, rate_limit)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-             ON CONFLICT (id) DO UPDATE SET name = excluded.name, destination = excluded.destination,
-                 rate_limit = excluded.rate_limit",
-        )?
-        .execute(params![
+    columns::save(
+        connection,
+        "integration",
+        &[
+            "id",
+            "name",
+            "type",
+            "destination",
+            "hint",
+            "sealed_key",
+            "created_at",
+            "created_by",
+            "rate_limit",
+        ],
+        change,
+        params![
             text(&integration.id),
             integration.name.as_str(),
             integration.kind.as_str(),
@@ -84,6 +89,7 @@ pub(super) fn save(
             integration.created_at.as_millisecond(),
             text(&integration.created_by.id),
             optional_text(integration.rate_limit.as_ref()),
-        ])?;
+        ],
+    )?;
     secrets::apply(connection, Kind::Integration, integration.id, secrets, at)
 }

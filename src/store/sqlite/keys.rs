@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::columns::{Columns, optional_millisecond, optional_text, text};
+use super::columns::{self, Columns, optional_millisecond, optional_text, text};
 use super::secrets::{self, Kind};
 use super::usage;
 use crate::error::{ErrorKind, Result};
@@ -59,9 +59,7 @@ fn read_disabled(columns: &mut Columns<'_>) -> Result<Option<Disabled>> {
 }
 
 pub(super) fn with_id(connection: &Connection, id: Id) -> Result<Option<GeneralKey>> {
-    let mut statement = connection.prepare_cached(&format!("{SELECT} WHERE k.id = ?1"))?;
-    let mut rows = statement.query([text(&id)])?;
-    rows.next()?.map(read).transpose()
+    columns::find(connection, &format!("{SELECT} WHERE k.id = ?1"), [text(&id)], read)
 }
 
 pub(super) fn each(
@@ -79,14 +77,7 @@ pub(super) fn each(
         (KeyOrder::Expires, false) => "k.expires_at NULLS LAST, k.row",
         (KeyOrder::Expires, true) => "k.expires_at DESC NULLS FIRST, k.row DESC",
     };
-    let mut statement = connection.prepare_cached(&format!("{SELECT} ORDER BY {order}"))?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        if visit(read(row)?)?.is_break() {
-            break;
-        }
-    }
-    Ok(())
+    columns::each(connection, &format!("{SELECT} ORDER BY {order}"), [], read, visit)
 }
 
 /// Shows keys in the order of their last use. The two files cannot be joined without holding both, so the order
@@ -136,18 +127,26 @@ pub(super) fn save(
     if let Change::Delete { .. } = change {
         return secrets::remove_holder(connection, Kind::General, key.id, at);
     }
-    connection
-        .prepare_cached(
-            "INSERT INTO general_key (id, description, hint, access, scopes, created_at, created_by, disabled_at,
-                 disabled_by, disabled_reason, expires_at, rate_limit, overlap_ends_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
-             ON CONFLICT (id) DO UPDATE SET description = excluded.description, hint = excluded.hint,
-                 access = excluded.access, scopes = excluded.scopes, disabled_at = excluded.disabled_at,
-                 disabled_by = excluded.disabled_by, disabled_reason = excluded.disabled_reason,
-                 expires_at = excluded.expires_at, rate_limit = excluded.rate_limit,
-                 overlap_ends_at = excluded.overlap_ends_at",
-        )?
-        .execute(params![
+    columns::save(
+        connection,
+        "general_key",
+        &[
+            "id",
+            "description",
+            "hint",
+            "access",
+            "scopes",
+            "created_at",
+            "created_by",
+            "disabled_at",
+            "disabled_by",
+            "disabled_reason",
+            "expires_at",
+            "rate_limit",
+            "overlap_ends_at",
+        ],
+        change,
+        params![
             text(&key.id),
             key.description.as_str(),
             key.hint.as_ref().map(Hint::as_str),
@@ -161,6 +160,7 @@ pub(super) fn save(
             optional_millisecond(key.expires_at),
             optional_text(key.rate_limit.as_ref()),
             optional_millisecond(key.overlap_ends_at),
-        ])?;
+        ],
+    )?;
     secrets::apply(connection, Kind::General, key.id, secrets, at)
 }

@@ -237,7 +237,7 @@ fn integration(columns: &mut Columns<'_>) -> Result<Credential> {
         hint: optional_hint(columns)?,
         destination: {
             let id: Id = columns.parsed()?;
-            Some(DestinationRef { id, name: columns.name(id.noun())? })
+            Some(DestinationRef { id, name: columns.name()? })
         },
         rate_limit: columns.optional()?,
         access: Access::Full,

@@ -44,9 +44,11 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct SqliteStore {
     main: Connection,
     usage: Option<Connection>,
+    usage_fault: Option<Error>,
     keyring: Option<Keyring>,
     memory: lookup::Memory,
     place: Place,
+    file: files::Identity,
     exposed: Vec<Exposed>,
 }
 
@@ -66,7 +68,7 @@ impl SqliteStore {
     /// [`ErrorKind::NoStore`] if there is none, [`ErrorKind::StoreRefused`] if what is there is not to be used;
     /// it is not touched then.
     pub fn open(place: &Place) -> Result<Self> {
-        let exposed = files::guard(place)?;
+        let (file, exposed) = files::guard(place)?;
         let mut main = connect(place.database())?;
         schema::bring_up_to_date(&mut main, place.database())?;
         // What was printed must survive a power cut.
@@ -77,9 +79,11 @@ impl SqliteStore {
         Ok(Self {
             main,
             usage: None,
+            usage_fault: None,
             keyring: None,
             memory: lookup::Memory::default(),
             place: place.clone(),
+            file,
             exposed,
         })
     }
@@ -153,12 +157,21 @@ impl SqliteStore {
         }
     }
 
-    /// Opens the usage file if there is one.
-    fn open_usage(&mut self) -> Result<()> {
-        if self.usage.is_none() && self.place.usage().exists() {
-            self.usage = Some(usage::open(&self.place.usage())?);
+    /// Opens the usage file if there is one. One that cannot be used is told, and keeps nobody from managing.
+    fn open_usage(&mut self) {
+        if self.usage.is_some() || self.usage_fault.is_some() || !self.place.usage().exists() {
+            return;
         }
-        Ok(())
+        match usage::open(&self.place.usage()) {
+            Ok(usage) => self.usage = Some(usage),
+            Err(fault) => self.usage_fault = Some(fault),
+        }
+    }
+
+    /// Why it is not known when anything was last used, if the usage file cannot be used.
+    #[must_use]
+    pub fn usage_fault(&self) -> Option<&Error> {
+        self.usage_fault.as_ref()
     }
 }
 
@@ -167,14 +180,14 @@ impl Store for SqliteStore {
     type Transaction<'s> = SqliteTransaction<'s, &'s Keyring>;
 
     fn read(&mut self) -> Result<Self::Snapshot<'_>> {
-        self.open_usage()?;
+        self.open_usage();
         let tx = self.main.transaction()?;
         Ok(SqliteTransaction::new(tx, self.usage.as_ref(), ()))
     }
 
     fn write(&mut self) -> Result<Self::Transaction<'_>> {
         self.load_keyring()?;
-        self.open_usage()?;
+        self.open_usage();
         self.memory.forget();
         let Self { main, usage, keyring: Some(keyring), .. } = self else {
             return Err(ErrorKind::Damaged("no store key".to_owned()).into());
@@ -188,6 +201,8 @@ impl Store for SqliteStore {
     }
 
     fn find_credential(&mut self, digest: &Digest) -> Result<Found> {
+        // A file that is no longer there would go on answering through its open handle.
+        self.file.is_still_at(self.place.database())?;
         lookup::find(&self.main, &mut self.memory, digest)
     }
 
@@ -207,7 +222,9 @@ impl Store for SqliteStore {
     }
 
     fn peek_window(&mut self, counted_as: Id) -> Result<Option<Window>> {
-        self.open_usage()?;
+        if self.usage.is_none() && self.place.usage().exists() {
+            self.usage = Some(usage::open(&self.place.usage())?);
+        }
         self.usage.as_ref().map_or(Ok(None), |connection| usage::window(connection, counted_as))
     }
 
@@ -263,4 +280,71 @@ fn file_error(path: &Path) -> impl FnOnce(io::Error) -> Error + '_ {
 /// Makes what happened to the names in a directory survive a power cut.
 fn sync_directory(directory: &Path) -> Result<()> {
     fs::File::open(directory).and_then(|handle| handle.sync_all()).map_err(file_error(directory))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manage::{Founding, Identity, Session};
+    use crate::model::{Name, Noun, Policy, Secret};
+    use crate::ports::{SystemClock, SystemEntropy};
+    use std::os::unix::fs::MetadataExt as _;
+
+    fn store_in(directory: &Path) -> SqliteStore {
+        let founding = Founding {
+            account: Name::parse(Noun::Account, "test").unwrap(),
+            policy: Policy::PagerDuty,
+            owner: Name::parse(Noun::User, "ada").unwrap(),
+            os_uid: 1000,
+        };
+        founding.make_store(&Place::new(directory.join("k.db")), &SystemClock, &mut SystemEntropy).unwrap()
+    }
+
+    #[test]
+    fn a_store_whose_file_is_gone_or_another_answers_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = store_in(directory.path());
+        let digest = store.keyring().unwrap().digest(&Secret::presented("x".to_owned()).fingerprint());
+        store.find_credential(&digest).unwrap();
+        let path = directory.path().join("k.db");
+        fs::rename(&path, directory.path().join("moved.db")).unwrap();
+        for _ in 0..2 {
+            let refused = store.find_credential(&digest).unwrap_err();
+            assert!(matches!(refused.kind(), ErrorKind::NoStore(_)), "{refused}");
+            fs::write(&path, "another").unwrap();
+        }
+        fs::rename(directory.path().join("moved.db"), &path).unwrap();
+        store.find_credential(&digest).unwrap();
+    }
+
+    #[test]
+    fn a_usage_file_that_cannot_be_used_keeps_nobody_from_managing() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(store_in(directory.path()));
+        let place = Place::new(directory.path().join("k.db"));
+        fs::write(place.usage(), "this is no database").unwrap();
+        let mut store = SqliteStore::open(&place).unwrap();
+        let mut entropy = SystemEntropy;
+        Session::begin(&mut store, Identity::OsUser(1000), &SystemClock, &mut entropy)
+            .unwrap()
+            .account()
+            .unwrap();
+        assert!(matches!(store.usage_fault().unwrap().kind(), ErrorKind::UsageFile { .. }));
+        let counted = store.add_usage(&[]);
+        assert!(matches!(counted.unwrap_err().kind(), ErrorKind::UsageFile { .. }));
+    }
+
+    #[test]
+    fn what_root_makes_belongs_to_the_owner_of_the_directory() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        std::os::unix::fs::chown(directory.path(), Some(12_345), Some(12_345)).unwrap();
+        let mut store = store_in(directory.path());
+        store.add_usage(&[]).unwrap();
+        for file in ["k.db", "k.storekey", "k.usage.db"] {
+            assert_eq!(fs::metadata(directory.path().join(file)).unwrap().uid(), 12_345, "{file}");
+        }
+    }
 }

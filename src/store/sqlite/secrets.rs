@@ -202,7 +202,7 @@ pub(super) fn is_taken(connection: &Connection, id: Id) -> Result<bool> {
         Noun::Service | Noun::Orchestration => "destination",
         Noun::Integration => "integration",
         Noun::App => "app",
-        noun @ Noun::Account => {
+        noun @ (Noun::Account | Noun::AppToken) => {
             return Err(ErrorKind::Damaged(format!("no table holds a {noun}")).into());
         }
     };

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::columns::{Columns, optional_millisecond, optional_text, text};
+use super::columns::{self, Columns, optional_millisecond, optional_text, text};
 use super::secrets::{self, Kind};
 use super::users;
 use crate::error::Result;
@@ -33,9 +33,7 @@ fn read(row: &rusqlite::Row<'_>) -> Result<UserToken> {
 }
 
 pub(super) fn with_id(connection: &Connection, id: Id) -> Result<Option<UserToken>> {
-    let mut statement = connection.prepare_cached(&format!("{} WHERE t.id = ?1", select()))?;
-    let mut rows = statement.query([text(&id)])?;
-    rows.next()?.map(read).transpose()
+    columns::find(connection, &format!("{} WHERE t.id = ?1", select()), [text(&id)], read)
 }
 
 /// Shows the tokens of one user, or of all, oldest first.
@@ -45,14 +43,13 @@ pub(super) fn each(
     visit: &mut dyn FnMut(UserToken) -> Flow,
 ) -> Result<()> {
     let whose = if user.is_some() { "t.user = ?1" } else { "?1 IS NULL" };
-    let mut statement = connection.prepare_cached(&format!("{} WHERE {whose} ORDER BY t.row", select()))?;
-    let mut rows = statement.query([user.map(|id| text(&id))])?;
-    while let Some(row) = rows.next()? {
-        if visit(read(row)?)?.is_break() {
-            break;
-        }
-    }
-    Ok(())
+    columns::each(
+        connection,
+        &format!("{} WHERE {whose} ORDER BY t.row", select()),
+        [user.map(|id| text(&id))],
+        read,
+        visit,
+    )
 }
 
 pub(super) fn save(
@@ -65,15 +62,12 @@ pub(super) fn save(
     if let Change::Delete { .. } = change {
         return secrets::remove_holder(connection, Kind::UserToken, token.id, at);
     }
-    connection
-        .prepare_cached(
-            "INSERT INTO user_token (id, user, description, hint, scopes, created_at, expires_at, overlap_ends_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-             ON CONFLICT (id) DO UPDATE SET description = excluded.description, hint = excluded.hint,
-                 scopes = excluded.scopes, expires_at = excluded.expires_at,
-                 overlap_ends_at = excluded.overlap_ends_at",
-        )?
-        .execute(params![
+    columns::save(
+        connection,
+        "user_token",
+        &["id", "user", "description", "hint", "scopes", "created_at", "expires_at", "overlap_ends_at"],
+        change,
+        params![
             text(&token.id),
             text(&token.user.id),
             token.description.as_str(),
@@ -82,6 +76,7 @@ pub(super) fn save(
             token.created_at.as_millisecond(),
             optional_millisecond(token.expires_at),
             optional_millisecond(token.overlap_ends_at),
-        ])?;
+        ],
+    )?;
     secrets::apply(connection, Kind::UserToken, token.id, secrets, at)
 }

@@ -1,8 +1,7 @@
 //! The usage file: when each credential was last used, and how often in each hour.
 
-use std::fs::OpenOptions;
+use std::fs;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -10,43 +9,74 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
 use super::columns::{Columns, text};
-use super::{connect, file_error, refused};
-use crate::error::Result;
+use super::files::{Draft, guard_from_others};
+use super::{connect, file_error};
+use crate::error::{ErrorKind, Result};
 use crate::model::Id;
+use crate::ports::SystemEntropy;
 use crate::store::{Flow, UsageCount, Window};
 
 const MILLISECONDS_AN_HOUR: i64 = 3_600_000;
-/// The version of a usage file with all its tables.
-const MADE: i64 = 1;
+const HOURS_A_DAY: i64 = 24;
+/// How long what was counted in an hour is kept.
+const DAYS_KEPT: i64 = 90;
 /// How many pages the log of the usage file may have before it is written back: few, since whoever opens the file next
 /// reads them all.
 const LOG_PAGES: i64 = 100;
 
 /// Opens the usage file.
 pub(super) fn open(path: &Path) -> Result<Connection> {
-    let connection = connect(path)?;
-    // Counts may be lost to a power cut; checks are many.
-    connection.pragma_update(None, "synchronous", "NORMAL").map_err(|error| refused(path, error))?;
-    Ok(connection)
+    let opened = fs::metadata(path)
+        .map_err(file_error(path))
+        .and_then(|metadata| guard_from_others(path, &metadata))
+        .and_then(|_| connect(path))
+        .and_then(|connection| {
+            // Counts may be lost to a power cut; checks are many.
+            connection.pragma_update(None, "synchronous", "NORMAL")?;
+            // Found out here, and not by whoever reads a count in the middle of something else.
+            connection.prepare_cached("SELECT at FROM last_used WHERE id = ?1")?.exists([""])?;
+            Ok(connection)
+        });
+    opened.map_err(|error| {
+        let why = match error.kind() {
+            ErrorKind::StoreLocked { .. } => return error,
+            ErrorKind::StoreRefused { refusal, .. } => refusal.to_string(),
+            ErrorKind::Engine(source) => source.to_string(),
+            _ => error.to_string(),
+        };
+        ErrorKind::UsageFile { path: path.to_owned(), why }.into()
+    })
 }
 
 /// Opens the usage file, and makes it first if it is not there.
 pub(super) fn open_or_make(path: &Path) -> Result<Connection> {
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(file_error(path)(error)),
+    if !path.exists() {
+        make(path)?;
     }
-    let connection = open(path)?;
-    let version: i64 = connection
-        .pragma_query_value(None, "user_version", |row| row.get(0))
-        .map_err(|error| refused(path, error))?;
-    if version == MADE {
-        return Ok(connection);
-    }
-    connection.pragma_update(None, "journal_mode", "WAL").map_err(|error| refused(path, error))?;
+    open(path)
+}
+
+/// Makes the usage file, whole before anybody sees it under its name.
+fn make(path: &Path) -> Result<()> {
+    let draft = Draft::beside(path, &mut SystemEntropy)?;
+    let connection = connect(draft.path())?;
+    connection.pragma_update(None, "journal_mode", "MEMORY")?;
+    connection.pragma_update(None, "synchronous", "OFF")?;
     connection.execute_batch(include_str!("usage.sql"))?;
-    Ok(connection)
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.close().map_err(|(_, error)| error)?;
+    // Left by a file that somebody threw away, it would be laid over the new one.
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    match fs::remove_file(&log) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(file_error(path)(error)),
+        _ => {}
+    }
+    match draft.link_into_place() {
+        // Somebody else was faster.
+        Err(error) if matches!(error.kind(), ErrorKind::StoreExists(_)) => Ok(()),
+        linked => linked,
+    }
 }
 
 /// Makes closing cheap, for a process that makes one check: the log stays, and whoever finds it long enough writes it
@@ -59,28 +89,47 @@ pub(super) fn leave_log(connection: &Connection) -> Result<()> {
 /// Adds counts, all in one transaction.
 pub(super) fn add(connection: &mut Connection, counts: &[UsageCount]) -> Result<()> {
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for count in counts {
-        add_one(&tx, count)?;
+    add_all(&tx, counts)?;
+    if let Some(last) = counts.last() {
+        sweep(&tx, last.at)?;
     }
     Ok(tx.commit()?)
 }
 
-fn add_one(connection: &Connection, count: &UsageCount) -> Result<()> {
-    let id = text(&count.id);
-    let at = count.at.as_millisecond();
-    connection
+/// Throws away, once a day, what is too old to keep.
+fn sweep(connection: &Connection, at: Timestamp) -> Result<()> {
+    let hour = at.as_millisecond().div_euclid(MILLISECONDS_AN_HOUR);
+    let due = connection
         .prepare_cached(
-            "INSERT INTO last_used (id, at) VALUES (?1, ?2)
-             ON CONFLICT (id) DO UPDATE SET at = max(at, excluded.at)",
+            "INSERT INTO swept (only, day) VALUES (1, ?1)
+             ON CONFLICT (only) DO UPDATE SET day = excluded.day WHERE day < excluded.day",
         )?
-        .execute(params![id, at])?;
-    connection
-        .prepare_cached(
-            "INSERT INTO hourly (id, hour, allowed, denied) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (id, hour) DO UPDATE SET allowed = allowed + excluded.allowed,
-                 denied = denied + excluded.denied",
-        )?
-        .execute(params![id, at.div_euclid(MILLISECONDS_AN_HOUR), count.allowed, count.denied])?;
+        .execute([hour.div_euclid(HOURS_A_DAY)])?;
+    if due > 0 {
+        let oldest = hour - DAYS_KEPT * HOURS_A_DAY;
+        connection.execute("DELETE FROM hourly WHERE hour < ?1", [oldest])?;
+        let over = at.as_millisecond() - HOURS_A_DAY * MILLISECONDS_AN_HOUR;
+        connection.execute("DELETE FROM window WHERE began_at < ?1", [over])?;
+    }
+    Ok(())
+}
+
+fn add_all(connection: &Connection, counts: &[UsageCount]) -> Result<()> {
+    let mut last_used = connection.prepare_cached(
+        "INSERT INTO last_used (id, at) VALUES (?1, ?2)
+         ON CONFLICT (id) DO UPDATE SET at = max(at, excluded.at)",
+    )?;
+    let mut hourly = connection.prepare_cached(
+        "INSERT INTO hourly (id, hour, allowed, denied) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (hour, id) DO UPDATE SET allowed = allowed + excluded.allowed,
+             denied = denied + excluded.denied",
+    )?;
+    for count in counts {
+        let id = text(&count.id);
+        let at = count.at.as_millisecond();
+        last_used.execute(params![id, at])?;
+        hourly.execute(params![id, at.div_euclid(MILLISECONDS_AN_HOUR), count.allowed, count.denied])?;
+    }
     Ok(())
 }
 
@@ -109,7 +158,8 @@ pub(super) fn count_check(
     )?
     .execute(params![text(&counted_as), window.began_at.as_millisecond(), window.count])?;
     let allowed = settle(window);
-    add_one(&tx, &UsageCount { id, at, allowed: u64::from(allowed), denied: u64::from(!allowed) })?;
+    add_all(&tx, &[UsageCount { id, at, allowed: u64::from(allowed), denied: u64::from(!allowed) }])?;
+    sweep(&tx, at)?;
     Ok(tx.commit()?)
 }
 
@@ -136,4 +186,35 @@ pub(super) fn each_by_last_use(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_counted_is_kept_for_90_days() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut connection = open_or_make(&directory.path().join("keys.usage.db")).unwrap();
+        let id: Id = "K00000001".parse().unwrap();
+        let day = |days: i64| Timestamp::from_second(1_700_000_000 + days * 86_400).unwrap();
+        for days in [0, 1, 90, 91] {
+            add(&mut connection, &[UsageCount { id, at: day(days), allowed: 1, denied: 0 }]).unwrap();
+        }
+        let hours: i64 = connection.query_row("SELECT count(*) FROM hourly", [], |row| row.get(0)).unwrap();
+        assert_eq!(hours, 3, "the first is more than 90 days older than the last");
+    }
+
+    #[test]
+    fn a_log_that_a_lost_file_left_behind_is_not_laid_over_the_new_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("keys.usage.db");
+        let id: Id = "K00000001".parse().unwrap();
+        let at = Timestamp::from_second(1_700_000_000).unwrap();
+        let mut lost = open_or_make(&path).unwrap();
+        add(&mut lost, &[UsageCount { id, at, allowed: 1, denied: 0 }]).unwrap();
+        fs::remove_file(&path).unwrap();
+        let found = open_or_make(&path).unwrap();
+        assert_eq!(last_used(&found, id).unwrap(), None);
+    }
 }

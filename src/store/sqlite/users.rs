@@ -2,9 +2,9 @@
 
 use rusqlite::{Connection, Params, params};
 
-use super::columns::{Columns, optional_millisecond, optional_text, text};
+use super::columns::{self, Columns, optional_millisecond, optional_text, text};
 use crate::error::{Error, Result};
-use crate::model::{Change, Id, Noun, User};
+use crate::model::{Change, Id, Label, User};
 use crate::store::Flow;
 
 /// The columns of a user in a table of this name.
@@ -26,7 +26,7 @@ fn read(row: &rusqlite::Row<'_>) -> Result<User> {
 pub(super) fn read_columns(columns: &mut Columns<'_>) -> Result<User> {
     Ok(User {
         id: columns.parsed()?,
-        name: columns.name(Noun::User)?,
+        name: columns.name()?,
         email: columns.optional_label()?,
         role: columns.parsed()?,
         os_uid: columns.value()?,
@@ -38,9 +38,7 @@ pub(super) fn read_columns(columns: &mut Columns<'_>) -> Result<User> {
 }
 
 fn find(connection: &Connection, condition: &str, params: impl Params) -> Result<Option<User>> {
-    let mut statement = connection.prepare_cached(&format!("{} WHERE {condition}", select()))?;
-    let mut rows = statement.query(params)?;
-    rows.next()?.map(read).transpose()
+    columns::find(connection, &format!("{} WHERE {condition}", select()), params, read)
 }
 
 pub(super) fn with_id(connection: &Connection, id: Id) -> Result<Option<User>> {
@@ -56,14 +54,7 @@ pub(super) fn of_uid(connection: &Connection, uid: u32) -> Result<Option<User>> 
 }
 
 pub(super) fn each(connection: &Connection, visit: &mut dyn FnMut(User) -> Flow) -> Result<()> {
-    let mut statement = connection.prepare_cached(&format!("{} ORDER BY row", select()))?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        if visit(read(row)?)?.is_break() {
-            break;
-        }
-    }
-    Ok(())
+    columns::each(connection, &format!("{} ORDER BY row", select()), [], read, visit)
 }
 
 pub(super) fn save(connection: &Connection, change: &Change<User>) -> Result<()> {
@@ -71,24 +62,22 @@ pub(super) fn save(connection: &Connection, change: &Change<User>) -> Result<()>
         return Err(Error::conflict("a user is marked as left, never deleted: others name the user"));
     }
     let user = change.subject();
-    connection
-        .prepare_cached(
-            "INSERT INTO user (id, name, email, role, os_uid, external_id, rate_limit, created_at, left_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-             ON CONFLICT (id) DO UPDATE SET name = excluded.name, email = excluded.email, role = excluded.role,
-                 os_uid = excluded.os_uid, external_id = excluded.external_id, rate_limit = excluded.rate_limit,
-                 left_at = excluded.left_at",
-        )?
-        .execute(params![
+    columns::save(
+        connection,
+        "user",
+        &["id", "name", "email", "role", "os_uid", "external_id", "rate_limit", "created_at", "left_at"],
+        change,
+        params![
             text(&user.id),
             user.name.as_str(),
-            optional_text(user.email.as_ref()),
+            user.email.as_ref().map(Label::as_str),
             user.role.as_str(),
             user.os_uid,
-            optional_text(user.external_id.as_ref()),
+            user.external_id.as_ref().map(Label::as_str),
             optional_text(user.rate_limit.as_ref()),
             user.created_at.as_millisecond(),
             optional_millisecond(user.left_at),
-        ])?;
+        ],
+    )?;
     Ok(())
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::complete;
 use crate::context::{Context, FirstUse};
 use crate::failure::{Exit, Failure};
+use crate::moments;
 use crate::render::{self, Format};
 
 /// Show on whose behalf commands run
@@ -59,6 +60,7 @@ struct AccountRecord {
     subdomain: Option<Subdomain>,
     rest_api: bool,
     advanced_permissions: bool,
+    #[serde(serialize_with = "moments::serialize")]
     created_at: Timestamp,
 }
 
@@ -177,6 +179,7 @@ pub(crate) struct Transfer {
 impl Transfer {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
         context.with_session(FirstUse::NeedsStore, |session| {
+            context.rehearse(session, |session| session.transfer_account(&self.user))?;
             let account = session.account()?;
             let heir = session.user(&self.user)?;
             let what = [format!(

@@ -5,15 +5,17 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCompleter;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use pdkeys::manage::{HandOver, Session};
 use pdkeys::model::{
     App as Registered, AppEdit, AppSpec, AppToken, Hint, Id, Label, Name, Noun, RateLimit, Scope, ScopeSet,
-    length_of_time,
 };
+use pdkeys::store::sqlite::SqliteStore;
 use serde::Serialize;
 
 use super::keys::{LimitEdit, parse_limit_edit, parse_reason};
 use super::or_none;
+use super::rotation::{Rotated, Rotation};
 use crate::complete;
 use crate::context::{Context, FirstUse};
 use crate::failure::{Exit, Failure};
@@ -30,11 +32,15 @@ pub(crate) struct AppRecord {
     scopes: ScopeSet,
     client_id: Id,
     client_secret_hint: Hint,
+    #[serde(serialize_with = "moments::serialize")]
     created_at: Timestamp,
     created_by: Name,
+    #[serde(serialize_with = "moments::serialize")]
     last_used_at: Option<Timestamp>,
     rate_limit: Option<RateLimit>,
+    #[serde(serialize_with = "moments::serialize")]
     overlap_ends_at: Option<Timestamp>,
+    #[serde(serialize_with = "moments::serialize")]
     tokens_revoked_at: Option<Timestamp>,
 }
 
@@ -58,6 +64,20 @@ impl AppRecord {
 }
 
 impl Record for AppRecord {
+    const FIELDS: &'static [&'static str] = &[
+        "id",
+        "name",
+        "description",
+        "scopes",
+        "client_id",
+        "client_secret_hint",
+        "created_at",
+        "created_by",
+        "last_used_at",
+        "rate_limit",
+        "overlap_ends_at",
+        "tokens_revoked_at",
+    ];
     const HEADINGS: &'static [&'static str] =
         &["CLIENT ID", "NAME", "SCOPES", "SECRET", "CREATED", "BY", "LAST USED"];
 
@@ -81,7 +101,9 @@ struct TokenRecord {
     app: Name,
     scope: ScopeSet,
     hint: Hint,
+    #[serde(serialize_with = "moments::serialize")]
     issued_at: Timestamp,
+    #[serde(serialize_with = "moments::serialize")]
     expires_at: Timestamp,
 }
 
@@ -161,15 +183,15 @@ impl Register {
             rate_limit: self.rate_limit,
         };
         let mut receiver = Receiver::new(context, self.write_to);
+        receiver.ready()?;
         context.with_session(FirstUse::MakesStore, |session| {
             let now = session.at();
+            context.warn_of_unknown_scopes(session, Some(&spec.scopes))?;
             let app = session.register_app(spec, &mut |app, secret| {
                 receiver.take(secret, &AppRecord::new(app.clone(), now))
             })?;
-            receiver.keep();
-            context
-                .terminal
-                .done("Registered", &format!("{}; its secret is shown only this once", name(&app)));
+            let told = receiver.keep().unwrap_or_else(|| "its secret is shown only this once".to_owned());
+            context.terminal.done("Registered", &format!("{}; {told}", name(&app)));
             Ok(Exit::Done)
         })
     }
@@ -253,6 +275,7 @@ impl Edit {
         };
         context.with_session(FirstUse::NeedsStore, |session| {
             if self.revoke_tokens {
+                context.rehearse(session, |session| session.edit_app(&self.app, edit.clone()))?;
                 let app = session.app(&self.app)?;
                 let things = [(app.name.to_string(), name(&app))];
                 context.confirm_all(
@@ -278,44 +301,47 @@ pub(crate) struct Rotate {
     #[arg(add = ArgValueCompleter::new(complete::app_names))]
     app: String,
 
-    /// How long the present client secret goes on, such as `24h`
-    #[arg(long, value_name = "LENGTH")]
-    overlap: Option<String>,
-
-    /// Make no new client secret, but stop the one that an overlap keeps alive
-    #[arg(long, conflicts_with_all = ["overlap", "write_to"])]
-    end_overlap: bool,
-
-    /// Write the client secret to this new file, readable by its owner alone, instead of standard output
-    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    write_to: Option<PathBuf>,
+    #[command(flatten)]
+    rotation: Rotation,
 }
 
 impl Rotate {
     fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let mut receiver = Receiver::new(context, self.write_to);
-        context.with_session(FirstUse::NeedsStore, |session| {
-            let now = session.at();
-            if self.end_overlap {
-                let app = session.end_app_overlap(&self.app)?;
-                return changed(context, "Ended the overlap of", vec![app], now);
-            }
-            let overlap =
-                self.overlap.as_deref().map(|length| length_of_time("overlap", length, now)).transpose()?;
-            if overlap.is_none() {
-                let app = session.app(&self.app)?;
-                let things = [(app.name.to_string(), name(&app))];
-                let consequence = "The present client secret stops working at once:";
-                context.confirm_all("Rotate", Noun::App, consequence, &things)?;
-            }
-            let app = session.rotate_app(&self.app, overlap, &mut |app, secret| {
-                receiver.take(secret, &AppRecord::new(app.clone(), now))
-            })?;
-            receiver.keep();
-            let until = moments::overlap(app.overlap(now));
-            context.terminal.done("Rotated", &format!("{}; {until}", name(&app)));
-            Ok(Exit::Done)
-        })
+        self.rotation.run::<Registered>(context, &self.app)
+    }
+}
+
+impl Rotated for Registered {
+    type Record = AppRecord;
+    const NOUN: Noun = Noun::App;
+
+    fn find(session: &mut Session<'_, SqliteStore>, reference: &str) -> Result<Self, pdkeys::Error> {
+        session.app(reference)
+    }
+
+    fn rotate(
+        session: &mut Session<'_, SqliteStore>,
+        reference: &str,
+        overlap: Option<SignedDuration>,
+        hand_over: HandOver<'_, Self>,
+    ) -> Result<Self, pdkeys::Error> {
+        session.rotate_app(reference, overlap, hand_over)
+    }
+
+    fn end_overlap(session: &mut Session<'_, SqliteStore>, reference: &str) -> Result<Self, pdkeys::Error> {
+        session.end_app_overlap(reference)
+    }
+
+    fn overlap(&self, now: Timestamp) -> Option<Timestamp> {
+        Registered::overlap(self, now)
+    }
+
+    fn names(&self) -> (String, String) {
+        (self.name.to_string(), name(self))
+    }
+
+    fn record(self, now: Timestamp) -> AppRecord {
+        AppRecord::new(self, now)
     }
 }
 
@@ -335,6 +361,7 @@ impl Remove {
     fn run(self, context: &Context) -> Result<Exit, Failure> {
         let reason = parse_reason(self.reason.as_deref())?;
         context.with_session(FirstUse::NeedsStore, |session| {
+            context.rehearse(session, |session| session.remove_apps(&self.apps, reason.as_ref()))?;
             let apps = self.apps.iter().map(|app| session.app(app)).collect::<Result<Vec<_>, _>>()?;
             let things: Vec<_> = apps.iter().map(|app| (app.name.to_string(), name(app))).collect();
             let consequence = "These go for good, and their tokens stop working at once:";
@@ -366,22 +393,21 @@ pub(crate) struct Token {
 impl Token {
     fn run(self, context: &Context) -> Result<Exit, Failure> {
         let mut receiver = Receiver::new(context, self.write_to);
+        receiver.ready()?;
         context.with_session(FirstUse::NeedsStore, |session| {
             let scopes = (!self.scopes.is_empty()).then(|| self.scopes.into_iter().collect());
             let token = session.issue_app_token(&self.app, scopes, &mut |token, secret| {
                 receiver.take(secret, &TokenRecord::from(token.clone()))
             })?;
-            receiver.keep();
-            context.terminal.done(
-                "Issued",
-                &format!(
-                    "a token to app {} (...{}), with {}, until {}",
-                    token.app_name,
-                    token.hint,
-                    token.scopes,
-                    moments::exact(token.expires_at)
-                ),
-            );
+            let mut told = vec![format!(
+                "a token to app {} (...{}), with {}, until {}",
+                token.app_name,
+                token.hint,
+                token.scopes,
+                moments::exact(token.expires_at)
+            )];
+            told.extend(receiver.keep());
+            context.terminal.done("Issued", &told.join("; "));
             Ok(Exit::Done)
         })
     }

@@ -13,6 +13,16 @@ use crate::failure::{Exit, Failure};
 use crate::render::{self, Eyes, Record};
 
 impl Record for AuditRecord {
+    const FIELDS: &'static [&'static str] = &[
+        "id",
+        "execution_time",
+        "execution_context",
+        "actors",
+        "method",
+        "root_resource",
+        "action",
+        "details",
+    ];
     const HEADINGS: &'static [&'static str] =
         &["NUMBER", "TIME", "ACTOR", "ACTION", "TARGET", "CALLED", "CHANGES"];
 
@@ -22,7 +32,10 @@ impl Record for AuditRecord {
         if let Some(token) = &self.method.truncated_token {
             actor = format!("{actor} (token ...{token})");
         }
-        let changes: Vec<_> = self.details.fields.iter().map(describe).collect();
+        let changes = match self.action {
+            AuditAction::Delete => describe_removed(&self.details.fields),
+            AuditAction::Create | AuditAction::Update => self.details.fields.iter().map(describe).collect(),
+        };
         vec![
             self.id.to_string(),
             eyes.moment(self.execution_time),
@@ -33,6 +46,16 @@ impl Record for AuditRecord {
             changes.join(", "),
         ]
     }
+}
+
+/// Why it went, and then what it was. What was not the case is left out: everything had an end.
+fn describe_removed(fields: &[FieldChange]) -> Vec<String> {
+    let why = fields.iter().filter(|field| field.before_value.is_none()).map(describe);
+    let was = fields.iter().filter_map(|field| {
+        let before = field.before_value.as_ref().filter(|before| *before != "false")?;
+        Some(format!("{}: {before}", field.name))
+    });
+    why.chain(was).collect()
 }
 
 fn describe(field: &FieldChange) -> String {

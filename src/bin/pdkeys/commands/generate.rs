@@ -1,9 +1,10 @@
 //! `pdkeys completions` and `pdkeys man`: what is generated from the definitions of the commands.
 
-use std::fs;
-use std::path::PathBuf;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 
-use clap::{Args, CommandFactory as _, ValueEnum};
+use clap::{Args, Command, CommandFactory as _, ValueEnum};
 use clap_complete::env::Shells;
 
 use super::Cli;
@@ -65,11 +66,36 @@ pub(crate) struct Man {
 
 impl Man {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let failed =
-            |error: std::io::Error| Failure::failed(format!("{}: {error}", self.directory.display()));
+        let failed = |error: io::Error| Failure::failed(format!("{}: {error}", self.directory.display()));
         fs::create_dir_all(&self.directory).map_err(failed)?;
-        clap_mangen::generate_to(Cli::command(), &self.directory).map_err(failed)?;
+        let mut command = Cli::command().disable_help_subcommand(true);
+        command.build();
+        write_pages(&self.directory, &command).map_err(failed)?;
         context.terminal.done("Wrote", &format!("the manual pages to {}", self.directory.display()));
         Ok(Exit::Done)
     }
+}
+
+/// Writes the pages of a command and of those below it.
+fn write_pages(directory: &Path, command: &Command) -> io::Result<()> {
+    for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
+        write_pages(directory, below)?;
+    }
+    let page = clap_mangen::Man::new(command.clone());
+    let mut bytes = Vec::new();
+    page.render(&mut bytes)?;
+    put_in_place(directory, &page.get_filename(), &bytes)
+}
+
+/// Writes a file under a name of its own, and then gives it the name that it is for, so that a link of that name is
+/// replaced and not followed.
+fn put_in_place(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let draft = directory.join(format!(".{name}.{}.new", std::process::id()));
+    let mut file = OpenOptions::new().write(true).create_new(true).open(&draft)?;
+    let written = file.write_all(bytes).and_then(|()| fs::rename(&draft, directory.join(name)));
+    if written.is_err() {
+        // What is left behind under this name is nobody's page, and the error is already being told.
+        let _ = fs::remove_file(&draft);
+    }
+    written
 }

@@ -39,14 +39,7 @@ impl Init {
         let founding =
             Founding { account: Name::parse(Noun::Account, &account)?, policy: self.policy, owner, os_uid };
         founding.make_store(&place, &SystemClock, &mut SystemEntropy)?;
-        context.terminal.done(
-            "Made",
-            &format!("a store at {}; {} is Account Owner", place.database().display(), founding.owner),
-        );
-        context.terminal.hint(&format!(
-            "keep a copy of {} elsewhere: without it the store is worthless",
-            place.store_key().display()
-        ));
+        context.made_store(&place, &founding.owner);
         Ok(Exit::Done)
     }
 }

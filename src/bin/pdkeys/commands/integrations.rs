@@ -17,6 +17,7 @@ use crate::complete;
 use crate::context::{Context, FirstUse};
 use crate::failure::{Exit, Failure};
 use crate::handover::Receiver;
+use crate::moments;
 use crate::render::{self, Eyes, Record};
 
 /// An integration as it is printed. Its key is there for those who may see it.
@@ -31,8 +32,10 @@ pub(crate) struct IntegrationRecord {
     orchestration: Option<DestinationRef>,
     key: Option<String>,
     hint: Hint,
+    #[serde(serialize_with = "moments::serialize")]
     created_at: Timestamp,
     created_by: Name,
+    #[serde(serialize_with = "moments::serialize")]
     last_used_at: Option<Timestamp>,
     rate_limit: Option<RateLimit>,
 }
@@ -76,6 +79,20 @@ impl IntegrationRecord {
 }
 
 impl Record for IntegrationRecord {
+    const FIELDS: &'static [&'static str] = &[
+        "id",
+        "kind",
+        "name",
+        "type",
+        "service",
+        "orchestration",
+        "key",
+        "hint",
+        "created_at",
+        "created_by",
+        "last_used_at",
+        "rate_limit",
+    ];
     const HEADINGS: &'static [&'static str] =
         &["ID", "NAME", "TYPE", "LEADS INTO", "KEY", "CREATED", "LAST USED"];
 
@@ -183,19 +200,21 @@ pub(crate) struct Create {
 
 impl Create {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let mut receiver = Receiver::new(context, self.write_to);
+        receiver.ready()?;
         let into = self.into.required()?;
         let new = NewIntegration {
             name: Name::parse(Noun::Integration, &self.name)?,
             kind: self.integration_type,
             rate_limit: self.rate_limit,
         };
-        let mut receiver = Receiver::new(context, self.write_to);
         context.with_session(FirstUse::NeedsStore, |session| {
             let integration = session.create_integration(&into, new, &mut |integration, secret| {
                 receiver.take(secret, &IntegrationRecord::from(integration.clone()))
             })?;
-            receiver.keep();
-            context.terminal.done("Created", &name(&integration));
+            let mut told = vec![name(&integration)];
+            told.extend(receiver.keep());
+            context.terminal.done("Created", &told.join("; "));
             Ok(Exit::Done)
         })
     }
@@ -285,6 +304,7 @@ impl Remove {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
         let reason = parse_reason(self.reason.as_deref())?;
         context.with_session(FirstUse::NeedsStore, |session| {
+            context.rehearse(session, |session| session.remove_integrations(&self.ids, reason.as_ref()))?;
             let shown = self.ids.iter().map(|id| session.integration(id)).collect::<Result<Vec<_>, _>>()?;
             let things: Vec<_> = shown
                 .iter()

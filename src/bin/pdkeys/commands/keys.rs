@@ -6,15 +6,16 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use clap_complete::ArgValueCompleter;
 use jiff::{SignedDuration, Timestamp};
-use pdkeys::manage::Session;
+use pdkeys::manage::{HandOver, Session};
 use pdkeys::model::{
     API_VERSION, Access, AccessKind, CredentialKind, GeneralKey, Hint, Id, KeyEdit, KeyFilter, KeyOrder,
-    KeySpec, KeyState, Label, Noun, RateLimit, Scope, ScopeSet, future_moment, length_of_time,
+    KeySpec, KeyState, Label, Name, Noun, RateLimit, Scope, ScopeSet, future_moment, length_of_time,
 };
 use pdkeys::ports::{Clock as _, SystemClock};
 use pdkeys::store::sqlite::SqliteStore;
 use serde::Serialize;
 
+use super::rotation::{Rotated, Rotation};
 use crate::complete;
 use crate::context::{Context, FirstUse};
 use crate::failure::{Exit, Failure};
@@ -31,16 +32,21 @@ pub(crate) struct KeyRecord {
     hint: Option<Hint>,
     access: AccessKind,
     scopes: Option<ScopeSet>,
+    #[serde(serialize_with = "moments::serialize")]
     created_at: Timestamp,
-    created_by: String,
+    created_by: Name,
     api_version: &'static str,
     status: KeyState,
+    #[serde(serialize_with = "moments::serialize")]
     disabled_at: Option<Timestamp>,
-    disabled_by: Option<String>,
+    disabled_by: Option<Name>,
     disabled_reason: Option<Label>,
+    #[serde(serialize_with = "moments::serialize")]
     last_used_at: Option<Timestamp>,
+    #[serde(serialize_with = "moments::serialize")]
     expires_at: Option<Timestamp>,
     rate_limit: Option<RateLimit>,
+    #[serde(serialize_with = "moments::serialize")]
     overlap_ends_at: Option<Timestamp>,
 }
 
@@ -49,7 +55,7 @@ impl KeyRecord {
         let status = key.state(now);
         let overlap_ends_at = key.overlap(now);
         let (disabled_at, disabled_by, disabled_reason) = match key.disabled {
-            Some(disabled) => (Some(disabled.at), Some(disabled.by.name.to_string()), disabled.reason),
+            Some(disabled) => (Some(disabled.at), Some(disabled.by.name), disabled.reason),
             None => (None, None, None),
         };
         Self {
@@ -60,7 +66,7 @@ impl KeyRecord {
             access: key.access.kind(),
             scopes: key.access.scopes().cloned(),
             created_at: key.created_at,
-            created_by: key.created_by.name.to_string(),
+            created_by: key.created_by.name,
             api_version: API_VERSION,
             status,
             disabled_at,
@@ -75,6 +81,25 @@ impl KeyRecord {
 }
 
 impl Record for KeyRecord {
+    const FIELDS: &'static [&'static str] = &[
+        "id",
+        "kind",
+        "description",
+        "hint",
+        "access",
+        "scopes",
+        "created_at",
+        "created_by",
+        "api_version",
+        "status",
+        "disabled_at",
+        "disabled_by",
+        "disabled_reason",
+        "last_used_at",
+        "expires_at",
+        "rate_limit",
+        "overlap_ends_at",
+    ];
     const HEADINGS: &'static [&'static str] =
         &["ID", "DESCRIPTION", "HINT", "ACCESS", "CREATED", "API", "STATUS", "LAST USED", "EXPIRES"];
 
@@ -150,6 +175,8 @@ pub(crate) struct Create {
 
 impl Create {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let mut receiver = Receiver::new(context, self.write_to);
+        receiver.ready()?;
         let check = |text: &str| Label::parse("description", text).map(drop);
         let description = context.required(self.description, "Description", None, check)?;
         let description = Label::parse("description", &description)?;
@@ -160,9 +187,9 @@ impl Create {
         };
         // Refused before a store is opened, or made.
         parse_end(self.expires.as_deref(), SystemClock.now())?;
-        let mut receiver = Receiver::new(context, self.write_to);
         context.with_session(FirstUse::MakesStore, |session| {
             let now = session.at();
+            context.warn_of_unknown_scopes(session, access.scopes())?;
             let spec = KeySpec {
                 description,
                 access,
@@ -172,8 +199,8 @@ impl Create {
             let key = session.create_key(spec, &mut |key, secret| {
                 receiver.take(secret, &KeyRecord::new(key.clone(), now))
             })?;
-            receiver.keep();
-            context.terminal.done("Created", &format!("{}; its secret is shown only this once", name(&key)));
+            let told = receiver.keep().unwrap_or_else(|| "its secret is shown only this once".to_owned());
+            context.terminal.done("Created", &format!("{}; {told}", name(&key)));
             Ok(Exit::Done)
         })
     }
@@ -343,6 +370,7 @@ impl Edit {
                 (false, true) => None,
                 (false, false) => Some(Access::Scopes(self.scopes.into_iter().collect())),
             };
+            context.warn_of_unknown_scopes(session, access.as_ref().and_then(Access::scopes))?;
             let edit = KeyEdit {
                 description: self.description.map(|text| Label::parse("description", &text)).transpose()?,
                 access,
@@ -372,6 +400,7 @@ impl Disable {
         let reason = parse_reason(self.reason.as_deref())?;
         context.with_session(FirstUse::NeedsStore, |session| {
             let now = session.at();
+            context.rehearse(session, |session| session.disable_keys(&self.ids, reason.as_ref()))?;
             confirm_each(context, session, &self.ids, "Disable", "These stop working:")?;
             let (changes, same): (Vec<_>, Vec<_>) = session
                 .disable_keys(&self.ids, reason.as_ref())?
@@ -417,42 +446,47 @@ pub(crate) struct Rotate {
     #[arg(add = ArgValueCompleter::new(complete::key_ids))]
     id: String,
 
-    /// How long the present secret goes on, such as `24h`
-    #[arg(long, value_name = "LENGTH")]
-    overlap: Option<String>,
-
-    /// Make no new secret, but stop the one that an overlap keeps alive
-    #[arg(long, conflicts_with_all = ["overlap", "write_to"])]
-    end_overlap: bool,
-
-    /// Write the secret to this new file, readable by its owner alone, instead of standard output
-    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    write_to: Option<PathBuf>,
+    #[command(flatten)]
+    rotation: Rotation,
 }
 
 impl Rotate {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let mut receiver = Receiver::new(context, self.write_to);
-        context.with_session(FirstUse::NeedsStore, |session| {
-            let now = session.at();
-            if self.end_overlap {
-                let key = session.end_overlap(&self.id)?;
-                return changed(context, "Ended", vec![key], now);
-            }
-            let overlap: Option<SignedDuration> =
-                self.overlap.as_deref().map(|length| length_of_time("overlap", length, now)).transpose()?;
-            if overlap.is_none() {
-                let ids = [self.id.clone()];
-                confirm_each(context, session, &ids, "Rotate", "The present secret stops working at once:")?;
-            }
-            let key = session.rotate_key(&self.id, overlap, &mut |key, secret| {
-                receiver.take(secret, &KeyRecord::new(key.clone(), now))
-            })?;
-            receiver.keep();
-            let until = moments::overlap(key.overlap(now));
-            context.terminal.done("Rotated", &format!("{}; {until}", name(&key)));
-            Ok(Exit::Done)
-        })
+        self.rotation.run::<GeneralKey>(context, &self.id)
+    }
+}
+
+impl Rotated for GeneralKey {
+    type Record = KeyRecord;
+    const NOUN: Noun = Noun::GeneralKey;
+
+    fn find(session: &mut Session<'_, SqliteStore>, reference: &str) -> Result<Self, pdkeys::Error> {
+        session.key(reference)
+    }
+
+    fn rotate(
+        session: &mut Session<'_, SqliteStore>,
+        reference: &str,
+        overlap: Option<SignedDuration>,
+        hand_over: HandOver<'_, Self>,
+    ) -> Result<Self, pdkeys::Error> {
+        session.rotate_key(reference, overlap, hand_over)
+    }
+
+    fn end_overlap(session: &mut Session<'_, SqliteStore>, reference: &str) -> Result<Self, pdkeys::Error> {
+        session.end_overlap(reference)
+    }
+
+    fn overlap(&self, now: Timestamp) -> Option<Timestamp> {
+        GeneralKey::overlap(self, now)
+    }
+
+    fn names(&self) -> (String, String) {
+        (self.id.to_string(), name(self))
+    }
+
+    fn record(self, now: Timestamp) -> KeyRecord {
+        KeyRecord::new(self, now)
     }
 }
 
@@ -473,6 +507,7 @@ impl Remove {
         let reason = parse_reason(self.reason.as_deref())?;
         context.with_session(FirstUse::NeedsStore, |session| {
             let now = session.at();
+            context.rehearse(session, |session| session.remove_keys(&self.ids, reason.as_ref()))?;
             confirm_each(context, session, &self.ids, "Remove", "These go for good, and cannot come back:")?;
             let keys = session.remove_keys(&self.ids, reason.as_ref())?;
             changed(context, "Removed", keys, now)

@@ -7,6 +7,7 @@ mod generate;
 mod init;
 mod integrations;
 mod keys;
+mod rotation;
 mod services;
 mod tokens;
 mod users;

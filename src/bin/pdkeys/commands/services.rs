@@ -14,6 +14,7 @@ use super::keys::parse_reason;
 use crate::context::{Context, FirstUse};
 use crate::failure::{Exit, Failure};
 use crate::handover::Receiver;
+use crate::moments;
 use crate::render::{self, Eyes, Format, Record};
 
 /// A service or an orchestration as it is printed.
@@ -22,6 +23,7 @@ pub(crate) struct DestinationRecord {
     id: Id,
     name: Name,
     description: Option<Label>,
+    #[serde(serialize_with = "moments::serialize")]
     created_at: Timestamp,
     created_by: Name,
     integrations: Vec<IntegrationRecord>,
@@ -48,6 +50,8 @@ impl From<WithIntegrations> for DestinationRecord {
 }
 
 impl Record for DestinationRecord {
+    const FIELDS: &'static [&'static str] =
+        &["id", "name", "description", "created_at", "created_by", "integrations"];
     const HEADINGS: &'static [&'static str] = &["ID", "NAME", "DESCRIPTION", "CREATED", "BY", "INTEGRATIONS"];
 
     fn cells(&self, eyes: &Eyes) -> Vec<String> {
@@ -115,6 +119,9 @@ impl Create {
         let new = Name::parse(kind.noun(), &self.name)?;
         let description = self.description.map(|text| Label::parse("description", &text)).transpose()?;
         let mut receiver = Receiver::new(context, self.write_to);
+        if kind == Kind::Orchestration || self.integration.is_some() {
+            receiver.ready()?;
+        }
         context.with_session(FirstUse::MakesStore, |session| {
             let mut made = None;
             let destination = session.create_destination(
@@ -127,11 +134,13 @@ impl Create {
                     receiver.take(secret, &IntegrationRecord::from(integration.clone()))
                 },
             )?;
-            receiver.keep();
+            let kept = receiver.keep();
             context.terminal.done("Created", &name(&destination));
             match made {
                 Some(integration) => {
-                    context.terminal.done("Created", &integrations::name(&integration));
+                    let mut told = vec![integrations::name(&integration)];
+                    told.extend(kept);
+                    context.terminal.done("Created", &told.join("; "));
                     Ok(Exit::Done)
                 }
                 None => {
@@ -253,6 +262,9 @@ impl Remove {
         context.with_session(FirstUse::NeedsStore, |session| {
             let found = session.destination(kind, &self.name)?;
             if self.with_integrations || found.integrations.is_empty() {
+                context.rehearse(session, |session| {
+                    session.remove_destination(kind, &self.name, self.with_integrations, reason.as_ref())
+                })?;
                 let mut what = vec!["These go for good, and cannot come back:".to_owned()];
                 what.push(format!("  {}", name(&found.destination)));
                 what.extend(

@@ -5,17 +5,18 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCompleter;
-use jiff::Timestamp;
-use pdkeys::manage::{Session, Whose};
+use jiff::{SignedDuration, Timestamp};
+use pdkeys::manage::{HandOver, Session, Whose};
 use pdkeys::model::{
     API_VERSION, Access, AccessKind, CredentialKind, Hint, Id, KeyState, Label, Name, Noun, Scope, ScopeSet,
-    TokenEdit, TokenSpec, UserToken, future_moment, length_of_time,
+    TokenEdit, TokenSpec, UserToken, future_moment,
 };
 use pdkeys::ports::{Clock as _, SystemClock};
 use pdkeys::store::sqlite::SqliteStore;
 use serde::Serialize;
 
 use super::keys::{parse_end, parse_reason};
+use super::rotation::{Rotated, Rotation};
 use crate::complete;
 use crate::context::{Context, FirstUse};
 use crate::failure::{Exit, Failure};
@@ -33,13 +34,18 @@ pub(crate) struct TokenRecord {
     hint: Option<Hint>,
     access: AccessKind,
     scopes: Option<ScopeSet>,
+    #[serde(serialize_with = "moments::serialize")]
     created_at: Timestamp,
     api_version: &'static str,
     status: KeyState,
+    #[serde(serialize_with = "moments::serialize")]
     disabled_at: Option<Timestamp>,
     disabled_reason: Option<&'static str>,
+    #[serde(serialize_with = "moments::serialize")]
     last_used_at: Option<Timestamp>,
+    #[serde(serialize_with = "moments::serialize")]
     expires_at: Option<Timestamp>,
+    #[serde(serialize_with = "moments::serialize")]
     overlap_ends_at: Option<Timestamp>,
 }
 
@@ -66,6 +72,23 @@ impl TokenRecord {
 }
 
 impl Record for TokenRecord {
+    const FIELDS: &'static [&'static str] = &[
+        "id",
+        "kind",
+        "user",
+        "description",
+        "hint",
+        "access",
+        "scopes",
+        "created_at",
+        "api_version",
+        "status",
+        "disabled_at",
+        "disabled_reason",
+        "last_used_at",
+        "expires_at",
+        "overlap_ends_at",
+    ];
     const HEADINGS: &'static [&'static str] =
         &["ID", "USER", "DESCRIPTION", "HINT", "ACCESS", "CREATED", "API", "STATUS", "LAST USED", "EXPIRES"];
 
@@ -146,26 +169,24 @@ pub(crate) struct Create {
 
 impl Create {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let mut receiver = Receiver::new(context, self.write_to);
+        receiver.ready()?;
         let check = |text: &str| Label::parse("description", text).map(drop);
         let description = context.required(self.description, "Description", None, check)?;
         let description = Label::parse("description", &description)?;
         // Refused before a store is opened, or made.
         parse_end(self.expires.as_deref(), SystemClock.now())?;
-        let mut receiver = Receiver::new(context, self.write_to);
         context.with_session(FirstUse::MakesStore, |session| {
             let now = session.at();
-            let spec = TokenSpec {
-                description,
-                access: access(self.scopes),
-                expires_at: parse_end(self.expires.as_deref(), now)?,
-            };
+            let access = access(self.scopes);
+            context.warn_of_unknown_scopes(session, access.scopes())?;
+            let spec =
+                TokenSpec { description, access, expires_at: parse_end(self.expires.as_deref(), now)? };
             let token = session.create_token(self.user.as_deref(), spec, &mut |token, secret| {
                 receiver.take(secret, &TokenRecord::new(token.clone(), now))
             })?;
-            receiver.keep();
-            context
-                .terminal
-                .done("Created", &format!("{}; its secret is shown only this once", name(&token)));
+            let told = receiver.keep().unwrap_or_else(|| "its secret is shown only this once".to_owned());
+            context.terminal.done("Created", &format!("{}; {told}", name(&token)));
             Ok(Exit::Done)
         })
     }
@@ -268,42 +289,47 @@ pub(crate) struct Rotate {
     #[arg(add = ArgValueCompleter::new(complete::token_ids))]
     id: String,
 
-    /// How long the present secret goes on, such as `24h`
-    #[arg(long, value_name = "LENGTH")]
-    overlap: Option<String>,
-
-    /// Make no new secret, but stop the one that an overlap keeps alive
-    #[arg(long, conflicts_with_all = ["overlap", "write_to"])]
-    end_overlap: bool,
-
-    /// Write the secret to this new file, readable by its owner alone, instead of standard output
-    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    write_to: Option<PathBuf>,
+    #[command(flatten)]
+    rotation: Rotation,
 }
 
 impl Rotate {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let mut receiver = Receiver::new(context, self.write_to);
-        context.with_session(FirstUse::NeedsStore, |session| {
-            let now = session.at();
-            if self.end_overlap {
-                let token = session.end_token_overlap(&self.id)?;
-                return changed(context, "Ended", vec![token], now);
-            }
-            let overlap =
-                self.overlap.as_deref().map(|length| length_of_time("overlap", length, now)).transpose()?;
-            if overlap.is_none() {
-                let ids = [self.id.clone()];
-                confirm_each(context, session, &ids, "Rotate", "The present secret stops working at once:")?;
-            }
-            let token = session.rotate_token(&self.id, overlap, &mut |token, secret| {
-                receiver.take(secret, &TokenRecord::new(token.clone(), now))
-            })?;
-            receiver.keep();
-            let until = moments::overlap(token.overlap(now));
-            context.terminal.done("Rotated", &format!("{}; {until}", name(&token)));
-            Ok(Exit::Done)
-        })
+        self.rotation.run::<UserToken>(context, &self.id)
+    }
+}
+
+impl Rotated for UserToken {
+    type Record = TokenRecord;
+    const NOUN: Noun = Noun::UserToken;
+
+    fn find(session: &mut Session<'_, SqliteStore>, reference: &str) -> Result<Self, pdkeys::Error> {
+        session.token(reference)
+    }
+
+    fn rotate(
+        session: &mut Session<'_, SqliteStore>,
+        reference: &str,
+        overlap: Option<SignedDuration>,
+        hand_over: HandOver<'_, Self>,
+    ) -> Result<Self, pdkeys::Error> {
+        session.rotate_token(reference, overlap, hand_over)
+    }
+
+    fn end_overlap(session: &mut Session<'_, SqliteStore>, reference: &str) -> Result<Self, pdkeys::Error> {
+        session.end_token_overlap(reference)
+    }
+
+    fn overlap(&self, now: Timestamp) -> Option<Timestamp> {
+        UserToken::overlap(self, now)
+    }
+
+    fn names(&self) -> (String, String) {
+        (self.id.to_string(), name(self))
+    }
+
+    fn record(self, now: Timestamp) -> TokenRecord {
+        TokenRecord::new(self, now)
     }
 }
 
@@ -326,6 +352,7 @@ impl Remove {
         let reason = parse_reason(self.reason.as_deref())?;
         context.with_session(FirstUse::NeedsStore, |session| {
             let now = session.at();
+            context.rehearse(session, |session| session.remove_tokens(&self.ids, reason.as_ref()))?;
             confirm_each(context, session, &self.ids, "Remove", "These go for good, and cannot come back:")?;
             let tokens = session.remove_tokens(&self.ids, reason.as_ref())?;
             changed(context, "Removed", tokens, now)

@@ -14,6 +14,7 @@ use super::or_none;
 use crate::complete;
 use crate::context::{Context, FirstUse, uid_of};
 use crate::failure::{Exit, Failure};
+use crate::moments;
 use crate::render::{self, Eyes, Record};
 
 /// A user as it is printed.
@@ -27,7 +28,9 @@ pub(crate) struct UserRecord {
     os_uid: Option<u32>,
     external_id: Option<Label>,
     rate_limit: Option<RateLimit>,
+    #[serde(serialize_with = "moments::serialize")]
     created_at: Timestamp,
+    #[serde(serialize_with = "moments::serialize")]
     left_at: Option<Timestamp>,
 }
 
@@ -49,6 +52,18 @@ impl From<Person> for UserRecord {
 }
 
 impl Record for UserRecord {
+    const FIELDS: &'static [&'static str] = &[
+        "id",
+        "name",
+        "email",
+        "role",
+        "status",
+        "os_uid",
+        "external_id",
+        "rate_limit",
+        "created_at",
+        "left_at",
+    ];
     const HEADINGS: &'static [&'static str] = &["ID", "NAME", "ROLE", "EMAIL", "OS USER", "ADDED", "STATUS"];
 
     fn cells(&self, eyes: &Eyes) -> Vec<String> {
@@ -240,6 +255,7 @@ pub(crate) struct Remove {
 impl Remove {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
         context.with_session(FirstUse::NeedsStore, |session| {
+            context.rehearse(session, |session| session.remove_users(&self.users))?;
             let users = self.users.iter().map(|user| session.user(user)).collect::<Result<Vec<_>, _>>()?;
             let consequence = "These leave the account, and their tokens stop working for good:";
             let things: Vec<_> = users.iter().map(|user| (user.name.to_string(), name(user))).collect();

@@ -1,0 +1,95 @@
+//! `rotate`, the same for whatever has a secret that can be rotated.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use jiff::{SignedDuration, Timestamp};
+use pdkeys::manage::{HandOver, Session};
+use pdkeys::model::{Noun, length_of_time};
+use pdkeys::store::sqlite::SqliteStore;
+
+use crate::context::{Context, FirstUse};
+use crate::failure::{Exit, Failure};
+use crate::handover::Receiver;
+use crate::moments;
+use crate::render::{self, Record};
+
+/// Something whose secret can be rotated.
+pub(super) trait Rotated: Clone {
+    /// How it is printed.
+    type Record: Record;
+    /// What it is.
+    const NOUN: Noun;
+
+    /// Finds it.
+    fn find(session: &mut Session<'_, SqliteStore>, reference: &str) -> Result<Self, pdkeys::Error>;
+
+    /// Gives it another secret.
+    fn rotate(
+        session: &mut Session<'_, SqliteStore>,
+        reference: &str,
+        overlap: Option<SignedDuration>,
+        hand_over: HandOver<'_, Self>,
+    ) -> Result<Self, pdkeys::Error>;
+
+    /// Stops the secret that an overlap keeps alive.
+    fn end_overlap(session: &mut Session<'_, SqliteStore>, reference: &str) -> Result<Self, pdkeys::Error>;
+
+    /// Until when the secret before goes on.
+    fn overlap(&self, now: Timestamp) -> Option<Timestamp>;
+
+    /// What it is called in a question, and in full.
+    fn names(&self) -> (String, String);
+
+    /// It as it is printed.
+    fn record(self, now: Timestamp) -> Self::Record;
+}
+
+/// The options of `rotate`.
+#[derive(Args, Debug)]
+pub(super) struct Rotation {
+    /// How long the present secret goes on, such as `24h`
+    #[arg(long, value_name = "LENGTH")]
+    overlap: Option<String>,
+
+    /// Make no new secret, but stop the one that an overlap keeps alive
+    #[arg(long, conflicts_with_all = ["overlap", "write_to"])]
+    end_overlap: bool,
+
+    /// Write the secret to this new file, readable by its owner alone, instead of standard output
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    write_to: Option<PathBuf>,
+}
+
+impl Rotation {
+    pub(super) fn run<C: Rotated>(self, context: &Context, reference: &str) -> Result<Exit, Failure> {
+        let mut receiver = Receiver::new(context, self.write_to);
+        if !self.end_overlap {
+            receiver.ready()?;
+        }
+        context.with_session(FirstUse::NeedsStore, |session| {
+            let now = session.at();
+            if self.end_overlap {
+                let ended = C::end_overlap(session, reference)?;
+                context.terminal.done("Ended", &format!("the overlap of {}", ended.names().1));
+                return render::changed(context, now, std::iter::once(ended.record(now)));
+            }
+            let overlap =
+                self.overlap.as_deref().map(|length| length_of_time("overlap", length, now)).transpose()?;
+            if overlap.is_none() {
+                context
+                    .rehearse(session, |session| C::rotate(session, reference, None, &mut |_, _| Ok(())))?;
+                let names = C::find(session, reference)?.names();
+                let consequence = "The present secret stops working at once:";
+                context.confirm_all("Rotate", C::NOUN, consequence, &[names])?;
+            }
+            let rotated = C::rotate(session, reference, overlap, &mut |rotated, secret| {
+                receiver.take(secret, &rotated.clone().record(now))
+            })?;
+            let mut told = vec![rotated.names().1, moments::overlap(rotated.overlap(now))];
+            told.extend(receiver.keep());
+            context.terminal.done("Rotated", &told.join("; "));
+            Ok(Exit::Done)
+        })
+    }
+}

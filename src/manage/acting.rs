@@ -1,0 +1,108 @@
+//! On whose behalf: from what somebody says to be to the acting user.
+
+use jiff::Timestamp;
+
+use super::find;
+use crate::error::{Error, ErrorKind, Result, TokenRefusal, Unidentified};
+use crate::model::{
+    Access, Acting, Action, CredentialKind, Digest, Hint, Id, KeyState, Noun, Secret, Target, User, require,
+};
+use crate::store::{Holder, Read, Store};
+
+/// How the acting user makes himself known.
+#[derive(Debug)]
+pub enum Identity {
+    /// As an operating-system user, which the caller asked the kernel for.
+    OsUser(u32),
+    /// By a user token. It is accepted or refused, and nothing else is tried instead.
+    Token(Secret),
+}
+
+/// Who somebody says to be, as far as that can be known before the store is read.
+pub(super) enum Claim {
+    OsUser(u32),
+    Token { digest: Digest, hint: Hint },
+}
+
+impl Claim {
+    pub(super) fn of(identity: &Identity, store: &mut impl Store) -> Result<Self> {
+        match identity {
+            Identity::OsUser(uid) => Ok(Self::OsUser(*uid)),
+            Identity::Token(token) if token.is_empty() => Err(refuse(TokenRefusal::Empty)),
+            Identity::Token(token) if token.kind() != Some(CredentialKind::UserToken) => {
+                Err(refuse(TokenRefusal::WrongShape))
+            }
+            Identity::Token(token) => {
+                let digest = store.keyring()?.digest(&token.fingerprint());
+                Ok(Self::Token { digest, hint: token.hint() })
+            }
+        }
+    }
+
+    pub(super) fn acting(
+        &self,
+        tx: &impl Read,
+        on_behalf_of: Option<&str>,
+        request_id: &str,
+        at: Timestamp,
+    ) -> Result<Acting> {
+        let acting = match self {
+            Self::OsUser(uid) => {
+                let unmapped = ErrorKind::Unidentified(Unidentified::NoMapping { uid: *uid });
+                Acting::os_user(tx.user_of_uid(*uid)?.ok_or(unmapped)?, request_id.to_owned(), at)
+            }
+            Self::Token { digest, hint } => {
+                Acting::api_token(owner_of(tx, digest, at)?, Some(hint), request_id.to_owned(), at)
+            }
+        };
+        let Some(reference) = on_behalf_of else { return Ok(acting) };
+        // Asked before the other is looked for, lest the answer tell who is there.
+        require(&acting, Action::ActAsUser, &Target::all(Noun::Account))?;
+        let other = present_user(tx, reference)?;
+        acting.on_behalf_of(other)
+    }
+}
+
+fn refuse(why: TokenRefusal) -> Error {
+    ErrorKind::Unidentified(Unidentified::Token(why)).into()
+}
+
+/// Whose token it is, if it is one that works.
+fn owner_of(tx: &impl Read, digest: &Digest, at: Timestamp) -> Result<User> {
+    let id = match tx.holder(digest)? {
+        None => return Err(refuse(TokenRefusal::Unknown)),
+        Some(Holder::Dead(_)) => return Err(refuse(TokenRefusal::Dead)),
+        Some(Holder::Live { ends_at: Some(end), .. }) if end <= at => return Err(refuse(TokenRefusal::Dead)),
+        Some(Holder::Live { id, .. }) => id,
+    };
+    let token = tx.user_token(id)?.ok_or_else(|| refuse(TokenRefusal::Unknown))?;
+    match token.state(at) {
+        KeyState::Disabled => return Err(refuse(TokenRefusal::UserLeft)),
+        KeyState::Expired => return Err(refuse(TokenRefusal::Expired)),
+        KeyState::Active => {}
+    }
+    if token.access != Access::Role(None) {
+        return Err(refuse(TokenRefusal::Narrowed));
+    }
+    if !tx.account()?.has_user_tokens() {
+        return Err(refuse(TokenRefusal::NoAbility));
+    }
+    Ok(token.user)
+}
+
+fn present_user(tx: &impl Read, reference: &str) -> Result<User> {
+    let found = match reference.parse::<Id>() {
+        Ok(id) if id.noun() == Noun::User => tx.user(id)?,
+        _ => tx.user_named(reference)?,
+    };
+    match found {
+        Some(user) if user.has_left() => {
+            Err(ErrorKind::from(Unidentified::Left(user.name.to_string())).into())
+        }
+        Some(user) => Ok(user),
+        None => {
+            let reference = find::safe_to_show(reference);
+            Err(ErrorKind::from(Unidentified::NobodyToActAs(reference)).into())
+        }
+    }
+}

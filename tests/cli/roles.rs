@@ -1,0 +1,283 @@
+//! A script with no terminal, run for a user of each of the eight roles: every command does what the permission table
+//! says, for who comes with a user token and for who is known to the operating system.
+
+use std::fs;
+use std::path::Path;
+
+use pdkeys::model::{Action, Decision, Name, Noun, Role, Target, User, decide};
+
+use crate::session::{Machine, Ran, names_in, own_uid, text_of};
+
+/// What the table is asked about a command.
+#[derive(Clone, Copy)]
+enum About {
+    /// Something that belongs to nobody but the account.
+    Accounts,
+    /// What is, or belongs to, the acting user.
+    Oneself,
+    /// What is, or belongs to, an Observer.
+    Junior,
+    /// What is, or belongs to, another admin.
+    Senior,
+    /// The Account Owner.
+    Owner,
+    /// A new user of this role.
+    New(Role),
+    /// A role that an Observer is to get.
+    Promoted(Role),
+}
+
+use About::{Accounts, Junior, New, Oneself, Owner, Promoted, Senior};
+
+/// Every command, with what it takes. In capitals stand ids: of a key with an overlap, of tokens, of integrations.
+#[rustfmt::skip]
+const COMMANDS: &[(&str, Action, About)] = &[
+    ("create x", Action::CreateGeneralKey, Accounts),
+    ("list", Action::ListGeneralKeys, Accounts),
+    ("show KEY", Action::ShowGeneralKey, Accounts),
+    ("edit KEY --description x", Action::EditGeneralKey, Accounts),
+    ("disable KEY --yes", Action::DisableGeneralKey, Accounts),
+    ("enable KEY", Action::EnableGeneralKey, Accounts),
+    ("rotate KEY --overlap 1h", Action::RotateGeneralKey, Accounts),
+    ("rotate KEY --yes", Action::RotateGeneralKey, Accounts),
+    ("rotate KEY --end-overlap", Action::RotateGeneralKey, Accounts),
+    ("remove KEY --yes", Action::RemoveGeneralKey, Accounts),
+    ("token create x", Action::CreateUserToken, Oneself),
+    ("token create x --user junior", Action::CreateUserToken, Junior),
+    ("token create x --user senior", Action::CreateUserToken, Senior),
+    ("token list", Action::ListUserTokens, Oneself),
+    ("token list --user junior", Action::ListUserTokens, Junior),
+    ("token list --user senior", Action::ListUserTokens, Senior),
+    ("token list --all", Action::ListUserTokens, Accounts),
+    ("token show OWN", Action::ShowUserToken, Oneself),
+    ("token show JUNIORS", Action::ShowUserToken, Junior),
+    ("token edit OWN --description x", Action::EditUserToken, Oneself),
+    ("token edit JUNIORS --description x", Action::EditUserToken, Junior),
+    ("token rotate OWN --overlap 1h", Action::RotateUserToken, Oneself),
+    ("token rotate OWN --yes", Action::RotateUserToken, Oneself),
+    ("token rotate JUNIORS --yes", Action::RotateUserToken, Junior),
+    ("token rotate JUNIORS --end-overlap", Action::RotateUserToken, Junior),
+    ("token remove OWN --yes", Action::RemoveUserToken, Oneself),
+    ("token remove JUNIORS --yes", Action::RemoveUserToken, Junior),
+    ("token remove SENIORS --yes", Action::RemoveUserToken, Senior),
+    ("service create x", Action::CreateService, Accounts),
+    ("service create x --integration email", Action::CreateService, Accounts),
+    ("service list", Action::ListServices, Accounts),
+    ("service show web", Action::ShowService, Accounts),
+    ("service edit web --name x", Action::EditService, Accounts),
+    ("service remove idle --yes", Action::RemoveService, Accounts),
+    ("service remove web --with-integrations --yes", Action::RemoveService, Accounts),
+    ("orchestration create x", Action::CreateOrchestration, Accounts),
+    ("orchestration list", Action::ListOrchestrations, Accounts),
+    ("orchestration show router", Action::ShowOrchestration, Accounts),
+    ("orchestration edit router --name x", Action::EditOrchestration, Accounts),
+    ("orchestration remove router --with-integrations --yes", Action::RemoveOrchestration, Accounts),
+    ("integration create --service web --type email --name x", Action::CreateIntegration, Accounts),
+    ("integration create --orchestration router --type email --name x", Action::CreateIntegration, Accounts),
+    ("integration list", Action::ListIntegrations, Accounts),
+    ("integration list --service web", Action::ListIntegrations, Accounts),
+    ("integration show INTEGRATION", Action::ShowIntegration, Accounts),
+    ("integration move INTEGRATION --service idle", Action::MoveIntegration, Accounts),
+    ("integration remove INTEGRATION --yes", Action::RemoveIntegration, Accounts),
+    ("user list", Action::ListUsers, Oneself),
+    ("user show junior", Action::ShowUser, Junior),
+    ("user show ann", Action::ShowUser, Owner),
+    ("user add x --role observer", Action::AddUser, New(Role::Observer)),
+    ("user add x --role admin", Action::AddUser, New(Role::Admin)),
+    ("user edit junior --name x", Action::EditUser, Junior),
+    ("user edit senior --name x", Action::EditUser, Senior),
+    ("user edit ann --name x", Action::EditUser, Owner),
+    ("user edit junior --role admin", Action::SetUserRole, Promoted(Role::Admin)),
+    ("user remove junior --yes", Action::RemoveUser, Junior),
+    ("user remove senior --yes", Action::RemoveUser, Senior),
+    ("whoami", Action::ShowAccount, Accounts),
+    ("whoami --as junior", Action::ActAsUser, Accounts),
+    ("account show", Action::ShowAccount, Accounts),
+    ("account set --subdomain acme", Action::ChangeAccount, Accounts),
+    ("account transfer junior --yes", Action::TransferAccount, Accounts),
+    ("audit list", Action::ReadAudit, Accounts),
+    ("audit head", Action::ReadAudit, Accounts),
+    ("audit verify", Action::VerifyAudit, Accounts),
+];
+
+/// A user of a role, as whom the script acts.
+struct Actor {
+    user: User,
+    uid: String,
+    /// The id and the secret of a token, where the role can have one.
+    token: Option<(String, String)>,
+}
+
+/// The store in which every command is run, each time as it was at first.
+struct Scene {
+    machine: Machine,
+    actors: Vec<Actor>,
+    junior: User,
+    senior: User,
+    ids: Vec<(&'static str, String)>,
+}
+
+fn user(machine: &Machine, name: &str, role: Role) -> User {
+    let shown = machine.run(["user", "show", name, "-o", "json"]).must_succeed().json();
+    assert_eq!(shown["role"], role.as_str());
+    User {
+        id: text_of(&shown, "id").parse().unwrap(),
+        name: Name::parse(Noun::User, name).unwrap(),
+        email: None,
+        role,
+        os_uid: None,
+        external_id: None,
+        rate_limit: None,
+        created_at: text_of(&shown, "created_at").parse().unwrap(),
+        left_at: None,
+    }
+}
+
+impl Scene {
+    fn set() -> Self {
+        let machine = Machine::with_store();
+        let mut actors = Vec::new();
+        for role in Role::ALL {
+            let (name, uid) = match role {
+                Role::Owner => ("ann", own_uid().to_string()),
+                role => (role.as_str(), (7000 + role as u32).to_string()),
+            };
+            if role != Role::Owner {
+                machine.run(["user", "add", name, "--role", name, "--os-user", &uid]).must_succeed();
+            }
+            // Each makes a token as oneself, the way sudo tells who that is.
+            let made = machine.run_sudo(&uid, ["token", "create", "own", "-o", "json"]);
+            let token = if role == Role::ReadOnlyLimitedUser {
+                made.must_exit(4);
+                None
+            } else {
+                let made = made.must_succeed().json();
+                Some((text_of(&made, "id"), text_of(&made, "secret")))
+            };
+            actors.push(Actor { user: user(&machine, name, role), uid, token });
+        }
+        machine.run(["user", "add", "junior", "--role", "observer"]).must_succeed();
+        machine.run(["user", "add", "senior", "--role", "admin"]).must_succeed();
+        let (juniors, _) = machine.make_token("junior", "t", &[]);
+        machine.run(["token", "rotate", &juniors, "--overlap", "24h", "--as", "junior"]).must_succeed();
+        let (seniors, _) = machine.make_token("senior", "t", &[]);
+        let (key, _) = machine.make_key("ci", &[]);
+        machine.run(["rotate", &key, "--overlap", "24h"]).must_succeed();
+        machine.run(["service", "create", "web"]).must_succeed();
+        machine.run(["service", "create", "idle"]).must_succeed();
+        machine.run(["orchestration", "create", "router"]).must_succeed();
+        let (integration, _) = machine.make_integration("service", "web", "alerts");
+        let (junior, senior) =
+            (user(&machine, "junior", Role::Observer), user(&machine, "senior", Role::Admin));
+        let ids =
+            vec![("KEY", key), ("JUNIORS", juniors), ("SENIORS", seniors), ("INTEGRATION", integration)];
+        copy(&machine.directory(), &machine.file("kept"));
+        Self { machine, actors, junior, senior, ids }
+    }
+
+    fn owner(&self) -> &User {
+        &self.actors[0].user
+    }
+
+    /// Puts the store back to what it was at first.
+    fn reset(&self) {
+        fs::remove_dir_all(self.machine.directory()).unwrap();
+        copy(&self.machine.file("kept"), &self.machine.directory());
+    }
+
+    fn target(&self, actor: &Actor, about: About) -> Target {
+        let target = Target::all(Noun::Account);
+        match about {
+            Accounts => target,
+            Oneself => target.belonging_to(&actor.user),
+            Junior => target.belonging_to(&self.junior),
+            Senior => target.belonging_to(&self.senior),
+            Owner => target.belonging_to(self.owner()),
+            New(role) => target.granting(role),
+            Promoted(role) => target.belonging_to(&self.junior).granting(role),
+        }
+    }
+
+    /// How a command is to end for an actor, by the table.
+    fn expected(&self, actor: &Actor, action: Action, about: About) -> i32 {
+        let may = |action| decide(&actor.user, action, &self.target(actor, about)) == Decision::Allowed;
+        // To those who may not even see a token, it is not there.
+        let is_of_a_token = matches!(
+            action,
+            Action::ShowUserToken | Action::EditUserToken | Action::RotateUserToken | Action::RemoveUserToken
+        );
+        match may(action) {
+            true => 0,
+            false if is_of_a_token && !may(Action::ShowUserToken) => 5,
+            false => 4,
+        }
+    }
+
+    /// Runs every command for an actor, and compares what comes of it with the table.
+    fn play<'m>(&'m self, actor: &Actor, run: impl Fn(&[&str]) -> Ran<'m>) {
+        for (command, action, about) in COMMANDS {
+            let own = actor.token.as_ref().map(|(id, _)| id.as_str());
+            if own.is_none() && command.contains("OWN") {
+                continue;
+            }
+            let id = |word| self.ids.iter().find(|(name, _)| *name == word).map(|(_, id)| id.as_str());
+            let words: Vec<_> = command
+                .split(' ')
+                .map(|word| if word == "OWN" { own.unwrap() } else { id(word).unwrap_or(word) })
+                .collect();
+            let expected = self.expected(actor, *action, *about);
+            let before = self.machine.dump();
+            let ran = run(&words);
+            assert_eq!(ran.code(), expected, "{}: {command}: {ran}", actor.user.role);
+            if expected == 0 {
+                self.reset();
+            } else {
+                assert_eq!(ran.stdout, "", "{}: {command}", actor.user.role);
+                assert_eq!(self.machine.dump(), before, "{}: {command}", actor.user.role);
+            }
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for name in names_in(from) {
+        fs::copy(from.join(&name), to.join(&name)).unwrap();
+    }
+    fs::set_permissions(to, fs::metadata(from).unwrap().permissions()).unwrap();
+}
+
+#[test]
+fn each_role_gets_with_its_own_token_what_the_permission_table_says() {
+    let scene = Scene::set();
+    for actor in &scene.actors {
+        let Some((_, secret)) = &actor.token else {
+            assert_eq!(actor.user.role, Role::ReadOnlyLimitedUser, "the one role without tokens");
+            continue;
+        };
+        scene.play(actor, |words| scene.machine.run_with_token(secret, words.iter().copied()));
+    }
+}
+
+#[test]
+fn each_role_gets_as_operating_system_user_what_the_permission_table_says() {
+    let scene = Scene::set();
+    for actor in &scene.actors {
+        scene.play(actor, |words| scene.machine.run_sudo(&actor.uid, words.iter().copied()));
+    }
+}
+
+/// What the command line does with a key, the table says too.
+#[test]
+fn each_role_sees_integration_keys_in_full_where_the_permission_table_says_so() {
+    let scene = Scene::set();
+    for actor in &scene.actors {
+        let shown = scene.machine.run_sudo(&actor.uid, ["integration", "list", "-o", "json"]);
+        let may = |action| decide(&actor.user, action, &Target::all(Noun::Integration)) == Decision::Allowed;
+        assert_eq!(shown.code() == 0, may(Action::ListIntegrations), "{}", actor.user.role);
+        if shown.code() == 0 {
+            let key = &shown.json()[0]["key"];
+            assert_eq!(key.is_string(), may(Action::ShowIntegrationKey), "{}", actor.user.role);
+        }
+    }
+}
