@@ -12,7 +12,6 @@ use pdkeys::model::{Name, Noun, Policy, Secret};
 use pdkeys::ports::{SystemClock, SystemEntropy};
 use pdkeys::store::{Place, Store as _};
 use rusqlite::{Connection, params};
-use sha2::{Digest as _, Sha256};
 
 /// Crockford's base 32, as in ids.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
@@ -22,12 +21,18 @@ const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 const FIRST_MADE: u64 = 1_767_225_600_000;
 const DAY: u64 = 86_400_000;
 /// A million digests in random order: quick only if the whole table fits into memory, and nothing is synced.
-const QUICKLY: &str = "PRAGMA synchronous = OFF; PRAGMA cache_size = -1000000; PRAGMA wal_autocheckpoint = 0";
+pub(crate) const QUICKLY: &str =
+    "PRAGMA synchronous = OFF; PRAGMA cache_size = -1000000; PRAGMA wal_autocheckpoint = 0";
+
+/// Where the store in a directory is.
+pub(crate) fn store_in(directory: &Path) -> Place {
+    Place::new(directory.join("store.db"))
+}
 
 /// Makes a store of so many general keys in a directory. One in twenty is disabled, one in ten is read-only, one in
 /// ten has scopes, one in four an end.
 pub(crate) fn make_store(directory: &Path, keys: u64) -> Result<Place, Box<dyn Error>> {
-    let place = Place::new(directory.join("store.db"));
+    let place = store_in(directory);
     let founding = Founding {
         account: Name::parse(Noun::Account, "bench")?,
         policy: Policy::default(),
@@ -78,26 +83,6 @@ fn fill(place: &Place, keys: u64) -> Result<(), Box<dyn Error>> {
                 (number % 4 == 3).then_some(made + 3650 * DAY),
             ])?;
             digest.execute(params![keyring.digest(&secret.fingerprint()).as_bytes(), number])?;
-        }
-    }
-    tx.commit()?;
-    Ok(())
-}
-
-/// Copies a store of so many keys, with the plain SHA-256 of each secret in the place of its digest: what a program
-/// without a store key would have.
-pub(crate) fn copy_with_plain_digests(place: &Place, keys: u64, to: &Path) -> Result<(), Box<dyn Error>> {
-    fs::copy(place.database(), to)?;
-    let mut connection = Connection::open(to)?;
-    connection.execute_batch(QUICKLY)?;
-    let tx = connection.transaction()?;
-    tx.execute("DELETE FROM digest", [])?;
-    {
-        let mut digest =
-            tx.prepare("INSERT INTO digest (digest, kind, holder) VALUES (?1, 'general', ?2)")?;
-        for number in 1..=keys {
-            let plain: [u8; 32] = Sha256::digest(secret(number)).into();
-            digest.execute(params![plain, number])?;
         }
     }
     tx.commit()?;

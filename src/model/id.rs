@@ -197,7 +197,14 @@ impl FromStr for Id {
             *byte = match byte.to_ascii_uppercase() {
                 b'I' | b'L' => b'1',
                 b'O' => b'0',
-                other if ALPHABET.contains(&other) => other,
+                other @ (b'0'..=b'9'
+                | b'A'..=b'H'
+                | b'J'
+                | b'K'
+                | b'M'
+                | b'N'
+                | b'P'..=b'T'
+                | b'V'..=b'Z') => other,
                 _ => return Err(shape()),
             };
         }

@@ -2,7 +2,9 @@
 //!
 //! Limits are kept by whatever process checks, each for itself; usage of all of them ends in one file.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -18,43 +20,95 @@ const MILLISECONDS_AN_HOUR: i64 = 3_600_000;
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     shards: [Mutex<Shard>; SHARDS],
+    /// Where to take from next, so that every shard has its turn.
+    next: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
 struct Shard {
-    windows: HashMap<Id, Window>,
-    usage: HashMap<(Id, i64), UsageCount>,
+    counted: HashMap<Id, Counted, BuildHasherDefault<IdHasher>>,
+    /// Those with usage for the store, the longest waiting first.
+    waiting: VecDeque<Id>,
+    /// Usage of hours that were over before it was taken, and what does not fit; empty most of the time.
+    past: HashMap<(Id, i64), UsageCount>,
 }
 
-impl Tally {
-    fn shard(&self, id: Id) -> MutexGuard<'_, Shard> {
-        // A panic elsewhere leaves whole numbers behind: there is nothing half-done to fear.
-        self.shards[id.spread() % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
+/// What is counted under one id. Small, since there is one for each credential that was checked in the last minute;
+/// moments are milliseconds since 1970.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counted {
+    window_began_at: i64,
+    window_count: u64,
+    last_used_at: i64,
+    allowed: u32,
+    denied: u32,
+}
+
+impl Counted {
+    fn window(&self) -> Option<Window> {
+        let began_at = Timestamp::from_millisecond(self.window_began_at).ok()?;
+        (self.window_count > 0).then_some(Window { began_at, count: self.window_count })
     }
 
-    /// Counts one check in its window.
-    pub(super) fn count(&self, counted_as: Id, at: Timestamp) -> Window {
-        let mut shard = self.shard(counted_as);
-        let window = Window::with_one_more(shard.windows.get(&counted_as).copied(), at);
-        shard.windows.insert(counted_as, window);
-        window
+    fn has_usage(&self) -> bool {
+        self.allowed > 0 || self.denied > 0
     }
 
-    /// The window as it was last counted.
-    pub(super) fn window(&self, counted_as: Id) -> Option<Window> {
-        self.shard(counted_as).windows.get(&counted_as).copied()
+    fn take_usage(&mut self, id: Id) -> UsageCount {
+        let at = Timestamp::from_millisecond(self.last_used_at).unwrap_or_default();
+        let Self { allowed, denied, .. } = std::mem::replace(self, Self { allowed: 0, denied: 0, ..*self });
+        UsageCount { id, at, allowed: allowed.into(), denied: denied.into() }
+    }
+}
+
+/// Ids are random and nobody's choice: one multiplication spreads them well enough.
+#[derive(Debug, Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk() {
+            let product = u64::from_ne_bytes(*first).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            self.0 = product ^ (product >> 32);
+        }
     }
 
-    /// Notes the use of a credential, for the store.
-    pub(super) fn note(&self, id: Id, at: Timestamp, allowed: bool) {
-        self.add(UsageCount { id, at, allowed: u64::from(allowed), denied: u64::from(!allowed) });
+    fn write_usize(&mut self, _length: usize) {}
+
+    fn write_isize(&mut self, _noun: isize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+impl Shard {
+    fn add(&mut self, count: UsageCount) {
+        let counted = self.counted.entry(count.id).or_default();
+        let at = count.at.as_millisecond();
+        if !counted.has_usage() {
+            self.waiting.push_back(count.id);
+            counted.last_used_at = at;
+        } else if hour(counted.last_used_at) < hour(at) {
+            let before = counted.take_usage(count.id);
+            Self::add_to(&mut self.past, before);
+            counted.last_used_at = at;
+        } else if hour(counted.last_used_at) > hour(at) {
+            Self::add_to(&mut self.past, count);
+            return;
+        }
+        let sum = |one: u32, other: u64| u32::try_from(u64::from(one).saturating_add(other));
+        match (sum(counted.allowed, count.allowed), sum(counted.denied, count.denied)) {
+            (Ok(allowed), Ok(denied)) => {
+                (counted.allowed, counted.denied) = (allowed, denied);
+                counted.last_used_at = counted.last_used_at.max(at);
+            }
+            _ => Self::add_to(&mut self.past, count),
+        }
     }
 
-    fn add(&self, count: UsageCount) {
-        let hour = count.at.as_millisecond().div_euclid(MILLISECONDS_AN_HOUR);
-        self.shard(count.id)
-            .usage
-            .entry((count.id, hour))
+    fn add_to(past: &mut HashMap<(Id, i64), UsageCount>, count: UsageCount) {
+        past.entry((count.id, hour(count.at.as_millisecond())))
             .and_modify(|sum| {
                 sum.at = sum.at.max(count.at);
                 sum.allowed += count.allowed;
@@ -62,29 +116,74 @@ impl Tally {
             })
             .or_insert(count);
     }
+}
 
-    /// Takes out what is to be added to the store, so many credentials at most; and forgets the windows that are
-    /// over.
+fn hour(milliseconds: i64) -> i64 {
+    milliseconds.div_euclid(MILLISECONDS_AN_HOUR)
+}
+
+impl Tally {
+    fn shard(&self, id: Id) -> MutexGuard<'_, Shard> {
+        Self::lock(&self.shards[id.spread() % SHARDS])
+    }
+
+    fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+        // A panic elsewhere leaves whole numbers behind: there is nothing half-done to fear.
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts one check in its window.
+    pub(super) fn count(&self, counted_as: Id, at: Timestamp) -> Window {
+        let mut shard = self.shard(counted_as);
+        let counted = shard.counted.entry(counted_as).or_default();
+        let window = Window::with_one_more(counted.window(), at);
+        (counted.window_began_at, counted.window_count) = (window.began_at.as_millisecond(), window.count);
+        window
+    }
+
+    /// The window as it was last counted.
+    pub(super) fn window(&self, counted_as: Id) -> Option<Window> {
+        self.shard(counted_as).counted.get(&counted_as)?.window()
+    }
+
+    /// Notes the use of a credential, for the store.
+    pub(super) fn note(&self, id: Id, at: Timestamp, allowed: bool) {
+        let count = UsageCount { id, at, allowed: u64::from(allowed), denied: u64::from(!allowed) };
+        self.shard(id).add(count);
+    }
+
+    /// Takes out what is to be added to the store, so many counts at most, in the order of the ids; and forgets some
+    /// of the windows that are over.
     pub(super) fn take(&self, most: usize, at: Timestamp) -> Vec<UsageCount> {
         let mut taken = Vec::new();
-        for shard in &self.shards {
-            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            shard.windows.retain(|_, window| window.is_open(at));
+        let first = self.next.fetch_add(1, Ordering::Relaxed);
+        for number in 0..SHARDS {
+            let mut shard = Self::lock(&self.shards[first.wrapping_add(number) % SHARDS]);
+            let Shard { counted, waiting, past } = &mut *shard;
             let room = most.saturating_sub(taken.len());
-            if shard.usage.len() <= room {
-                taken.extend(shard.usage.drain().map(|(_, count)| count));
-            } else {
-                let some: Vec<_> = shard.usage.keys().take(room).copied().collect();
-                taken.extend(some.iter().filter_map(|key| shard.usage.remove(key)));
+            let over: Vec<_> = past.keys().take(room).copied().collect();
+            taken.extend(over.iter().filter_map(|key| past.remove(key)));
+            let room = most.saturating_sub(taken.len());
+            taken.extend(waiting.drain(..waiting.len().min(room)).filter_map(|id| {
+                let counted = counted.get_mut(&id)?;
+                Some(counted.take_usage(id))
+            }));
+            // One shard a time, which is every shard several times within the length of a window.
+            if number == 0 {
+                counted.retain(|_, counted| {
+                    counted.has_usage() || counted.window().is_some_and(|window| window.is_open(at))
+                });
             }
         }
+        // Neighbours in the file are written one after the other.
+        taken.sort_unstable_by_key(|count| count.id);
         taken
     }
 
     /// Puts back what could not be added.
     pub(super) fn put_back(&self, counts: Vec<UsageCount>) {
         for count in counts {
-            self.add(count);
+            self.shard(count.id).add(count);
         }
     }
 }
@@ -139,6 +238,38 @@ mod tests {
         tally.put_back(taken);
         tally.note(id, at(3), true);
         assert_eq!(tally.take(10, at(4))[0].allowed, 2);
+    }
+
+    #[test]
+    fn usage_of_two_hours_is_kept_apart() {
+        let tally = Tally::default();
+        let id: Id = "K00000001".parse().unwrap();
+        tally.note(id, at(0), true);
+        tally.note(id, at(3_600), false);
+        let mut taken = tally.take(10, at(3_600));
+        taken.sort_by_key(|count| count.at);
+        let told: Vec<_> = taken.iter().map(|count| (count.at, count.allowed, count.denied)).collect();
+        assert_eq!(told, [(at(0), 1, 0), (at(3_600), 0, 1)]);
+    }
+
+    #[test]
+    fn what_is_over_is_forgotten_but_for_usage_that_was_not_taken() {
+        let tally = Tally::default();
+        let ids: Vec<Id> = (0..100).map(|number| format!("K{number:08}").parse().unwrap()).collect();
+        for id in &ids {
+            tally.count(*id, at(0));
+        }
+        tally.note(ids[7], at(0), true);
+        for _ in 0..SHARDS {
+            tally.take(0, at(60));
+        }
+        let left = || tally.shards.iter().map(|shard| Tally::lock(shard).counted.len()).sum::<usize>();
+        assert_eq!(left(), 1);
+        assert_eq!(tally.take(10, at(60)).len(), 1);
+        for _ in 0..SHARDS {
+            tally.take(0, at(60));
+        }
+        assert_eq!(left(), 0);
     }
 
     #[test]

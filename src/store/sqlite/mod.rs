@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use crate::error::{Error, ErrorKind, KeyFault, Refusal, Result};
@@ -212,6 +213,11 @@ impl Store for SqliteStore {
         at: Timestamp,
         settle: &mut dyn FnMut(Window) -> bool,
     ) -> Result<()> {
+        if self.usage.is_none() {
+            // The one check of a process, most likely: it is over before anything could be written back.
+            self.main.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+            usage::leave_log(self.usage_for_writing()?)?;
+        }
         usage::count_check(self.usage_for_writing()?, id, counted_as, at, settle)
     }
 

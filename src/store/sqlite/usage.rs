@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use jiff::Timestamp;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
 use super::columns::{Columns, text};
@@ -19,6 +20,9 @@ const MILLISECONDS_AN_HOUR: i64 = 3_600_000;
 const HOURS_A_DAY: i64 = 24;
 /// How long what was counted in an hour is kept.
 const DAYS_KEPT: i64 = 90;
+/// How many pages the log of the usage file may have before it is written back: few, since whoever opens the file next
+/// reads them all.
+const LOG_PAGES: i64 = 100;
 
 /// Opens the usage file.
 pub(super) fn open(place: &Place) -> Result<Connection> {
@@ -76,12 +80,17 @@ fn make(path: &Path) -> Result<()> {
     }
 }
 
+/// Makes closing cheap, for a process that makes one check: the log stays, and whoever finds it long enough writes it
+/// back.
+pub(super) fn leave_log(connection: &Connection) -> Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    Ok(connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?)
+}
+
 /// Adds counts, all in one transaction.
 pub(super) fn add(connection: &mut Connection, counts: &[UsageCount]) -> Result<()> {
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for count in counts {
-        add_one(&tx, count)?;
-    }
+    add_all(&tx, counts)?;
     if let Some(last) = counts.last() {
         sweep(&tx, last.at)?;
     }
@@ -106,22 +115,22 @@ fn sweep(connection: &Connection, at: Timestamp) -> Result<()> {
     Ok(())
 }
 
-fn add_one(connection: &Connection, count: &UsageCount) -> Result<()> {
-    let id = text(&count.id);
-    let at = count.at.as_millisecond();
-    connection
-        .prepare_cached(
-            "INSERT INTO last_used (id, at) VALUES (?1, ?2)
-             ON CONFLICT (id) DO UPDATE SET at = max(at, excluded.at)",
-        )?
-        .execute(params![id, at])?;
-    connection
-        .prepare_cached(
-            "INSERT INTO hourly (id, hour, allowed, denied) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (hour, id) DO UPDATE SET allowed = allowed + excluded.allowed,
-                 denied = denied + excluded.denied",
-        )?
-        .execute(params![id, at.div_euclid(MILLISECONDS_AN_HOUR), count.allowed, count.denied])?;
+fn add_all(connection: &Connection, counts: &[UsageCount]) -> Result<()> {
+    let mut last_used = connection.prepare_cached(
+        "INSERT INTO last_used (id, at) VALUES (?1, ?2)
+         ON CONFLICT (id) DO UPDATE SET at = max(at, excluded.at)",
+    )?;
+    let mut hourly = connection.prepare_cached(
+        "INSERT INTO hourly (id, hour, allowed, denied) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (hour, id) DO UPDATE SET allowed = allowed + excluded.allowed,
+             denied = denied + excluded.denied",
+    )?;
+    for count in counts {
+        let id = text(&count.id);
+        let at = count.at.as_millisecond();
+        last_used.execute(params![id, at])?;
+        hourly.execute(params![id, at.div_euclid(MILLISECONDS_AN_HOUR), count.allowed, count.denied])?;
+    }
     Ok(())
 }
 
@@ -150,7 +159,7 @@ pub(super) fn count_check(
     )?
     .execute(params![text(&counted_as), window.began_at.as_millisecond(), window.count])?;
     let allowed = settle(window);
-    add_one(&tx, &UsageCount { id, at, allowed: u64::from(allowed), denied: u64::from(!allowed) })?;
+    add_all(&tx, &[UsageCount { id, at, allowed: u64::from(allowed), denied: u64::from(!allowed) }])?;
     sweep(&tx, at)?;
     Ok(tx.commit()?)
 }
