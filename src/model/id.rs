@@ -39,7 +39,7 @@ pub enum Noun {
 
 impl Noun {
     /// Every noun.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Account,
         Self::GeneralKey,
         Self::UserToken,
@@ -48,6 +48,7 @@ impl Noun {
         Self::Service,
         Self::Orchestration,
         Self::Integration,
+        Self::AppToken,
     ];
 
     const fn letter(self) -> Option<u8> {
