@@ -114,7 +114,7 @@ fn list_finds_the_account_and_refuses_a_target_or_a_type_that_no_record_has() {
     exit: 2
     --- stdout
     --- stderr
-    error: invalid value 'key' for '--type <TYPE>': type: must be one of account, general_key, user_token, app, user, service, orchestration, integration
+    error: invalid value 'key' for '--type <TYPE>': type: must be one of account, general_key, user_token, app, user, service, orchestration, integration, app_token
 
     For more information, try '--help'.
     ");
