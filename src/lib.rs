@@ -30,7 +30,7 @@
 //!     owner: Name::parse(Noun::User, "ada")?,
 //!     os_uid: 1000,
 //! };
-//! let mut store = founding.make_store(&place, &SystemClock, &mut SystemEntropy)?;
+//! let mut store: SqliteStore = founding.make_store(&place, &SystemClock, &mut SystemEntropy)?;
 //!
 //! // The operating-system user 1000 is ada, who owns the account and so may make keys. The secret is handed over
 //! // once, inside the transaction: if the receiver fails, there is no key.

@@ -222,6 +222,13 @@ fn dependencies_point_one_way() {
 }
 
 #[test]
+fn only_the_store_knows_its_engine() {
+    for source in sources().iter().filter(|source| source.is_library() && !source.path.starts_with("store/")) {
+        assert!(!words(&source.code()).contains("sqlite"), "{} knows the engine", source.path);
+    }
+}
+
+#[test]
 fn only_the_store_speaks_sql() {
     const STATEMENTS: [&str; 5] = ["\"SELECT ", "\"INSERT ", "\"UPDATE ", "\"DELETE FROM", "PRAGMA "];
     let mut heard = 0;

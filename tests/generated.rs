@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use pdkeys::manage::{Founding, Identity, Session, UserSpec};
 use pdkeys::model::{Access, KeySpec, Name, Noun, Policy, Role};
 use pdkeys::ports::{Clock, SystemEntropy};
-use pdkeys::store::Place;
+use pdkeys::store::{Place, sqlite::SqliteStore};
 use tempfile::TempDir;
 
 const RENEW: &str = "`just generate` renews it";
@@ -98,7 +98,7 @@ fn store_where_i_am(role: Role, data: &Path) -> [String; 2] {
         os_uid: if role == Role::Owner { me } else { SOMEBODY_ELSE },
     };
     let place = Place::new(data.join("pdkeys/pdkeys.db"));
-    let mut store = founding.make_store(&place, &Frozen, &mut SystemEntropy).unwrap();
+    let mut store: SqliteStore = founding.make_store(&place, &Frozen, &mut SystemEntropy).unwrap();
     let mut entropy = SystemEntropy;
     let mut owner =
         Session::begin(&mut store, Identity::OsUser(founding.os_uid), &Frozen, &mut entropy).unwrap();

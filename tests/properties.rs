@@ -327,7 +327,7 @@ fn tampered_with() -> (TempDir, SqliteStore, Connection) {
         owner: Name::parse(Noun::User, "sarah").unwrap(),
         os_uid: 4711,
     };
-    let store = founding.make_store(&place, &Frozen, &mut SystemEntropy).unwrap();
+    let store: SqliteStore = founding.make_store(&place, &Frozen, &mut SystemEntropy).unwrap();
     let connection = Connection::open(place.database()).unwrap();
     connection
         .execute_batch(

@@ -10,6 +10,7 @@ use std::path::Path;
 use pdkeys::manage::Founding;
 use pdkeys::model::{Name, Noun, Policy, Secret};
 use pdkeys::ports::{SystemClock, SystemEntropy};
+use pdkeys::store::sqlite::SqliteStore;
 use pdkeys::store::{Place, Store as _};
 use rusqlite::{Connection, params};
 
@@ -39,13 +40,13 @@ pub(crate) fn make_store(directory: &Path, keys: u64) -> Result<Place, Box<dyn E
         owner: Name::parse(Noun::User, "owner")?,
         os_uid: fs::metadata(directory)?.uid(),
     };
-    drop(founding.make_store(&place, &SystemClock, &mut SystemEntropy)?);
+    drop::<SqliteStore>(founding.make_store(&place, &SystemClock, &mut SystemEntropy)?);
     fill(&place, keys)?;
     Ok(place)
 }
 
 fn fill(place: &Place, keys: u64) -> Result<(), Box<dyn Error>> {
-    let mut store = pdkeys::store::sqlite::SqliteStore::open(place)?;
+    let mut store = SqliteStore::open(place)?;
     let mut connection = Connection::open(place.database())?;
     connection.execute_batch(QUICKLY)?;
     let keyring = store.keyring()?;

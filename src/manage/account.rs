@@ -9,7 +9,7 @@ use crate::model::{
     Account, AccountEdit, Action, Change, Name, Noun, Permit, Policy, Role, Target, User, UserRef, require,
 };
 use crate::ports::{Clock, Entropy};
-use crate::store::{Place, Read, Store, Write, sqlite::SqliteStore};
+use crate::store::{Create, Place, Read, Store, Write};
 
 /// An account to be founded, with the user who becomes its owner.
 #[derive(Clone, Debug)]
@@ -28,18 +28,18 @@ impl Founding {
     /// Makes a new store with the account in it.
     ///
     /// # Errors
-    /// As [`SqliteStore::create`].
-    pub fn make_store(
+    /// As [`Create::create`].
+    pub fn make_store<S: Create>(
         &self,
         place: &Place,
         clock: &dyn Clock,
         entropy: &mut dyn Entropy,
-    ) -> Result<SqliteStore> {
+    ) -> Result<S> {
         let mut random = [0; 8];
         entropy.fill(&mut random)?;
         let request_id = format!("{:016x}", u64::from_be_bytes(random));
         let at = clock.now();
-        SqliteStore::create(place, entropy, |tx, entropy| self.found(tx, entropy, &request_id, at))
+        S::create(place, entropy, |tx, entropy| self.found(tx, entropy, &request_id, at))
     }
 
     /// Puts the account and its owner into an empty store.

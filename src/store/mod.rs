@@ -17,6 +17,7 @@ use crate::model::{
     Account, App, AppToken, AuditAction, AuditRecord, Change, Credential, Destination, Digest, GeneralKey,
     Head, Id, Integration, KeyOrder, Keyring, Noun, Permit, SecretChange, User, UserToken,
 };
+use crate::ports::Entropy;
 
 pub use place::Place;
 
@@ -90,6 +91,21 @@ pub trait Store {
     /// # Errors
     /// If the store cannot be read, or the store key is not to be had.
     fn verify_audit(&mut self, kept: Option<Head>) -> Result<Chain>;
+}
+
+/// A store that can be made anew.
+pub trait Create: Store + Sized {
+    /// Makes a new store, and lets `found` put the account into it. It is there whole, or not at all, whatever
+    /// happens meanwhile; of two that race one wins.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StoreExists`](crate::ErrorKind::StoreExists) if there is one already, or another process was
+    /// faster.
+    fn create(
+        place: &Place,
+        entropy: &mut dyn Entropy,
+        found: impl FnOnce(&mut Self::Transaction<'_>, &mut dyn Entropy) -> Result<()>,
+    ) -> Result<Self>;
 }
 
 /// Reads of one moment of a store.

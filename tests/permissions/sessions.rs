@@ -100,7 +100,8 @@ impl Cast {
             owner: user_name("owner"),
             os_uid: uid_of(Role::Owner),
         };
-        let mut store = founding.make_store(&place(directory.path()), &Frozen, &mut SystemEntropy).unwrap();
+        let mut store: SqliteStore =
+            founding.make_store(&place(directory.path()), &Frozen, &mut SystemEntropy).unwrap();
         let [active, disabled, overlapping] = act_as(&mut store, Role::Owner, |session| {
             for role in Role::ALL.into_iter().filter(|role| *role != Role::Owner) {
                 session.add_user(new_user(role.as_str(), role, Some(uid_of(role))))?;

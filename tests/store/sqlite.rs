@@ -21,7 +21,7 @@ impl Engine for Sqlite {
     fn found(founding: &Founding, clock: &dyn Clock) -> Self {
         let directory = TempDir::new().unwrap();
         let place = Place::new(directory.path().join("pdkeys.db"));
-        founding.make_store(&place, clock, &mut SystemEntropy).unwrap();
+        founding.make_store::<SqliteStore>(&place, clock, &mut SystemEntropy).unwrap();
         Self { place, _directory: directory }
     }
 

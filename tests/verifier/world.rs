@@ -76,7 +76,7 @@ impl World {
             owner: Name::parse(Noun::User, "owner").unwrap(),
             os_uid: uid_of(Role::Owner),
         };
-        founding.make_store(&world.place(), &world.clock, &mut SystemEntropy).unwrap();
+        founding.make_store::<SqliteStore>(&world.place(), &world.clock, &mut SystemEntropy).unwrap();
         world.act(|session| {
             for role in Role::ALL.into_iter().filter(|role| *role != Role::Owner) {
                 session.add_user(UserSpec {

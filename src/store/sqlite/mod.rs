@@ -32,7 +32,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use crate::error::{Error, ErrorKind, KeyFault, Refusal, Result};
 use crate::model::{Digest, Head, Id, Keyring};
 use crate::ports::Entropy;
-use crate::store::{Chain, Found, Place, Store, UsageCount, Window};
+use crate::store::{Chain, Create, Found, Place, Store, UsageCount, Window};
 
 pub use transaction::SqliteTransaction;
 
@@ -88,40 +88,6 @@ impl SqliteStore {
         })
     }
 
-    /// Makes a new store, and lets `found` put the account into it. The store key comes first, reused if it is
-    /// there; the database is made under another name and linked into place when it is whole. So a kill at any
-    /// moment leaves no store or a whole one, and of two that race one wins.
-    ///
-    /// # Errors
-    /// [`ErrorKind::StoreExists`] if there is one already, or another process was faster.
-    pub fn create(
-        place: &Place,
-        entropy: &mut dyn Entropy,
-        found: impl FnOnce(&mut SqliteTransaction<'_, &Keyring>, &mut dyn Entropy) -> Result<()>,
-    ) -> Result<Self> {
-        files::make_directory(place)?;
-        files::refuse_remains(place)?;
-        let keyring = Keyring::new(&files::make_store_key(place.store_key(), entropy)?)?;
-        let draft = files::Draft::beside(place.database(), entropy)?;
-        {
-            let mut connection = connect(draft.path())?;
-            // Nobody sees the file before it is whole and synced, so that it needs no journal on disk meanwhile.
-            connection.pragma_update(None, "journal_mode", "MEMORY")?;
-            connection.pragma_update(None, "synchronous", "OFF")?;
-            connection.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
-            schema::bring_up_to_date(&mut connection, draft.path())?;
-            let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            tx.execute("INSERT INTO store_key_check (only, value) VALUES (1, ?1)", [keyring.check_value()])?;
-            let mut tx = SqliteTransaction::new(tx, None, &keyring);
-            found(&mut tx, entropy)?;
-            crate::store::Write::commit(tx)?;
-            connection.pragma_update(None, "journal_mode", "WAL")?;
-            connection.close().map_err(|(_, error)| error)?;
-        }
-        draft.link_into_place()?;
-        Self::open(place)
-    }
-
     /// Where the store is.
     #[must_use]
     pub fn place(&self) -> &Place {
@@ -172,6 +138,38 @@ impl SqliteStore {
     #[must_use]
     pub fn usage_fault(&self) -> Option<&Error> {
         self.usage_fault.as_ref()
+    }
+}
+
+impl Create for SqliteStore {
+    /// The store key comes first, reused if it is there; the database is made under another name, and linked into
+    /// place when it is whole.
+    fn create(
+        place: &Place,
+        entropy: &mut dyn Entropy,
+        found: impl FnOnce(&mut Self::Transaction<'_>, &mut dyn Entropy) -> Result<()>,
+    ) -> Result<Self> {
+        files::make_directory(place)?;
+        files::refuse_remains(place)?;
+        let keyring = Keyring::new(&files::make_store_key(place.store_key(), entropy)?)?;
+        let draft = files::Draft::beside(place.database(), entropy)?;
+        {
+            let mut connection = connect(draft.path())?;
+            // Nobody sees the file before it is whole and synced, so that it needs no journal on disk meanwhile.
+            connection.pragma_update(None, "journal_mode", "MEMORY")?;
+            connection.pragma_update(None, "synchronous", "OFF")?;
+            connection.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
+            schema::bring_up_to_date(&mut connection, draft.path())?;
+            let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            tx.execute("INSERT INTO store_key_check (only, value) VALUES (1, ?1)", [keyring.check_value()])?;
+            let mut tx = SqliteTransaction::new(tx, None, &keyring);
+            found(&mut tx, entropy)?;
+            crate::store::Write::commit(tx)?;
+            connection.pragma_update(None, "journal_mode", "WAL")?;
+            connection.close().map_err(|(_, error)| error)?;
+        }
+        draft.link_into_place()?;
+        Self::open(place)
     }
 }
 

@@ -4,6 +4,7 @@ use clap::Args;
 use pdkeys::manage::Founding;
 use pdkeys::model::{Name, Noun, Policy};
 use pdkeys::ports::{SystemClock, SystemEntropy};
+use pdkeys::store::sqlite::SqliteStore;
 
 use crate::context::{Context, login_name, os_user};
 use crate::failure::{Exit, Failure};
@@ -38,7 +39,7 @@ impl Init {
         };
         let founding =
             Founding { account: Name::parse(Noun::Account, &account)?, policy: self.policy, owner, os_uid };
-        founding.make_store(&place, &SystemClock, &mut SystemEntropy)?;
+        founding.make_store::<SqliteStore>(&place, &SystemClock, &mut SystemEntropy)?;
         context.made_store(&place, &founding.owner);
         Ok(Exit::Done)
     }
