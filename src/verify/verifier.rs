@@ -17,7 +17,7 @@ use crate::verify::{Api, Path, Presented, Reason, Request, Verdict, judge};
 /// How often what was counted in memory is added to the store.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 /// How many credentials' counts are added at a time: bounded work, so that nobody waits long for the file.
-const MOST_AT_ONCE: usize = 20_000;
+const MOST_AT_ONCE: usize = 5_000;
 
 /// Where checks are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

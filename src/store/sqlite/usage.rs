@@ -23,6 +23,10 @@ const DAYS_KEPT: i64 = 90;
 /// How many pages the log of the usage file may have before it is written back: few, since whoever opens the file next
 /// reads them all.
 const LOG_PAGES: i64 = 100;
+/// How much of the file is kept in memory while counts are added, in SQLite's spelling of 24 MiB. As rusqlite builds
+/// SQLite, all connections of a process share their memory for pages, and one that has reached its own bound takes
+/// pages from the others; this is more than one addition needs, so that nothing is taken from those that check.
+const PAGES: i64 = -24 * 1024;
 
 /// Opens the usage file.
 pub(super) fn open(place: &Place) -> Result<Connection> {
@@ -89,12 +93,15 @@ pub(super) fn leave_log(connection: &Connection) -> Result<()> {
 
 /// Adds counts, all in one transaction.
 pub(super) fn add(connection: &mut Connection, counts: &[UsageCount]) -> Result<()> {
+    connection.pragma_update(None, "cache_size", PAGES)?;
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     add_all(&tx, counts)?;
     if let Some(last) = counts.last() {
         sweep(&tx, last.at)?;
     }
-    Ok(tx.commit()?)
+    tx.commit()?;
+    // Others have a use for it until the next time.
+    Ok(connection.execute_batch("PRAGMA shrink_memory")?)
 }
 
 /// Throws away, once a day, what is too old to keep.
