@@ -223,7 +223,8 @@ fn dependencies_point_one_way() {
 
 #[test]
 fn only_the_store_knows_its_engine() {
-    for source in sources().iter().filter(|source| source.is_library() && !source.path.starts_with("store/")) {
+    for source in sources().iter().filter(|source| source.is_library() && !source.path.starts_with("store/"))
+    {
         assert!(!words(&source.code()).contains("sqlite"), "{} knows the engine", source.path);
     }
 }

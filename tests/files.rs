@@ -8,6 +8,8 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use pdkeys::ErrorKind;
 use pdkeys::manage::{Founding, Identity, Session};
@@ -34,6 +36,8 @@ fn a_store_whose_file_is_gone_or_another_answers_nothing() {
     store.find_credential(&digest).unwrap();
     let path = directory.path().join("k.db");
     fs::rename(&path, directory.path().join("moved.db")).unwrap();
+    // It is looked for once a second.
+    thread::sleep(Duration::from_millis(1_100));
     for _ in 0..2 {
         let refused = store.find_credential(&digest).unwrap_err();
         assert!(matches!(refused.kind(), ErrorKind::NoStore(_)), "{refused}");

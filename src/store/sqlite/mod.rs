@@ -23,7 +23,7 @@ mod users;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rusqlite::config::DbConfig;
@@ -36,6 +36,8 @@ use crate::store::{Chain, Create, Found, Place, Store, UsageCount, Window};
 
 pub use transaction::SqliteTransaction;
 
+/// How often a store that answers checks makes sure that its file is still the one of its name.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long to wait for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -49,6 +51,7 @@ pub struct SqliteStore {
     memory: lookup::Memory,
     place: Place,
     file: files::Identity,
+    looked_at: Instant,
     exposed: Vec<Exposed>,
 }
 
@@ -84,6 +87,7 @@ impl SqliteStore {
             memory: lookup::Memory::default(),
             place: place.clone(),
             file,
+            looked_at: Instant::now(),
             exposed,
         })
     }
@@ -199,8 +203,12 @@ impl Store for SqliteStore {
     }
 
     fn find_credential(&mut self, digest: &Digest) -> Result<Found> {
-        // A file that is no longer there would go on answering through its open handle.
-        self.file.is_still_at(self.place.database())?;
+        // A file that is no longer there would go on answering through its open handle. Asking costs as much as half
+        // a look-up, so that it is not asked at every one.
+        if self.looked_at.elapsed() >= LOOK_EVERY {
+            self.file.is_still_at(self.place.database())?;
+            self.looked_at = Instant::now();
+        }
         lookup::find(&self.main, &mut self.memory, digest)
     }
 
