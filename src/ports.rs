@@ -1,5 +1,7 @@
 //! The two doors to what a test must hold still: time and randomness.
 
+use std::time::Instant;
+
 use jiff::Timestamp;
 use rand::TryRng as _;
 use rand::rngs::SysRng;
@@ -10,6 +12,11 @@ use crate::error::{ErrorKind, Result};
 pub trait Clock {
     /// The present moment, in whole milliseconds: the resolution of everything that is stored.
     fn now(&self) -> Timestamp;
+}
+
+/// A point on the monotonic clock: for how long ago something was, never for when.
+pub(crate) fn monotonic() -> Instant {
+    Instant::now()
 }
 
 /// Gives random bytes that nobody can guess.

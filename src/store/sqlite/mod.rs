@@ -31,7 +31,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use crate::error::{Error, ErrorKind, KeyFault, Refusal, Result};
 use crate::model::{Digest, Head, Id, Keyring};
-use crate::ports::Entropy;
+use crate::ports::{Entropy, monotonic};
 use crate::store::{Chain, Create, Found, Place, Store, UsageCount, Window};
 
 pub use transaction::SqliteTransaction;
@@ -87,7 +87,7 @@ impl SqliteStore {
             memory: lookup::Memory::default(),
             place: place.clone(),
             file,
-            looked_at: Instant::now(),
+            looked_at: monotonic(),
             exposed,
         })
     }
@@ -207,7 +207,7 @@ impl Store for SqliteStore {
         // a look-up, so that it is not asked at every one.
         if self.looked_at.elapsed() >= LOOK_EVERY {
             self.file.is_still_at(self.place.database())?;
-            self.looked_at = Instant::now();
+            self.looked_at = monotonic();
         }
         lookup::find(&self.main, &mut self.memory, digest)
     }
