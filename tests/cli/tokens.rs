@@ -754,6 +754,20 @@ fn an_expired_token_is_refused_everywhere() {
     ");
 }
 
+/// It could make its user another that is not limited.
+#[test]
+fn a_token_limited_to_scopes_names_no_acting_user() {
+    let machine = Machine::with_users();
+    let (_, secret) = machine.make_token("ann", "laptop", &["--scope", "incidents.read"]);
+    assert_snapshot!(refused_everywhere(&machine, &secret), @r"
+    exit: 4
+    --- stdout
+    --- stderr
+    error: the user token is not accepted: it is limited to some scopes, and managing takes a token of the whole role
+    hint: the token comes from --token-file or PDKEYS_TOKEN; unset it to act as the operating-system user
+    ");
+}
+
 #[test]
 fn no_token_is_accepted_where_the_account_has_not_the_ability() {
     let machine = Machine::with_users();
