@@ -60,9 +60,11 @@ impl Place {
     /// The directory of the database.
     #[must_use]
     pub fn directory(&self) -> &Path {
-        match self.database.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        }
+        directory_of(&self.database)
     }
+}
+
+/// The directory that a file is in.
+pub(super) fn directory_of(file: &Path) -> &Path {
+    file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

@@ -139,6 +139,17 @@ fn a_log_that_a_store_left_behind_is_not_laid_over_a_new_one() {
     assert_eq!(names_in(&machine.directory()), ["pdkeys.db-wal", "pdkeys.storekey"]);
 }
 
+#[test]
+fn the_empty_log_that_a_check_leaves_is_in_nobodys_way() {
+    let machine = Machine::with_store();
+    let (_, key) = machine.make_key("ci", &[]);
+    crate::checking::ask(&machine, &key, "GET", "/incidents").must_succeed();
+    fs::remove_file(machine.store()).unwrap();
+    fs::write(machine.directory().join("pdkeys.db-wal"), "").unwrap();
+    machine.run(["init", "again"]).must_succeed();
+    machine.run(["audit", "verify"]).must_succeed();
+}
+
 /// Runs a command that may make no file longer than so many blocks of 512 bytes, as if the disk were full then.
 fn run_on_full_disk<'m>(machine: &'m Machine, blocks: u64, arguments: &str) -> Ran<'m> {
     machine.run_shell(&format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$pdkeys\" {arguments}"))

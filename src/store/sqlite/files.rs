@@ -13,7 +13,7 @@ use super::{Exposed, file_error, schema, sync_directory};
 use crate::error::{Error, ErrorKind, KeyFault, Refusal, Result};
 use crate::model::StoreKey;
 use crate::ports::Entropy;
-use crate::store::Place;
+use crate::store::{Place, place::directory_of};
 
 const READABLE_BY_OTHERS: u32 = 0o044;
 const WRITABLE_BY_OTHERS: u32 = 0o022;
@@ -113,15 +113,22 @@ pub(super) fn refuse_remains(place: &Place) -> Result<()> {
     if fs::symlink_metadata(database).is_ok() {
         return Err(ErrorKind::StoreExists(database.to_owned()).into());
     }
+    let log = log_of(database);
+    match fs::symlink_metadata(&log) {
+        // An empty one, as a check leaves it, has nothing to lay over anything.
+        Ok(metadata) if metadata.len() > 0 => Err(Error::conflict(format!(
+            "{} is left over from a store that is gone; move it away first",
+            log.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The write-ahead log of a database.
+pub(super) fn log_of(database: &Path) -> PathBuf {
     let mut log = database.as_os_str().to_owned();
     log.push("-wal");
-    if fs::symlink_metadata(&log).is_ok() {
-        return Err(Error::conflict(format!(
-            "{} is left over from a store that is gone; move it away first",
-            PathBuf::from(log).display()
-        )));
-    }
-    Ok(())
+    log.into()
 }
 
 /// Reads a store key.
@@ -194,7 +201,7 @@ impl Draft {
 
     /// What root makes in somebody's directory is that user's, who could not open it otherwise.
     fn give_to_owner_of_directory(&self) -> std::io::Result<()> {
-        let directory = fs::metadata(self.path.parent().unwrap_or(Path::new(".")))?;
+        let directory = fs::metadata(directory_of(&self.target))?;
         if self.file.metadata()?.uid() == directory.uid() {
             return Ok(());
         }
@@ -217,9 +224,7 @@ impl Draft {
             IoErrorKind::AlreadyExists => ErrorKind::StoreExists(self.target.clone()).into(),
             _ => file_error(&self.target)(error),
         })?;
-        sync_directory(
-            self.target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")),
-        )
+        sync_directory(directory_of(&self.target))
     }
 }
 

@@ -1,15 +1,14 @@
 //! The usage file: when each credential was last used, and how often in each hour.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
-use std::path::Path;
 
 use jiff::Timestamp;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
 use super::columns::{Columns, text};
-use super::files::{Draft, guard_from_others};
+use super::files::{Draft, guard_from_others, log_of};
 use super::{connect, file_error};
 use crate::error::{ErrorKind, Result};
 use crate::model::Id;
@@ -56,13 +55,14 @@ pub(super) fn open(place: &Place) -> Result<Connection> {
 /// Opens the usage file, and makes it first if it is not there.
 pub(super) fn open_or_make(place: &Place) -> Result<Connection> {
     if !place.usage().exists() {
-        make(&place.usage())?;
+        make(place)?;
     }
     open(place)
 }
 
 /// Makes the usage file, whole before anybody sees it under its name.
-fn make(path: &Path) -> Result<()> {
+fn make(place: &Place) -> Result<()> {
+    let path = &place.usage();
     let draft = Draft::beside(path, &mut SystemEntropy)?;
     let connection = connect(draft.path())?;
     connection.pragma_update(None, "journal_mode", "MEMORY")?;
@@ -70,10 +70,15 @@ fn make(path: &Path) -> Result<()> {
     connection.execute_batch(include_str!("usage.sql"))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.close().map_err(|(_, error)| error)?;
+    // One at a time: the log that is cleared away must not be that of a file which somebody else has just put there.
+    let directory = place.directory();
+    let turn = File::open(directory).map_err(file_error(directory))?;
+    turn.lock().map_err(file_error(directory))?;
+    if path.exists() {
+        return Ok(());
+    }
     // Left by a file that somebody threw away, it would be laid over the new one.
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    match fs::remove_file(&log) {
+    match fs::remove_file(log_of(path)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(file_error(path)(error)),
         _ => {}
     }
