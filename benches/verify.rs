@@ -67,7 +67,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         }
         Some(LIBRARY) => {
             let (place, keys) = (Place::new(next()?), next()?.to_string_lossy().parse()?);
-            let verifier = verifier(&place)?;
+            let verifier = verifier(&place, true)?;
             answer(keys, |secrets| with_library(&verifier, secrets))?;
             return Ok(ExitCode::SUCCESS);
         }
@@ -276,10 +276,11 @@ fn time_of_one(started: Instant, found: usize) -> Result<Duration, Box<dyn Error
     }
 }
 
-fn verifier(place: &Place) -> Result<Verifier<SqliteStore>, Box<dyn Error>> {
+/// A verifier of few keys again and again, or one of keys from all over the store.
+fn verifier(place: &Place, mapped: bool) -> Result<Verifier<SqliteStore>, Box<dyn Error>> {
     let place = place.clone();
-    let store = SqliteStore::open(&place)?;
-    Ok(Verifier::new(store, move || SqliteStore::open(&place), Counting::InMemory, SystemClock)?)
+    let open = move || if mapped { SqliteStore::open(&place)?.mapped() } else { SqliteStore::open(&place) };
+    Ok(Verifier::new(open()?, open, Counting::InMemory, SystemClock)?)
 }
 
 fn check(verifier: &Verifier<SqliteStore>, secret: &str) -> Result<Verdict, Box<dyn Error>> {
@@ -353,7 +354,7 @@ fn memory(results: &mut Results, store: &Checked) -> Result<(), Box<dyn Error>> 
 }
 
 fn check_some(database: &FilePath, keys: u64) -> Result<(), Box<dyn Error>> {
-    let verifier = verifier(&Place::new(database))?;
+    let verifier = verifier(&Place::new(database), false)?;
     let step = std::cmp::max(keys / SOME, 1);
     let secrets: Vec<String> = (1..=keys).step_by(usize::try_from(step)?).map(support::secret).collect();
     let mut draw = Draw(1);
@@ -410,14 +411,11 @@ fn raw_check(database: &OsStr, usage: &OsStr, key_file: &OsStr, lean: bool) -> R
         params![id, began_at, count],
     )?;
     tx.execute(
-        "INSERT INTO last_used (id, at) VALUES (?1, ?2)
-         ON CONFLICT (id) DO UPDATE SET at = max(at, excluded.at)",
-        params![id, at],
-    )?;
-    tx.execute(
-        "INSERT INTO hourly (id, hour, allowed, denied) VALUES (?1, ?2, 1, 0)
-         ON CONFLICT (id, hour) DO UPDATE SET allowed = allowed + excluded.allowed",
-        params![id, at / 3_600_000],
+        "INSERT INTO last_used (id, at, hour, allowed, denied) VALUES (?1, ?2, ?3, 1, 0)
+         ON CONFLICT (id) DO UPDATE SET at = max(at, excluded.at), hour = excluded.hour,
+             allowed = excluded.allowed + iif(hour = excluded.hour, allowed, 0)
+         WHERE excluded.hour >= hour",
+        params![id, at, at / 3_600_000],
     )?;
     tx.commit()?;
     say(&format!("{id} {count}"))

@@ -19,14 +19,45 @@ use super::{Id, Keyring, Sealed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ports::Entropy;
 
-const REST: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
-const ALPHANUMERIC: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-const UPPER_ALPHANUMERIC: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
-const LOWER_HEX: &[u8] = b"0123456789abcdef";
+static REST: Alphabet = Alphabet::of(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-");
+static ALPHANUMERIC: Alphabet =
+    Alphabet::of(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789");
+static UPPER_ALPHANUMERIC: Alphabet = Alphabet::of(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789");
+static LOWER_HEX: Alphabet = Alphabet::of(b"0123456789abcdef");
+/// The digit of a random UUID that says which of its variants it is.
+static UUID_VARIANT: Alphabet = Alphabet::of(b"89ab");
 
 /// What a client secret begins with, and how many random characters follow.
 const CLIENT_SECRET: &[u8] = b"pdcs_";
 const CLIENT_SECRET_RANDOM: usize = 43;
+
+/// Characters of which secrets are made: drawn from, and looked for in what was presented.
+struct Alphabet {
+    characters: &'static [u8],
+    /// Every check asks: an entry for each byte there is.
+    has: [bool; 256],
+}
+
+impl Alphabet {
+    const fn of(characters: &'static [u8]) -> Self {
+        let mut has = [false; 256];
+        let mut at = 0;
+        while at < characters.len() {
+            has[characters[at] as usize] = true;
+            at += 1;
+        }
+        Self { characters, has }
+    }
+
+    fn has(&self, byte: u8) -> bool {
+        self.has[usize::from(byte)]
+    }
+
+    /// Whether a text is made of its characters alone.
+    fn spells(&self, text: &[u8]) -> bool {
+        text.iter().all(|byte| self.has(*byte))
+    }
+}
 
 /// The four kinds of credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -57,14 +88,15 @@ impl CredentialKind {
     /// The kind whose shape `text` has, if any.
     #[must_use]
     pub fn of_shape(text: &[u8]) -> Option<Self> {
-        let all = |part: &[u8], alphabet: &[u8]| part.iter().all(|byte| alphabet.contains(byte));
         match text {
-            [b'u', b'+', rest @ ..] if rest.len() == 18 && all(rest, REST) => Some(Self::UserToken),
-            _ if text.len() == 20 && all(text, REST) => Some(Self::General),
-            _ if text.len() == 32 && all(text, LOWER_HEX) => Some(Self::Integration),
-            [b'R', rest @ ..] if rest.len() == 31 && all(rest, UPPER_ALPHANUMERIC) => Some(Self::Integration),
+            [b'u', b'+', rest @ ..] if rest.len() == 18 && REST.spells(rest) => Some(Self::UserToken),
+            _ if text.len() == 20 && REST.spells(text) => Some(Self::General),
+            _ if text.len() == 32 && LOWER_HEX.spells(text) => Some(Self::Integration),
+            [b'R', rest @ ..] if rest.len() == 31 && UPPER_ALPHANUMERIC.spells(rest) => {
+                Some(Self::Integration)
+            }
             [b'p', b'd', b'u', b's', b'+', b'_', b'0', rest @ ..] => match rest.split_at_checked(6) {
-                Some((tag, [b'_', uuid @ ..])) if all(tag, UPPER_ALPHANUMERIC) && is_uuid(uuid) => {
+                Some((tag, [b'_', uuid @ ..])) if UPPER_ALPHANUMERIC.spells(tag) && is_uuid(uuid) => {
                     Some(Self::AppToken)
                 }
                 _ => None,
@@ -78,9 +110,9 @@ impl CredentialKind {
 #[must_use]
 pub fn looks_secret(text: &[u8]) -> bool {
     CredentialKind::of_shape(text).is_some()
-        || text.strip_prefix(CLIENT_SECRET).is_some_and(|rest| {
-            rest.len() == CLIENT_SECRET_RANDOM && rest.iter().all(|byte| REST.contains(byte))
-        })
+        || text
+            .strip_prefix(CLIENT_SECRET)
+            .is_some_and(|rest| rest.len() == CLIENT_SECRET_RANDOM && REST.spells(rest))
 }
 
 impl FromStr for CredentialKind {
@@ -104,7 +136,7 @@ fn is_uuid(text: &[u8]) -> bool {
     text.len() == 36
         && text.iter().enumerate().all(|(at, byte)| match at {
             8 | 13 | 18 | 23 => *byte == b'-',
-            _ => LOWER_HEX.contains(byte),
+            _ => LOWER_HEX.has(*byte),
         })
 }
 
@@ -124,7 +156,7 @@ impl Secret {
     /// If there is no randomness.
     pub fn general_key(entropy: &mut dyn Entropy) -> Result<Self> {
         let mut draw = Draw::new(entropy);
-        draw.one_of(ALPHANUMERIC)?.many_of(REST, 18)?.one_of(ALPHANUMERIC)?;
+        draw.one_of(&ALPHANUMERIC)?.many_of(&REST, 18)?.one_of(&ALPHANUMERIC)?;
         Ok(draw.finish())
     }
 
@@ -135,7 +167,7 @@ impl Secret {
     pub fn user_token(entropy: &mut dyn Entropy) -> Result<Self> {
         let mut draw = Draw::new(entropy);
         draw.text.push_str("u+");
-        draw.many_of(REST, 17)?.one_of(ALPHANUMERIC)?;
+        draw.many_of(&REST, 17)?.one_of(&ALPHANUMERIC)?;
         Ok(draw.finish())
     }
 
@@ -146,13 +178,13 @@ impl Secret {
     pub fn app_token(entropy: &mut dyn Entropy) -> Result<Self> {
         let mut draw = Draw::new(entropy);
         draw.text.push_str("pdus+_0");
-        draw.many_of(UPPER_ALPHANUMERIC, 6)?.text.push('_');
-        draw.many_of(LOWER_HEX, 8)?.text.push('-');
+        draw.many_of(&UPPER_ALPHANUMERIC, 6)?.text.push('_');
+        draw.many_of(&LOWER_HEX, 8)?.text.push('-');
         // Version 4 and its variant: the UUID says of itself that it is random.
-        draw.many_of(LOWER_HEX, 4)?.text.push_str("-4");
-        draw.many_of(LOWER_HEX, 3)?.text.push('-');
-        draw.one_of(b"89ab")?.many_of(LOWER_HEX, 3)?.text.push('-');
-        draw.many_of(LOWER_HEX, 12)?;
+        draw.many_of(&LOWER_HEX, 4)?.text.push_str("-4");
+        draw.many_of(&LOWER_HEX, 3)?.text.push('-');
+        draw.one_of(&UUID_VARIANT)?.many_of(&LOWER_HEX, 3)?.text.push('-');
+        draw.many_of(&LOWER_HEX, 12)?;
         Ok(draw.finish())
     }
 
@@ -163,7 +195,7 @@ impl Secret {
     pub fn client_secret(entropy: &mut dyn Entropy) -> Result<Self> {
         let mut draw = Draw::new(entropy);
         draw.text.extend(CLIENT_SECRET.iter().copied().map(char::from));
-        draw.many_of(REST, CLIENT_SECRET_RANDOM - 1)?.one_of(ALPHANUMERIC)?;
+        draw.many_of(&REST, CLIENT_SECRET_RANDOM - 1)?.one_of(&ALPHANUMERIC)?;
         Ok(draw.finish())
     }
 
@@ -173,7 +205,7 @@ impl Secret {
     /// If there is no randomness.
     pub fn service_integration_key(entropy: &mut dyn Entropy) -> Result<Self> {
         let mut draw = Draw::new(entropy);
-        draw.many_of(LOWER_HEX, 32)?;
+        draw.many_of(&LOWER_HEX, 32)?;
         Ok(draw.finish())
     }
 
@@ -184,7 +216,7 @@ impl Secret {
     pub fn orchestration_integration_key(entropy: &mut dyn Entropy) -> Result<Self> {
         let mut draw = Draw::new(entropy);
         draw.text.push('R');
-        draw.many_of(UPPER_ALPHANUMERIC, 31)?;
+        draw.many_of(&UPPER_ALPHANUMERIC, 31)?;
         Ok(draw.finish())
     }
 
@@ -326,8 +358,8 @@ impl<'e> Draw<'e> {
         Self { entropy, text: Zeroizing::new(String::with_capacity(64)) }
     }
 
-    fn one_of(&mut self, alphabet: &[u8]) -> Result<&mut Self> {
-        let size = alphabet.len();
+    fn one_of(&mut self, alphabet: &Alphabet) -> Result<&mut Self> {
+        let size = alphabet.characters.len();
         // A byte at or above the largest multiple of the alphabet's size would favour its first characters.
         let unbiased = 256 - 256 % size;
         loop {
@@ -335,13 +367,13 @@ impl<'e> Draw<'e> {
             self.entropy.fill(byte.as_mut())?;
             let value = usize::from(byte[0]);
             if value < unbiased {
-                self.text.push(char::from(alphabet[value % size]));
+                self.text.push(char::from(alphabet.characters[value % size]));
                 return Ok(self);
             }
         }
     }
 
-    fn many_of(&mut self, alphabet: &[u8], count: usize) -> Result<&mut Self> {
+    fn many_of(&mut self, alphabet: &Alphabet, count: usize) -> Result<&mut Self> {
         for _ in 0..count {
             self.one_of(alphabet)?;
         }
@@ -400,7 +432,7 @@ mod tests {
             }
         }
         // 72,000 draws of 64 characters: 1,125 expected, standard deviation 33.
-        for byte in REST {
+        for byte in REST.characters {
             let count = counts[usize::from(*byte)];
             assert!((900..1_350).contains(&count), "{} was drawn {count} times", char::from(*byte));
         }

@@ -8,11 +8,12 @@ mod place;
 pub mod sqlite;
 
 use std::ops::ControlFlow;
+use std::slice;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::model::{
     Account, App, AppToken, AuditAction, AuditRecord, Change, Credential, Destination, Digest, GeneralKey,
     Head, Id, Integration, KeyOrder, Keyring, Noun, Permit, SecretChange, User, UserToken,
@@ -57,7 +58,16 @@ pub trait Store {
     ///
     /// # Errors
     /// If the store cannot be read.
-    fn find_credential(&mut self, digest: &Digest) -> Result<Found>;
+    fn find_credential(&mut self, digest: &Digest) -> Result<Found> {
+        let found = self.find_credentials(slice::from_ref(digest))?.pop();
+        found.ok_or_else(|| ErrorKind::Damaged("a look-up gave nothing".to_owned()).into())
+    }
+
+    /// What several digests belong to, in their order, all at one moment that is not before the call.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn find_credentials(&mut self, digests: &[Digest]) -> Result<Vec<Found>>;
 
     /// Counts one check in the store itself, exactly, whoever else is counting: the window that it falls into, and
     /// then, once `settle` has said from the window whether it is allowed, its usage.

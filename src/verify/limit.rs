@@ -30,8 +30,10 @@ struct Shard {
     /// Those with usage for the store, the longest waiting first.
     waiting: VecDeque<Id>,
     /// Usage of hours that were over before it was taken, and what does not fit; empty most of the time.
-    past: HashMap<(Id, i64), UsageCount>,
+    past: Past,
 }
+
+type Past = HashMap<(Id, i64), UsageCount>;
 
 /// What is counted under one id. Small, since there is one for each credential that was checked in the last minute;
 /// moments are milliseconds since 1970.
@@ -84,17 +86,21 @@ impl Hasher for IdHasher {
 
 impl Shard {
     fn add(&mut self, count: UsageCount) {
-        let counted = self.counted.entry(count.id).or_default();
+        let Self { counted, waiting, past } = self;
+        Self::add_usage(counted.entry(count.id).or_default(), waiting, past, count);
+    }
+
+    fn add_usage(counted: &mut Counted, waiting: &mut VecDeque<Id>, past: &mut Past, count: UsageCount) {
         let at = count.at.as_millisecond();
         if !counted.has_usage() {
-            self.waiting.push_back(count.id);
+            waiting.push_back(count.id);
             counted.last_used_at = at;
         } else if hour(counted.last_used_at) < hour(at) {
             let before = counted.take_usage(count.id);
-            Self::add_to(&mut self.past, before);
+            Self::add_to(past, before);
             counted.last_used_at = at;
         } else if hour(counted.last_used_at) > hour(at) {
-            Self::add_to(&mut self.past, count);
+            Self::add_to(past, count);
             return;
         }
         let sum = |one: u32, other: u64| u32::try_from(u64::from(one).saturating_add(other));
@@ -103,11 +109,11 @@ impl Shard {
                 (counted.allowed, counted.denied) = (allowed, denied);
                 counted.last_used_at = counted.last_used_at.max(at);
             }
-            _ => Self::add_to(&mut self.past, count),
+            _ => Self::add_to(past, count),
         }
     }
 
-    fn add_to(past: &mut HashMap<(Id, i64), UsageCount>, count: UsageCount) {
+    fn add_to(past: &mut Past, count: UsageCount) {
         past.entry((count.id, hour(count.at.as_millisecond())))
             .and_modify(|sum| {
                 sum.at = sum.at.max(count.at);
@@ -132,24 +138,33 @@ impl Tally {
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts one check in its window.
-    pub(super) fn count(&self, counted_as: Id, at: Timestamp) -> Window {
+    /// Counts one check: in its window, and then, once `settle` has said from the window whether it is allowed, as
+    /// use of the credential, for the store.
+    pub(super) fn count(
+        &self,
+        id: Id,
+        counted_as: Id,
+        at: Timestamp,
+        settle: &mut dyn FnMut(Window) -> bool,
+    ) {
         let mut shard = self.shard(counted_as);
-        let counted = shard.counted.entry(counted_as).or_default();
+        let Shard { counted, waiting, past } = &mut *shard;
+        let counted = counted.entry(counted_as).or_default();
         let window = Window::with_one_more(counted.window(), at);
         (counted.window_began_at, counted.window_count) = (window.began_at.as_millisecond(), window.count);
-        window
+        let allowed = settle(window);
+        let count = UsageCount { id, at, allowed: u64::from(allowed), denied: u64::from(!allowed) };
+        if id == counted_as {
+            Shard::add_usage(counted, waiting, past, count);
+        } else {
+            drop(shard);
+            self.shard(id).add(count);
+        }
     }
 
     /// The window as it was last counted.
     pub(super) fn window(&self, counted_as: Id) -> Option<Window> {
         self.shard(counted_as).counted.get(&counted_as)?.window()
-    }
-
-    /// Notes the use of a credential, for the store.
-    pub(super) fn note(&self, id: Id, at: Timestamp, allowed: bool) {
-        let count = UsageCount { id, at, allowed: u64::from(allowed), denied: u64::from(!allowed) };
-        self.shard(id).add(count);
     }
 
     /// Takes out what is to be added to the store, so many counts at most, in the order of the ids; and forgets some
@@ -206,14 +221,23 @@ mod tests {
         Timestamp::from_second(1_000_000 + seconds).unwrap()
     }
 
+    fn note(tally: &Tally, id: Id, at: Timestamp, allowed: bool) {
+        tally.count(id, id, at, &mut |_| allowed);
+    }
+
     #[test]
     fn a_window_of_60_seconds_begins_with_the_first_counted_check() {
         let tally = Tally::default();
         let id: Id = "K00000001".parse().unwrap();
-        assert_eq!(tally.count(id, at(0)), Window { began_at: at(0), count: 1 });
-        assert_eq!(tally.count(id, at(59)), Window { began_at: at(0), count: 2 });
-        assert_eq!(tally.count(id, at(60)), Window { began_at: at(60), count: 1 });
-        assert_eq!(tally.count(id, at(30)), Window { began_at: at(30), count: 1 }, "the clock was set back");
+        let count = |at| {
+            let mut counted = None;
+            tally.count(id, id, at, &mut |window| counted.replace(window).is_none());
+            counted.unwrap()
+        };
+        assert_eq!(count(at(0)), Window { began_at: at(0), count: 1 });
+        assert_eq!(count(at(59)), Window { began_at: at(0), count: 2 });
+        assert_eq!(count(at(60)), Window { began_at: at(60), count: 1 });
+        assert_eq!(count(at(30)), Window { began_at: at(30), count: 1 }, "the clock was set back");
     }
 
     #[test]
@@ -230,13 +254,13 @@ mod tests {
     fn usage_is_taken_once_and_can_be_put_back() {
         let tally = Tally::default();
         let id: Id = "K00000001".parse().unwrap();
-        tally.note(id, at(0), true);
-        tally.note(id, at(1), false);
+        note(&tally, id, at(0), true);
+        note(&tally, id, at(1), false);
         let taken = tally.take(10, at(2));
         assert_eq!((taken.len(), taken[0].allowed, taken[0].denied, taken[0].at), (1, 1, 1, at(1)));
         assert!(tally.take(10, at(2)).is_empty());
         tally.put_back(taken);
-        tally.note(id, at(3), true);
+        note(&tally, id, at(3), true);
         assert_eq!(tally.take(10, at(4))[0].allowed, 2);
     }
 
@@ -244,8 +268,8 @@ mod tests {
     fn usage_of_two_hours_is_kept_apart() {
         let tally = Tally::default();
         let id: Id = "K00000001".parse().unwrap();
-        tally.note(id, at(0), true);
-        tally.note(id, at(3_600), false);
+        note(&tally, id, at(0), true);
+        note(&tally, id, at(3_600), false);
         let mut taken = tally.take(10, at(3_600));
         taken.sort_by_key(|count| count.at);
         let told: Vec<_> = taken.iter().map(|count| (count.at, count.allowed, count.denied)).collect();
@@ -257,9 +281,10 @@ mod tests {
         let tally = Tally::default();
         let ids: Vec<Id> = (0..100).map(|number| format!("K{number:08}").parse().unwrap()).collect();
         for id in &ids {
-            tally.count(*id, at(0));
+            tally.count(*id, *id, at(0), &mut |_| true);
         }
-        tally.note(ids[7], at(0), true);
+        assert_eq!(tally.take(100, at(0)).len(), 100);
+        note(&tally, ids[7], at(0), true);
         for _ in 0..SHARDS {
             tally.take(0, at(60));
         }
@@ -276,7 +301,7 @@ mod tests {
     fn no_more_is_taken_than_was_asked_for() {
         let tally = Tally::default();
         for number in 0..100 {
-            tally.note(format!("K{number:08}").parse().unwrap(), at(0), true);
+            note(&tally, format!("K{number:08}").parse().unwrap(), at(0), true);
         }
         let first = tally.take(30, at(1)).len();
         assert_eq!((first, first + tally.take(1_000, at(1)).len()), (30, 100));

@@ -113,6 +113,15 @@ impl Presented {
         Self::malformed(text)
     }
 
+    /// The kind of credential that it has the shape of.
+    #[must_use]
+    pub fn kind(&self) -> Option<CredentialKind> {
+        match self {
+            Self::Secret { kind, .. } => Some(*kind),
+            Self::Missing | Self::Malformed { .. } => None,
+        }
+    }
+
     /// A key behind a scheme that is for some kinds only.
     fn of_kinds(key: &[u8], fits: impl Fn(CredentialKind) -> bool) -> Self {
         match Self::bare(key) {

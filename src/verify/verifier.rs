@@ -8,10 +8,10 @@ use jiff::Timestamp;
 
 use super::limit::{Tally, measure};
 use super::policy::is_method;
-use crate::error::{Error, Result};
-use crate::model::{Account, Credential, CredentialKind, Keyring, Secret};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Account, Credential, CredentialKind, Digest, Keyring};
 use crate::ports::Clock;
-use crate::store::{Death, Presence, Store, Window};
+use crate::store::{Death, Found, Presence, Store, Window};
 use crate::verify::{Api, Path, Presented, Reason, Request, Verdict, judge};
 
 /// How often what was counted in memory is added to the store.
@@ -49,6 +49,12 @@ struct Shared<S> {
     clock: Box<dyn Clock + Send + Sync>,
     flush: Mutex<Flush>,
     wake: Condvar,
+}
+
+/// What the shape of a credential leaves to do.
+enum LookUp {
+    Answered(Verdict),
+    Of(Digest),
 }
 
 /// What the flusher is told, and tells.
@@ -103,6 +109,15 @@ impl<S: Store + Send + 'static> Verifier<S> {
         self.shared.verify(request)
     }
 
+    /// Answers the same about several at once, in their order: each as the store is at one moment, which is not before
+    /// the call. Where many questions are waiting, asking them together costs a good part less.
+    ///
+    /// # Errors
+    /// If it could not be found out of one of them; then the others are not answered either.
+    pub fn verify_all(&self, requests: &[Request<'_>]) -> Result<Vec<Verdict>> {
+        self.shared.verify_all(requests)
+    }
+
     /// What went wrong when counts were last added to the store, if something did. They are kept, and tried again.
     #[must_use]
     pub fn counting_fault(&self) -> Option<String> {
@@ -139,45 +154,75 @@ impl<S: Store + Send + 'static> Drop for Verifier<S> {
 
 impl<S: Store + Send + 'static> Shared<S> {
     fn verify(&self, request: &Request<'_>) -> Result<Verdict> {
-        let api = request.api;
-        let (kind, secret) = match &request.presented {
-            Presented::Missing => return Ok(Verdict::denied(Reason::Missing, api)),
-            Presented::Malformed { length, other_characters } => {
-                let malformed = Some((*length, *other_characters));
-                return Ok(Verdict { malformed, ..Verdict::denied(Reason::Malformed, api) });
-            }
-            // No look-up: the shape alone tells.
-            Presented::Secret { kind, secret } if !api.takes(*kind) => {
-                let malformed = Some(secret.measure());
-                return Ok(Verdict { malformed, ..Verdict::denied(Reason::WrongApi, api) });
-            }
-            Presented::Secret { kind, secret } => (*kind, secret),
+        let digest = match self.look_up(request) {
+            LookUp::Answered(verdict) => return Ok(verdict),
+            LookUp::Of(digest) => digest,
         };
-        let mut store = self.take_store()?;
-        let verdict = self.check(&mut store, kind, secret, request)?;
+        self.with_store(|store| {
+            let found = store.find_credential(&digest)?;
+            self.answer(store, request, found, self.clock.now())
+        })
+    }
+
+    fn verify_all(&self, requests: &[Request<'_>]) -> Result<Vec<Verdict>> {
+        let mut digests = Vec::with_capacity(requests.len());
+        let by_shape: Vec<_> = requests
+            .iter()
+            .map(|request| match self.look_up(request) {
+                LookUp::Answered(verdict) => Some(verdict),
+                LookUp::Of(digest) => {
+                    digests.push(digest);
+                    None
+                }
+            })
+            .collect();
+        self.with_store(|store| {
+            let mut found = store.find_credentials(&digests)?.into_iter();
+            let at = self.clock.now();
+            let answer = |(request, by_shape): (_, Option<Verdict>)| {
+                if let Some(verdict) = by_shape {
+                    return Ok(verdict);
+                }
+                let nothing = || ErrorKind::Damaged("a look-up gave nothing".to_owned());
+                self.answer(store, request, found.next().ok_or_else(nothing)?, at)
+            };
+            requests.iter().zip(by_shape).map(answer).collect()
+        })
+    }
+
+    /// Lends a store that no other thread is using.
+    fn with_store<T>(&self, work: impl FnOnce(&mut S) -> Result<T>) -> Result<T> {
+        let kept = lock(&self.stores).pop();
+        let mut store = kept.map_or_else(|| (self.open)(), Ok)?;
+        let done = work(&mut store)?;
         // After an error it is not given back: the next check opens the store anew.
         lock(&self.stores).push(store);
-        Ok(verdict)
+        Ok(done)
     }
 
-    fn take_store(&self) -> Result<S> {
-        let kept = lock(&self.stores).pop();
-        kept.map_or_else(|| (self.open)(), Ok)
+    /// What is to be looked up, if the shape alone does not tell.
+    fn look_up(&self, request: &Request<'_>) -> LookUp {
+        let denied = |reason| Verdict::denied(reason, request.api);
+        LookUp::Answered(match &request.presented {
+            Presented::Missing => denied(Reason::Missing),
+            Presented::Malformed { length, other_characters } => {
+                Verdict { malformed: Some((*length, *other_characters)), ..denied(Reason::Malformed) }
+            }
+            Presented::Secret { kind, secret } if !request.api.takes(*kind) => {
+                Verdict { malformed: Some(secret.measure()), ..denied(Reason::WrongApi) }
+            }
+            Presented::Secret { secret, .. } => {
+                return LookUp::Of(self.keyring.digest(&secret.fingerprint()));
+            }
+        })
     }
 
-    fn check(
-        &self,
-        store: &mut S,
-        kind: CredentialKind,
-        secret: &Secret,
-        request: &Request<'_>,
-    ) -> Result<Verdict> {
+    /// Judges and counts what is asked of what was found.
+    fn answer(&self, store: &mut S, request: &Request<'_>, found: Found, at: Timestamp) -> Result<Verdict> {
         let api = request.api;
-        let at = self.clock.now();
-        let found = store.find_credential(&self.keyring.digest(&secret.fingerprint()))?;
         let credential = match found.presence {
             // The stored kind must be the one that the shape tells: a key of one kind is never taken for another.
-            Presence::Known(credential) if credential.kind == kind => credential,
+            Presence::Known(credential) if request.presented.kind() == Some(credential.kind) => credential,
             Presence::Known(_) | Presence::Unknown => return Ok(Verdict::denied(Reason::Unknown, api)),
             Presence::Dead(remains) => {
                 let reason = match remains.death {
@@ -210,10 +255,7 @@ impl<S: Store + Send + 'static> Shared<S> {
         };
         match self.counting {
             Counting::InStore => store.count_check(id, counted_as, at, &mut settle)?,
-            Counting::InMemory => {
-                let allowed = settle(self.tally.count(counted_as, at));
-                self.tally.note(id, at, allowed);
-            }
+            Counting::InMemory => self.tally.count(id, counted_as, at, &mut settle),
             Counting::Nowhere => {
                 let window = self
                     .tally

@@ -295,7 +295,7 @@ fn list_filters_by_how_long_a_key_was_not_used() {
     let usage = Connection::open(machine.file("pdkeys/pdkeys.usage.db")).unwrap();
     usage.execute_batch(include_str!("../../src/store/sqlite/usage.sql")).unwrap();
     for (id, days) in [(&deploy, 2), (&backup, 40)] {
-        usage.execute("INSERT INTO last_used (id, at) VALUES (?1, ?2)", (id, now - days * day)).unwrap();
+        usage.execute("INSERT INTO last_used VALUES (?1, ?2, 0, 0, 0)", (id, now - days * day)).unwrap();
     }
     assert_eq!(listed(&machine, &["--unused-for", "30d"]), "backup alerts");
     assert_eq!(listed(&machine, &["--unused-for", "90d"]), "alerts", "of one never used, the making counts");

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
-use rusqlite::{Connection, Row};
+use rusqlite::{CachedStatement, Connection, Row, Statement};
 
 use super::columns::Columns;
 use super::secrets::{self, Kind};
@@ -85,8 +85,8 @@ impl Memory {
     }
 }
 
-/// Finds what a digest belongs to.
-pub(super) fn find(connection: &Connection, memory: &mut Memory, digest: &Digest) -> Result<Found> {
+/// Finds what each of some digests belongs to, all at one moment.
+pub(super) fn find(connection: &Connection, memory: &mut Memory, digests: &[Digest]) -> Result<Vec<Found>> {
     if memory.version.is_none() {
         connection.pragma_update(None, "cache_size", PAGES)?;
     }
@@ -99,32 +99,46 @@ pub(super) fn find(connection: &Connection, memory: &mut Memory, digest: &Digest
         Some(account) => Arc::clone(account),
         None => Arc::clone(memory.account.insert(Arc::new(account::get(connection)?))),
     };
-    if let Some(credential) = memory.recall(digest) {
-        return Ok(Found { account, presence: Presence::Known(credential) });
-    }
-    let presence = match read(connection, digest)? {
-        Some(credential) => {
-            let credential = Arc::new(credential);
-            memory.remember(digest, &credential);
-            Presence::Known(credential)
-        }
-        None => match secrets::tombstone(connection, digest)? {
-            Some(tombstone) => Presence::Dead(tombstone),
-            None => Presence::Unknown,
-        },
-    };
-    Ok(Found { account, presence })
+    let mut statement = None;
+    digests
+        .iter()
+        .map(|digest| {
+            let presence = match memory.recall(digest) {
+                Some(credential) => Presence::Known(credential),
+                None => look_up(connection, &mut statement, memory, digest)?,
+            };
+            Ok(Found { account: Arc::clone(&account), presence })
+        })
+        .collect()
 }
 
-fn read(connection: &Connection, digest: &Digest) -> Result<Option<Credential>> {
-    // A general key is what most checks are about, and comes with the first step.
-    let mut statement = connection.prepare_cached(
-        "SELECT d.kind, d.holder, d.ends_at, k.id, k.description, k.hint, k.access, k.scopes, k.disabled_at IS NOT NULL,
-                k.expires_at, k.rate_limit
-         FROM digest d LEFT JOIN general_key k ON d.kind = 'general' AND k.row = d.holder
-         WHERE d.digest = ?1",
-    )?;
-    let mut rows = statement.query([digest.as_bytes()])?;
+fn look_up<'c>(
+    connection: &'c Connection,
+    statement: &mut Option<CachedStatement<'c>>,
+    memory: &mut Memory,
+    digest: &Digest,
+) -> Result<Presence> {
+    let statement = match statement {
+        Some(statement) => statement,
+        none => none.insert(connection.prepare_cached(SELECT)?),
+    };
+    if let Some(credential) = read(connection, statement, digest)? {
+        let credential = Arc::new(credential);
+        memory.remember(digest, &credential);
+        return Ok(Presence::Known(credential));
+    }
+    Ok(secrets::tombstone(connection, digest)?.map_or(Presence::Unknown, Presence::Dead))
+}
+
+/// A general key is what most checks are about, and comes with the first step.
+const SELECT: &str = "
+    SELECT d.kind, d.holder, d.ends_at, k.id, k.description, k.hint, k.access, k.scopes, k.disabled_at IS NOT NULL,
+           k.expires_at, k.rate_limit
+    FROM digest d LEFT JOIN general_key k ON d.kind = 'general' AND k.row = d.holder
+    WHERE d.digest = ?1";
+
+fn read(connection: &Connection, select: &mut Statement<'_>, digest: &Digest) -> Result<Option<Credential>> {
+    let mut rows = select.query([digest.as_bytes()])?;
     let Some(row) = rows.next()? else { return Ok(None) };
     let mut columns = Columns::of(row);
     let kind: Kind = columns.parsed()?;

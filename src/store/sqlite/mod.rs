@@ -38,6 +38,8 @@ pub use transaction::SqliteTransaction;
 
 /// How often a store that answers checks makes sure that its file is still the one of its name.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How much of a file is mapped at most, in bytes; more than any store has, and SQLite's own limit is lower still.
+const MAPPED: i64 = 1 << 40;
 /// How long to wait for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -92,6 +94,18 @@ impl SqliteStore {
         })
     }
 
+    /// Reads the file where the operating system has it in memory, instead of copying each page: for whoever looks for
+    /// keys from all over a large store, one after the other. The price: what was read counts as this process's memory,
+    /// though the system takes it back when it needs it; and where the file is cut short by something else than
+    /// SQLite, the system ends this process instead of reporting an error.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn mapped(self) -> Result<Self> {
+        self.main.pragma_update(None, "mmap_size", MAPPED)?;
+        Ok(self)
+    }
+
     /// Where the store is.
     #[must_use]
     pub fn place(&self) -> &Place {
@@ -102,6 +116,16 @@ impl SqliteStore {
     #[must_use]
     pub fn exposed(&self) -> &[Exposed] {
         &self.exposed
+    }
+
+    /// Makes sure that the store's file is still there: one that is not would go on answering through its open handle.
+    /// Asking costs as much as half a look-up, so that it is not asked at every one.
+    fn look_for_file(&mut self) -> Result<()> {
+        if self.looked_at.elapsed() >= LOOK_EVERY {
+            self.file.is_still_at(self.place.database())?;
+            self.looked_at = monotonic();
+        }
+        Ok(())
     }
 
     /// The keys derived from the store key, read at first use.
@@ -202,14 +226,9 @@ impl Store for SqliteStore {
         self.load_keyring().cloned()
     }
 
-    fn find_credential(&mut self, digest: &Digest) -> Result<Found> {
-        // A file that is no longer there would go on answering through its open handle. Asking costs as much as half
-        // a look-up, so that it is not asked at every one.
-        if self.looked_at.elapsed() >= LOOK_EVERY {
-            self.file.is_still_at(self.place.database())?;
-            self.looked_at = monotonic();
-        }
-        lookup::find(&self.main, &mut self.memory, digest)
+    fn find_credentials(&mut self, digests: &[Digest]) -> Result<Vec<Found>> {
+        self.look_for_file()?;
+        lookup::find(&self.main, &mut self.memory, digests)
     }
 
     fn count_check(

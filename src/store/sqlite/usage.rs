@@ -120,7 +120,7 @@ fn sweep(connection: &Connection, at: Timestamp) -> Result<()> {
         .execute([hour.div_euclid(HOURS_A_DAY)])?;
     if due > 0 {
         let oldest = hour - DAYS_KEPT * HOURS_A_DAY;
-        connection.execute("DELETE FROM hourly WHERE hour < ?1", [oldest])?;
+        connection.execute("DELETE FROM past WHERE hour < ?1", [oldest])?;
         let over = at.as_millisecond() - HOURS_A_DAY * MILLISECONDS_AN_HOUR;
         connection.execute("DELETE FROM window WHERE began_at < ?1", [over])?;
     }
@@ -128,20 +128,29 @@ fn sweep(connection: &Connection, at: Timestamp) -> Result<()> {
 }
 
 fn add_all(connection: &Connection, counts: &[UsageCount]) -> Result<()> {
-    let mut last_used = connection.prepare_cached(
-        "INSERT INTO last_used (id, at) VALUES (?1, ?2)
-         ON CONFLICT (id) DO UPDATE SET at = max(at, excluded.at)",
-    )?;
-    let mut hourly = connection.prepare_cached(
-        "INSERT INTO hourly (id, hour, allowed, denied) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (hour, id) DO UPDATE SET allowed = allowed + excluded.allowed,
-             denied = denied + excluded.denied",
+    let mut now = connection.prepare_cached(
+        "INSERT INTO last_used (id, at, hour, allowed, denied) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (id) DO UPDATE SET
+             at = max(at, excluded.at),
+             hour = excluded.hour,
+             allowed = excluded.allowed + iif(hour = excluded.hour, allowed, 0),
+             denied = excluded.denied + iif(hour = excluded.hour, denied, 0)
+         WHERE excluded.hour >= hour",
     )?;
     for count in counts {
         let id = text(&count.id);
         let at = count.at.as_millisecond();
-        last_used.execute(params![id, at])?;
-        hourly.execute(params![id, at.div_euclid(MILLISECONDS_AN_HOUR), count.allowed, count.denied])?;
+        let hour = at.div_euclid(MILLISECONDS_AN_HOUR);
+        if now.execute(params![id, at, hour, count.allowed, count.denied])? == 0 {
+            // Another process has counted in a later hour already.
+            connection
+                .prepare_cached(
+                    "INSERT INTO past (hour, id, allowed, denied) VALUES (?1, ?2, ?3, ?4)
+                     ON CONFLICT (hour, id) DO UPDATE SET
+                         allowed = allowed + excluded.allowed, denied = denied + excluded.denied",
+                )?
+                .execute(params![hour, id, count.allowed, count.denied])?;
+        }
     }
     Ok(())
 }
@@ -216,6 +225,26 @@ mod tests {
         }
         let hours: i64 = connection.query_row("SELECT count(*) FROM hourly", [], |row| row.get(0)).unwrap();
         assert_eq!(hours, 3, "the first is more than 90 days older than the last");
+    }
+
+    #[test]
+    fn every_hour_keeps_its_own_counts_whatever_order_they_come_in() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut connection = open_or_make(&Place::new(directory.path().join("keys.db"))).unwrap();
+        let id: Id = "K00000001".parse().unwrap();
+        let first = 1_700_000_000_000_i64.div_euclid(MILLISECONDS_AN_HOUR);
+        let at =
+            |hours: i64| Timestamp::from_millisecond((first + hours) * MILLISECONDS_AN_HOUR + 1).unwrap();
+        for (hours, allowed, denied) in [(1, 1, 0), (1, 2, 1), (3, 4, 0), (1, 8, 0), (0, 0, 5), (3, 0, 7)] {
+            add(&mut connection, &[UsageCount { id, at: at(hours), allowed, denied }]).unwrap();
+        }
+        let mut statement =
+            connection.prepare("SELECT hour, allowed, denied FROM hourly ORDER BY hour").unwrap();
+        let rows =
+            statement.query_map([], |row| Ok((row.get::<_, i64>(0)? - first, row.get(1)?, row.get(2)?)));
+        let hours: Vec<(i64, u64, u64)> = rows.unwrap().collect::<rusqlite::Result<_>>().unwrap();
+        assert_eq!(hours, [(0, 0, 5), (1, 11, 1), (3, 4, 7)]);
+        assert_eq!(last_used(&connection, id).unwrap(), Some(at(3)));
     }
 
     #[test]
