@@ -37,12 +37,17 @@ pub(super) fn start(terminal: &Terminal, format: LogFormat) -> WorkerGuard {
         .thread_name("log")
         .finish(terminal.log());
     let level = if terminal.is_quiet() { LevelFilter::WARN } else { LevelFilter::INFO };
-    let subscriber =
-        tracing_subscriber::fmt().with_writer(output).with_max_level(level).with_ansi(false).with_target(false);
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(output)
+        .with_max_level(level)
+        .with_ansi(false)
+        .with_target(false);
     // There is one server a process, and nobody else who logs.
     let _ = match format {
         LogFormat::Text => tracing::subscriber::set_global_default(subscriber.finish()),
-        LogFormat::Json => tracing::subscriber::set_global_default(subscriber.json().flatten_event(true).finish()),
+        LogFormat::Json => {
+            tracing::subscriber::set_global_default(subscriber.json().flatten_event(true).finish())
+        }
     };
     guard
 }
@@ -64,11 +69,7 @@ impl Denials {
 
     /// Logs a denial, unless there were too many in this second.
     pub(super) fn note(&self, verdict: &Verdict) {
-        let (is_told, suppressed) = self.count_one();
-        if let Some(suppressed) = suppressed {
-            tracing::info!(suppressed, "more requests were denied");
-        }
-        if !is_told {
+        if !self.is_told() {
             return;
         }
         let credential = verdict.credential.as_deref();
@@ -84,13 +85,31 @@ impl Denials {
         );
     }
 
+    /// Logs that an app got no token, with the error that it was told.
+    pub(super) fn note_refused_token(&self, error: &'static str, status: u16) {
+        if self.is_told() {
+            tracing::info!(error, status, "refused a token");
+        }
+    }
+
+    fn is_told(&self) -> bool {
+        let (is_told, suppressed) = self.count_one();
+        if let Some(suppressed) = suppressed {
+            tracing::info!(suppressed, "more requests were denied");
+        }
+        is_told
+    }
+
     /// Counts one; says whether it is told, and, at the first of a second, how many of an earlier one were not.
     fn count_one(&self) -> (bool, Option<u64>) {
         let second = self.seconds.now();
         let with_one = |word: u64| {
             if word >> Self::COUNT_BITS == second { word + 1 } else { second << Self::COUNT_BITS | 1 }
         };
-        let before = match self.count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| Some(with_one(word))) {
+        let before = match self
+            .count
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| Some(with_one(word)))
+        {
             Ok(before) | Err(before) => before,
         };
         let counted = before & u64::from(u32::MAX);
