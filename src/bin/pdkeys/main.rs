@@ -6,8 +6,12 @@ mod complete;
 mod context;
 mod failure;
 mod handover;
+mod lines;
 mod moments;
+mod question;
 mod render;
+#[cfg(feature = "serve")]
+mod serve;
 mod terminal;
 
 use std::ffi::OsString;

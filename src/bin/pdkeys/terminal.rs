@@ -6,7 +6,7 @@
 #![expect(clippy::unused_self, reason = "who holds a terminal may use the streams; nobody else does")]
 
 use std::fs;
-use std::io::{self, BufReader, BufWriter, IsTerminal as _, StdinLock, Write, stderr, stdin, stdout};
+use std::io::{self, BufWriter, IsTerminal as _, StdinLock, Write, stderr, stdin, stdout};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant};
@@ -86,6 +86,18 @@ impl Terminal {
         let _ = writeln!(stream, "{style}{label}{style:#} {text}");
     }
 
+    /// Where a log goes.
+    #[cfg(feature = "serve")]
+    pub(crate) fn log(&self) -> impl Write + use<> {
+        stderr()
+    }
+
+    /// Whether notices are unwanted.
+    #[cfg(feature = "serve")]
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Says what was done.
     pub(crate) fn done(&self, verb: &str, text: &str) {
         if !self.quiet {
@@ -149,9 +161,8 @@ impl Terminal {
     }
 
     /// Standard input.
-    pub(crate) fn input(&self) -> BufReader<StdinLock<'static>> {
-        // The lock has a buffer of its own, but none that says whether more has come already.
-        BufReader::with_capacity(1 << 16, stdin().lock())
+    pub(crate) fn input(&self) -> StdinLock<'static> {
+        stdin().lock()
     }
 
     /// Asks whether to go on; without an answer, no.

@@ -74,13 +74,13 @@ impl Verify {
             .with_hint("give it on standard input, in a file with --key-file, or in PDKEYS_KEY"));
         }
         if self.batch {
-            let verifier =
-                verifier(context, if self.dry_run { Counting::Nowhere } else { Counting::InMemory })?;
-            return batch::run(context, verifier);
+            let counting = if self.dry_run { Counting::Nowhere } else { Counting::InMemory };
+            return batch::run(context, verifier(context, counting, SqliteStore::mapped)?);
         }
         let (method, path) = self.what_is_asked()?;
         let presented = self.presented(context)?;
-        let verifier = verifier(context, if self.dry_run { Counting::Nowhere } else { Counting::InStore })?;
+        let counting = if self.dry_run { Counting::Nowhere } else { Counting::InStore };
+        let verifier = verifier(context, counting, Ok)?;
         let request = Request {
             api: self.api,
             presented,
@@ -131,10 +131,14 @@ impl Verify {
     }
 }
 
-fn verifier(context: &Context, counting: Counting) -> Result<Verifier<SqliteStore>, Failure> {
+fn verifier(
+    context: &Context,
+    counting: Counting,
+    prepare: fn(SqliteStore) -> Result<SqliteStore, pdkeys::Error>,
+) -> Result<Verifier<SqliteStore>, Failure> {
     let store = context.open(FirstUse::NeedsStore)?;
     let place = store.place().clone();
-    Ok(Verifier::new(store, move || SqliteStore::open(&place), counting, SystemClock)?)
+    Ok(Verifier::new(prepare(store)?, move || prepare(SqliteStore::open(&place)?), counting, SystemClock)?)
 }
 
 /// A verdict as people read it.

@@ -1,0 +1,145 @@
+//! Lines of an input, as many at a time as are there.
+//!
+//! Whoever answers them can do so together, and knows that the input pauses after each lot: nobody who waits for an
+//! answer before the next question waits in vain.
+
+use std::io::{self, ErrorKind, Read};
+
+use zeroize::Zeroizing;
+
+/// The longest line in bytes that is read; of a longer one nothing is kept.
+pub(crate) const LONGEST_LINE: usize = 1 << 20;
+/// How much is read at a time: as much as a pipe holds.
+const A_LOT: usize = 1 << 16;
+
+/// One line without its end.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Line<'l> {
+    /// All of it.
+    Whole(&'l [u8]),
+    /// Only that it was there.
+    TooLong,
+}
+
+/// Reads lines, which may hold secrets: what it keeps of them is wiped in the end.
+pub(crate) struct Lines<R> {
+    input: R,
+    /// As long as it ever gets: one that grew would leave copies of what it held behind.
+    buffer: Zeroizing<Vec<u8>>,
+    /// How much of the buffer is filled.
+    filled: usize,
+    /// Whether the line that the buffer begins with is too long, and has lost its beginning.
+    cut: bool,
+    ended: bool,
+}
+
+impl<R: Read> Lines<R> {
+    pub(crate) fn new(input: R) -> Self {
+        let buffer = Zeroizing::new(vec![0; LONGEST_LINE + 1 + A_LOT]);
+        Self { input, buffer, filled: 0, cut: false, ended: false }
+    }
+
+    /// Waits for input, and hands the lines over that are whole then, at least one; at the end there are none.
+    pub(crate) fn next_lot<T>(&mut self, take: impl FnOnce(&[Line<'_>]) -> T) -> io::Result<Option<T>> {
+        loop {
+            let end = match self.buffer[..self.filled].iter().rposition(|byte| *byte == b'\n') {
+                Some(last) => last + 1,
+                None if self.ended => self.filled,
+                None => 0,
+            };
+            if end > 0 || (self.ended && self.cut) {
+                let cut = std::mem::take(&mut self.cut);
+                let taken = take(&lines(&self.buffer[..end], cut));
+                self.buffer.copy_within(end..self.filled, 0);
+                self.filled -= end;
+                return Ok(Some(taken));
+            }
+            if self.ended {
+                return Ok(None);
+            }
+            if self.filled > LONGEST_LINE {
+                (self.cut, self.filled) = (true, 0);
+            }
+            self.read()?;
+        }
+    }
+
+    fn read(&mut self) -> io::Result<()> {
+        match self.input.read(&mut self.buffer[self.filled..self.filled + A_LOT]) {
+            Ok(0) => self.ended = true,
+            Ok(count) => self.filled += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+/// Takes whole lines apart, of which the first may have lost its beginning.
+fn lines(text: &[u8], mut cut: bool) -> Vec<Line<'_>> {
+    let text = text.strip_suffix(b"\n").unwrap_or(text);
+    text.split(|byte| *byte == b'\n')
+        .map(|line| {
+            if std::mem::take(&mut cut) || line.len() > LONGEST_LINE {
+                Line::TooLong
+            } else {
+                Line::Whole(line)
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Hands the pieces over one by one, as a pipe does whose writer pauses.
+    struct Pieces<'p>(Vec<&'p [u8]>);
+
+    impl Read for Pieces<'_> {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            let Some(piece) = self.0.first_mut() else { return Ok(0) };
+            let count = piece.len().min(out.len());
+            out[..count].copy_from_slice(&piece[..count]);
+            *piece = &piece[count..];
+            if piece.is_empty() {
+                self.0.remove(0);
+            }
+            Ok(count)
+        }
+    }
+
+    /// Each lot, with the length of every line, or nothing for one that is too long.
+    fn lots(pieces: &[&[u8]]) -> Vec<Vec<Option<usize>>> {
+        let mut lines = Lines::new(Pieces(pieces.to_vec()));
+        let lengths = |lot: &[Line<'_>]| {
+            let length = |line: &Line<'_>| match line {
+                Line::Whole(line) => Some(line.len()),
+                Line::TooLong => None,
+            };
+            lot.iter().map(length).collect::<Vec<_>>()
+        };
+        std::iter::from_fn(|| lines.next_lot(lengths).unwrap()).collect()
+    }
+
+    #[test]
+    fn lines_come_together_as_far_as_the_input_goes() {
+        assert_eq!(
+            lots(&[b"a\nbb\nc", b"cc\n", b"\n"]),
+            [vec![Some(1), Some(2)], vec![Some(3)], vec![Some(0)]]
+        );
+        assert_eq!(lots(&[b"last"]), [[Some(4)]]);
+        assert!(lots(&[]).is_empty());
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_read_past_without_being_kept() {
+        let longest = vec![b'x'; LONGEST_LINE];
+        let longer = vec![b'x'; LONGEST_LINE * 2 + A_LOT + 7];
+        let flat = |pieces: &[&[u8]]| lots(pieces).concat();
+        assert_eq!(flat(&[&longest, b"\nnext\n"]), [Some(LONGEST_LINE), Some(4)]);
+        assert_eq!(flat(&[&longest, b"x\nnext\n"]), [None, Some(4)]);
+        assert_eq!(flat(&[b"first\n", &longer, b"\nnext"]), [Some(5), None, Some(4)]);
+        assert_eq!(flat(&[&longer]), [None]);
+    }
+}
