@@ -14,6 +14,8 @@ use crate::store::{UsageCount, Window};
 use crate::verify::RateState;
 
 const SHARDS: usize = 16;
+/// At how many credentials with usage for the store a shard asks for it to be added: 16 thousand in all.
+const A_LOT: usize = 1_000;
 const MILLISECONDS_AN_HOUR: i64 = 3_600_000;
 
 /// What was counted in this process.
@@ -139,14 +141,15 @@ impl Tally {
     }
 
     /// Counts one check: in its window, and then, once `settle` has said from the window whether it is allowed, as
-    /// use of the credential, for the store.
+    /// use of the credential, for the store. Tells once, as it comes to that, that so much is waiting for the store
+    /// that it had better not wait for the next second.
     pub(super) fn count(
         &self,
         id: Id,
         counted_as: Id,
         at: Timestamp,
         settle: &mut dyn FnMut(Window) -> bool,
-    ) {
+    ) -> bool {
         let mut shard = self.shard(counted_as);
         let Shard { counted, waiting, past } = &mut *shard;
         let counted = counted.entry(counted_as).or_default();
@@ -155,11 +158,15 @@ impl Tally {
         let allowed = settle(window);
         let count = UsageCount { id, at, allowed: u64::from(allowed), denied: u64::from(!allowed) };
         if id == counted_as {
+            let before = waiting.len();
             Shard::add_usage(counted, waiting, past, count);
-        } else {
-            drop(shard);
-            self.shard(id).add(count);
+            return before < A_LOT && waiting.len() >= A_LOT;
         }
+        drop(shard);
+        let mut shard = self.shard(id);
+        let before = shard.waiting.len();
+        shard.add(count);
+        before < A_LOT && shard.waiting.len() >= A_LOT
     }
 
     /// The window as it was last counted.
@@ -281,7 +288,7 @@ mod tests {
         let tally = Tally::default();
         let ids: Vec<Id> = (0..100).map(|number| format!("K{number:08}").parse().unwrap()).collect();
         for id in &ids {
-            tally.count(*id, *id, at(0), &mut |_| true);
+            assert!(!tally.count(*id, *id, at(0), &mut |_| true));
         }
         assert_eq!(tally.take(100, at(0)).len(), 100);
         note(&tally, ids[7], at(0), true);
@@ -295,6 +302,20 @@ mod tests {
             tally.take(0, at(60));
         }
         assert_eq!(left(), 0);
+    }
+
+    #[test]
+    fn it_says_when_a_lot_is_waiting() {
+        let tally = Tally::default();
+        let mut count = |number: usize| {
+            let id = format!("K{number:08}").parse().unwrap();
+            tally.count(id, id, at(0), &mut |_| true)
+        };
+        let enough = (0..2 * A_LOT * SHARDS).position(&mut count).unwrap();
+        assert!((A_LOT..A_LOT * SHARDS).contains(&enough), "{enough}");
+        assert!(!count(enough), "once");
+        tally.take(usize::MAX, at(1));
+        assert!((0..2 * A_LOT * SHARDS).any(count), "and again, when it was taken");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::limit::{Tally, measure};
 use super::policy::is_method;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Account, Credential, CredentialKind, Digest, Keyring};
-use crate::ports::Clock;
+use crate::ports::{Clock, monotonic};
 use crate::store::{Death, Found, Presence, Store, Window};
 use crate::verify::{Api, Path, Presented, Reason, Request, Verdict, judge};
 
@@ -18,6 +18,10 @@ use crate::verify::{Api, Path, Presented, Reason, Request, Verdict, judge};
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 /// How many credentials' counts are added at a time: bounded work, so that nobody waits long for the file.
 const MOST_AT_ONCE: usize = 5_000;
+/// The same at the end, when nothing comes after it: one long addition writes each page of the file once.
+const MOST_AT_THE_END: usize = 50_000;
+/// How long in each second counts may be added for.
+const FLUSH_FOR: Duration = Duration::from_millis(200);
 
 /// Where checks are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +64,8 @@ enum LookUp {
 /// What the flusher is told, and tells.
 #[derive(Default)]
 struct Flush {
+    /// Not to wait for the next second.
+    now: bool,
     stop: bool,
     fault: Option<Error>,
 }
@@ -255,7 +261,12 @@ impl<S: Store + Send + 'static> Shared<S> {
         };
         match self.counting {
             Counting::InStore => store.count_check(id, counted_as, at, &mut settle)?,
-            Counting::InMemory => self.tally.count(id, counted_as, at, &mut settle),
+            Counting::InMemory => {
+                if self.tally.count(id, counted_as, at, &mut settle) {
+                    lock(&self.flush).now = true;
+                    self.wake.notify_all();
+                }
+            }
             Counting::Nowhere => {
                 let window = self
                     .tally
@@ -272,21 +283,23 @@ impl<S: Store + Send + 'static> Shared<S> {
         loop {
             let stop = {
                 let state = lock(&self.flush);
-                let (state, _) = self
+                let (mut state, _) = self
                     .wake
-                    .wait_timeout_while(state, FLUSH_EVERY, |state| !state.stop)
+                    .wait_timeout_while(state, FLUSH_EVERY, |state| !state.stop && !state.now)
                     .unwrap_or_else(PoisonError::into_inner);
+                state.now = false;
                 state.stop
             };
-            let mut fault = self.flush(&mut store).err();
-            // At the end everything, not only so much of it.
-            while stop && fault.is_none() {
-                match self.flush(&mut store) {
-                    Ok(0) => break,
-                    Ok(_) => {}
-                    Err(error) => fault = Some(error),
+            let began = monotonic();
+            let most = if stop { MOST_AT_THE_END } else { MOST_AT_ONCE };
+            let fault = loop {
+                match self.flush(&mut store, most) {
+                    Ok(added) if added < most => break None,
+                    Ok(_) if stop || began.elapsed() < FLUSH_FOR => {}
+                    Ok(_) => break None,
+                    Err(error) => break Some(error),
                 }
-            }
+            };
             lock(&self.flush).fault = fault;
             if stop {
                 return;
@@ -294,9 +307,9 @@ impl<S: Store + Send + 'static> Shared<S> {
         }
     }
 
-    /// Adds some of what was counted to the store, and gives how many credentials' counts that were.
-    fn flush(&self, store: &mut Option<S>) -> Result<usize> {
-        let counts = self.tally.take(MOST_AT_ONCE, self.clock.now());
+    /// Adds some of what was counted to the store, so many credentials' counts at most, and gives how many it were.
+    fn flush(&self, store: &mut Option<S>, most: usize) -> Result<usize> {
+        let counts = self.tally.take(most, self.clock.now());
         if counts.is_empty() {
             return Ok(0);
         }

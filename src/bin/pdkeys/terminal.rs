@@ -75,9 +75,9 @@ impl Terminal {
         (size.ws_col > 0).then_some(size.ws_col)
     }
 
-    /// Where data goes.
+    /// Where data goes, which has no colour.
     pub(crate) fn data(&self) -> impl Write {
-        BufWriter::new(AutoStream::new(stdout(), self.color).lock())
+        BufWriter::with_capacity(1 << 16, stdout().lock())
     }
 
     fn message(&self, style: Style, label: &str, text: &str) {
