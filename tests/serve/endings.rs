@@ -116,7 +116,7 @@ fn killed_under_load_it_starts_again_and_has_lost_a_second_of_counts_at_most() {
     thread::sleep(Duration::from_millis(1_500));
     let counted_for_sure = allowed.load(Ordering::Relaxed);
     // What was counted a second ago, and the time that it takes to write it.
-    thread::sleep(Duration::from_millis(2_000));
+    thread::sleep(Duration::from_secs(2));
     server.signal(Signal::KILL);
     assert!(!server.wait().success());
     for client in clients {

@@ -1,6 +1,6 @@
 //! Events through `/auth`: where their keys are found.
 
-use crate::http::Reply;
+use crate::http::{Headers, Reply};
 use crate::world::{Server, World};
 
 fn integration(world: &World) -> String {
@@ -100,7 +100,7 @@ fn two_keys_that_differ_or_a_member_given_twice_is_ambiguous() {
     let twice = format!(r#"{{"routing_key": "{key}", "routing_key": "{key}"}}"#);
     let both = format!(r#"{{"routing_key": "{key}", "service_key": "{other}"}}"#);
     let path = format!("/integration/{other}/enqueue");
-    let cases: [(&str, &[(&str, &str)], &str); 7] = [
+    let cases: [(&str, Headers<'_>, &str); 7] = [
         ("/v2/enqueue", &[("X-Routing-Key", &other)], &body),
         (&path, &[], &body),
         (&path, &[("X-Routing-Key", &key)], ""),

@@ -171,8 +171,8 @@ fn the_api_is_told_whose_key_it_is() {
     assert_eq!((id, kind.as_str(), role.as_str()), (token, "user-token", "owner"));
     assert!(user.starts_with('U') && user.len() == 9, "{user}");
     assert_eq!((scopes.as_str(), service.as_str()), ("", ""));
-    let (_, scoped) = world.make(&["create", "k", "--scope", "teams.read", "--scope", "incidents.read"]);
-    let [.., scopes, _] = about_the_key(&server.auth(&scoped, "GET", "/teams"));
+    let (_, narrow) = world.make(&["create", "k", "--scope", "teams.read", "--scope", "incidents.read"]);
+    let [.., scopes, _] = about_the_key(&server.auth(&narrow, "GET", "/teams"));
     assert_eq!(scopes, "incidents.read teams.read");
 }
 

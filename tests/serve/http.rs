@@ -31,6 +31,9 @@ impl Reply {
     }
 }
 
+/// Headers to send.
+pub(crate) type Headers<'h> = &'h [(&'h str, &'h str)];
+
 /// A request as text.
 pub(crate) fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> String {
     let mut text = format!("{method} {target} HTTP/1.1\r\nHost: pdkeys\r\n");

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::http::Reply;
+use crate::http::{Headers, Reply};
 use crate::world::{Server, World};
 
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
@@ -74,7 +74,7 @@ fn a_request_that_is_refused_says_why_as_oauth_does_and_writes_nothing() {
     let before = world.run(&["audit", "head"]);
     let good = basic(&id, &secret);
     let in_form = format!("client_id={id}&client_secret={secret}");
-    let cases: &[(&str, &[(&str, &str)], String)] = &[
+    let cases: &[(&str, Headers<'_>, String)] = &[
         ("invalid_client", &[], GRANT.to_owned()),
         ("invalid_client", &[], format!("{GRANT}&client_id={id}")),
         ("invalid_client", &[], format!("{GRANT}&client_id={id}&client_secret=x{secret}")),

@@ -31,12 +31,14 @@ fn metrics_count_verdicts_by_reason_and_name_no_key() {
         "pdkeys_store_errors_total 0",
         "pdkeys_store_usable 1",
         "pdkeys_counts_written 1",
-        "pdkeys_connections 1",
     ] {
         assert!(metrics.lines().any(|other| other == line), "{line}\n{metrics}");
     }
     assert!(metrics.contains(&format!("pdkeys_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"))));
     assert!(!metrics.contains(&id) && !metrics.contains(&key));
+    server.wait_until("those who have gone are not connected", |server| {
+        server.get("/metrics").body.contains("pdkeys_connections 1\n")
+    });
     assert!(metrics.ends_with("# EOF\n"));
 }
 
