@@ -4,6 +4,7 @@
 //! [`Verifier::verify`], and gets a [`Verdict`]: a "no" is a result here, not an error. What cannot be found out is
 //! an error, and never an "allowed".
 
+mod events;
 mod explain;
 mod limit;
 mod operations;
@@ -13,10 +14,11 @@ mod request;
 mod verdict;
 mod verifier;
 
+pub use events::{EventKeys, ROUTING_KEY_HEADER, events_request};
 pub use explain::{Explanation, explain};
 pub use operations::{Operation, known_scope, operations};
 pub use path::Path;
 pub use policy::{Judgement, judge};
-pub use request::{Api, Presented, Request};
+pub use request::{Api, BearerTakes, Presented, Request};
 pub use verdict::{RateState, Reason, Verdict};
 pub use verifier::{Counting, Verifier};

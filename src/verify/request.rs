@@ -57,6 +57,16 @@ impl FromStr for Api {
     }
 }
 
+/// What may be presented as `Bearer`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BearerTakes {
+    /// App tokens, as documented.
+    #[default]
+    AppTokens,
+    /// Any key, as the clients of many an API present theirs.
+    AnyKey,
+}
+
 /// What somebody presented as a credential.
 #[derive(Debug)]
 pub enum Presented {
@@ -111,6 +121,21 @@ impl Presented {
             return Self::of_kinds(value, |kind| kind == CredentialKind::AppToken);
         }
         Self::malformed(text)
+    }
+
+    /// Reads the value of an `Authorization` header, and nothing but: a key without its scheme is malformed.
+    #[must_use]
+    pub fn authorization(value: &[u8], bearer: BearerTakes) -> Self {
+        if value.len() > MAX_LEN || !value.contains(&b' ') {
+            return if value.is_empty() { Self::Missing } else { Self::malformed(value) };
+        }
+        match bearer {
+            BearerTakes::AnyKey => match value.split_at_checked(b"bearer ".len()) {
+                Some((scheme, key)) if scheme.eq_ignore_ascii_case(b"bearer ") => Self::of_kinds(key, |_| true),
+                _ => Self::parse(value),
+            },
+            BearerTakes::AppTokens => Self::parse(value),
+        }
     }
 
     /// A key behind a scheme that is for some kinds only.
@@ -201,6 +226,27 @@ mod tests {
             assert!(matches!(Presented::parse(text.as_bytes()), Presented::Malformed { .. }), "{text:.40?}");
         }
         assert!(matches!(Presented::parse(b"\xff\xfe"), Presented::Malformed { .. }));
+    }
+
+    #[test]
+    fn a_header_needs_its_scheme() {
+        let kind = |value: String, bearer| match Presented::authorization(value.as_bytes(), bearer) {
+            Presented::Secret { kind, .. } => Some(kind),
+            _ => None,
+        };
+        let documented = |value: String| kind(value, BearerTakes::AppTokens);
+        assert_eq!(documented(format!("Token token={KEY}")), Some(CredentialKind::General));
+        assert_eq!(documented(format!("Bearer {APP}")), Some(CredentialKind::AppToken));
+        assert_eq!(documented(format!("Bearer {KEY}")), None);
+        assert_eq!(documented(KEY.to_owned()), None);
+        assert_eq!(documented(format!("Token token={KEY}\n{KEY}")), None);
+        let any = |value: String| kind(value, BearerTakes::AnyKey);
+        assert_eq!(any(format!("bEARER {KEY}")), Some(CredentialKind::General));
+        assert_eq!(any(format!("Bearer {APP}")), Some(CredentialKind::AppToken));
+        assert_eq!(any(format!("Token token={KEY}")), Some(CredentialKind::General));
+        assert_eq!(any(format!("Bearer  {KEY}")), None);
+        assert_eq!(any(KEY.to_owned()), None);
+        assert!(matches!(Presented::authorization(b"", BearerTakes::AnyKey), Presented::Missing));
     }
 
     #[test]

@@ -189,6 +189,12 @@ impl Verdict {
         }
     }
 
+    /// Denied because the request could be read in more than one way: for whoever reads it before a verifier does.
+    #[must_use]
+    pub fn ambiguous_request(api: Api) -> Self {
+        Self::denied(Reason::AmbiguousRequest, api)
+    }
+
     /// Whether it is allowed.
     #[must_use]
     pub fn is_allowed(&self) -> bool {
@@ -201,17 +207,23 @@ impl Verdict {
         self.reason.status(self.api)
     }
 
+    /// Where the rate limit stands, as far as a client is told: whoever is not known is told nothing.
+    #[must_use]
+    pub fn told_rate_limit(&self) -> Option<RateState> {
+        let is_told = self.status() != 401 && !(self.api.is_events() && self.status() == 400);
+        self.rate_limit.filter(|_| is_told)
+    }
+
     /// The HTTP headers of the answer, but for those of the body.
     #[must_use]
     pub fn headers(&self) -> Vec<(&'static str, String)> {
-        match self.rate_limit {
-            // Whoever is not known is told nothing.
-            Some(state) if self.status() != 401 && !(self.api.is_events() && self.status() == 400) => vec![
+        match self.told_rate_limit() {
+            Some(state) => vec![
                 ("ratelimit-limit", state.limit.to_string()),
                 ("ratelimit-remaining", state.remaining.to_string()),
                 ("ratelimit-reset", state.reset.to_string()),
             ],
-            _ => Vec::new(),
+            None => Vec::new(),
         }
     }
 

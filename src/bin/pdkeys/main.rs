@@ -7,7 +7,10 @@ mod context;
 mod failure;
 mod handover;
 mod moments;
+mod question;
 mod render;
+#[cfg(feature = "serve")]
+mod serve;
 mod terminal;
 
 use std::ffi::OsString;

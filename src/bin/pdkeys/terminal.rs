@@ -86,6 +86,18 @@ impl Terminal {
         let _ = writeln!(stream, "{style}{label}{style:#} {text}");
     }
 
+    /// Where a log goes.
+    #[cfg(feature = "serve")]
+    pub(crate) fn log(&self) -> impl Write + use<> {
+        stderr()
+    }
+
+    /// Whether notices are unwanted.
+    #[cfg(feature = "serve")]
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Says what was done.
     pub(crate) fn done(&self, verb: &str, text: &str) {
         if !self.quiet {

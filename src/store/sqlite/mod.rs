@@ -71,8 +71,18 @@ impl SqliteStore {
     /// [`ErrorKind::NoStore`] if there is none, [`ErrorKind::StoreRefused`] if what is there is not to be used;
     /// it is not touched then.
     pub fn open(place: &Place) -> Result<Self> {
+        Self::open_waiting(place, BUSY_TIMEOUT)
+    }
+
+    /// Opens a store that is there, and waits no longer than this for another process that has it locked: for one
+    /// who has others waiting.
+    ///
+    /// # Errors
+    /// Those of [`SqliteStore::open`].
+    pub fn open_waiting(place: &Place, patience: Duration) -> Result<Self> {
         let (file, exposed) = files::guard(place)?;
         let mut main = connect(place.database())?;
+        main.busy_timeout(patience)?;
         schema::bring_up_to_date(&mut main, place.database())?;
         // What was printed must survive a power cut.
         main.pragma_update(None, "synchronous", "FULL")?;
@@ -96,6 +106,12 @@ impl SqliteStore {
     #[must_use]
     pub fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// Whether another is a connection to the same file, whatever its name is now.
+    #[must_use]
+    pub fn is_same_file(&self, other: &Self) -> bool {
+        self.file == other.file
     }
 
     /// The files of the store that others than its owner can read.

@@ -8,6 +8,8 @@ mod init;
 mod integrations;
 mod keys;
 mod rotation;
+#[cfg(feature = "serve")]
+mod serve;
 mod services;
 mod tokens;
 mod users;
@@ -73,6 +75,8 @@ pub(crate) enum Command {
     Remove(keys::Remove),
     Verify(verify::Verify),
     Explain(verify::Explain),
+    #[cfg(feature = "serve")]
+    Serve(serve::Serve),
     /// Manage user tokens: your own, bounded by your role
     #[command(subcommand)]
     Token(tokens::Token),
@@ -116,6 +120,8 @@ impl Command {
             Self::Remove(command) => command.run(context),
             Self::Verify(command) => command.run(context),
             Self::Explain(command) => command.run(context),
+            #[cfg(feature = "serve")]
+            Self::Serve(command) => command.run(context),
             Self::Token(command) => command.run(context),
             Self::Service(command) => command.run(context, DestinationKind::Service),
             Self::Orchestration(command) => command.run(context, DestinationKind::Orchestration),

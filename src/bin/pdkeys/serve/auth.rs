@@ -1,0 +1,125 @@
+//! `/auth`: a gateway asks whether the original request may go on.
+
+use std::time::Instant;
+
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{AUTHORIZATION, HeaderName};
+use hyper::http::request::Parts;
+use pdkeys::verify::{
+    Api, BearerTakes, EventKeys, Presented, Request as Question, Verdict, events_request,
+};
+
+use super::Settings;
+use super::answer::{self, Answer};
+use super::body::{self, Bounds};
+use super::checker::Checker;
+use super::gateway::{Gateway, Original, original};
+use super::log::Denials;
+use super::metrics::Metrics;
+
+/// How gateways are answered.
+pub(super) struct Auth {
+    pinned: Option<Gateway>,
+    key_header: Option<HeaderName>,
+    bearer: BearerTakes,
+    bounds: Bounds,
+}
+
+impl Auth {
+    pub(super) fn new(settings: &Settings, bounds: Bounds) -> Self {
+        Self {
+            pinned: settings.gateway,
+            key_header: settings.key_header.clone(),
+            bearer: if settings.bearer_keys { BearerTakes::AnyKey } else { BearerTakes::AppTokens },
+            bounds,
+        }
+    }
+
+    /// Answers a gateway. `target` is the original one, if it is in the path, as it is behind Envoy.
+    pub(super) async fn answer(
+        &self,
+        checker: &Checker,
+        metrics: &Metrics,
+        denials: &Denials,
+        target: Option<&str>,
+        request: &Parts,
+        body: Incoming,
+    ) -> Answer {
+        let began = Instant::now();
+        let for_nginx = self.pinned == Some(Gateway::Nginx);
+        let verdict = match self.verdict(checker, target, request, body).await {
+            Ok(verdict) => verdict,
+            Err(Undecided::Unavailable) => {
+                metrics.failed();
+                return answer::unavailable_to_gateway(for_nginx);
+            }
+            Err(Undecided::Body(answer)) => return answer,
+        };
+        metrics.decided(verdict.api, verdict.reason, began.elapsed());
+        if !verdict.is_allowed() {
+            denials.note(&verdict);
+        }
+        answer::to_gateway(&verdict, for_nginx)
+    }
+
+    async fn verdict(
+        &self,
+        checker: &Checker,
+        target: Option<&str>,
+        request: &Parts,
+        body: Incoming,
+    ) -> Result<Verdict, Undecided> {
+        let asked = target.map(|target| (request.method.as_str(), target));
+        let key_header = self.key_header.as_ref().unwrap_or(&AUTHORIZATION);
+        let Ok(original) = original(self.pinned, key_header, asked, &request.headers) else {
+            return Ok(Verdict::ambiguous_request(Api::Rest));
+        };
+        if let Some((api, in_path)) = events_request(original.method, original.target) {
+            let in_body = if body.is_end_stream() {
+                EventKeys::default()
+            } else {
+                let bytes = body::read(body, self.bounds).await.map_err(Undecided::Body)?;
+                match EventKeys::parse(&bytes) {
+                    Ok(keys) => keys,
+                    Err(_) => return Ok(Verdict::ambiguous_request(api)),
+                }
+            };
+            let in_path = in_path.as_ref().map(|key| key.as_bytes());
+            return match in_body.presented(api, in_path, original.routing_key) {
+                Ok(presented) => check(checker, api, presented, &original),
+                Err(_) => Ok(Verdict::ambiguous_request(api)),
+            };
+        }
+        let presented = match (&self.key_header, original.credential) {
+            (_, None) => Presented::Missing,
+            (Some(_), Some(key)) => Presented::bare(key),
+            (None, Some(value)) => Presented::authorization(value, self.bearer),
+        };
+        check(checker, Api::Rest, presented, &original)
+    }
+}
+
+/// Why there is no verdict.
+enum Undecided {
+    /// It could not be found out.
+    Unavailable,
+    /// The body could not be read, and this is the answer to it.
+    Body(Answer),
+}
+
+fn check(
+    checker: &Checker,
+    api: Api,
+    presented: Presented,
+    original: &Original<'_>,
+) -> Result<Verdict, Undecided> {
+    checker
+        .verify(&Question {
+            api,
+            presented,
+            method: original.method,
+            path: original.target,
+            through_server: true,
+        })
+        .map_err(|_| Undecided::Unavailable)
+}

@@ -1,0 +1,220 @@
+//! The verifier behind the server, and whether it can be used at this moment.
+//!
+//! A store can be deleted, replaced, locked or made unreadable while the server runs. Whoever asks meanwhile is
+//! answered that it could not be found out, at once: the workers never wait for a lock. One thread tries the store
+//! every second, as somebody would who opens it anew, so that the answer is that of a server just started; if another
+//! file lies at the place, it makes another verifier for it, with the store key that there is now. A check that fails
+//! stops all others until the store has been tried again.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle, Thread};
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, Guard};
+use pdkeys::ports::SystemClock;
+use pdkeys::store::sqlite::SqliteStore;
+use pdkeys::store::{Place, Read as _, Store as _};
+use pdkeys::verify::{Counting, Request, Verdict, Verifier};
+use pdkeys::{Error, ErrorKind};
+
+/// How often the store is tried.
+const TRY_EVERY: Duration = Duration::from_secs(1);
+/// How long a check may wait for a lock: longer than a checkpoint keeps it, shorter than anybody notices.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// It could not be found out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unavailable;
+
+/// Checks credentials as long as the store can be used.
+pub(super) struct Checker {
+    state: Arc<State>,
+    store_watch: JoinHandle<()>,
+    counts_watch: JoinHandle<()>,
+}
+
+struct State {
+    place: Place,
+    verifier: ArcSwap<Verifier<SqliteStore>>,
+    /// Whether checks go to the verifier at all.
+    usable: AtomicBool,
+    /// Whether what is counted could be written when that was last tried.
+    counts: AtomicBool,
+    stop: AtomicBool,
+    watcher: Mutex<Option<Thread>>,
+}
+
+impl Checker {
+    /// Begins to check with a store that is there.
+    pub(super) fn start(place: Place) -> Result<Self, Error> {
+        let (verifier, held) = open(&place)?;
+        let state = Arc::new(State {
+            place,
+            verifier: ArcSwap::from_pointee(verifier),
+            usable: AtomicBool::new(true),
+            counts: AtomicBool::new(true),
+            stop: AtomicBool::new(false),
+            watcher: Mutex::default(),
+        });
+        let store_watch = thread::spawn({
+            let state = Arc::clone(&state);
+            move || state.watch_store(held)
+        });
+        *state.watcher.lock().unwrap_or_else(PoisonError::into_inner) = Some(store_watch.thread().clone());
+        let counts_watch = thread::spawn({
+            let state = Arc::clone(&state);
+            move || state.watch_counts()
+        });
+        Ok(Self { state, store_watch, counts_watch })
+    }
+
+    /// Answers a question, if it can be found out.
+    pub(super) fn verify(&self, request: &Request<'_>) -> Result<Verdict, Unavailable> {
+        self.try_with(|verifier| verifier.verify(request))
+    }
+
+    /// Lets somebody ask the verifier, if it can be used.
+    pub(super) fn try_with<T>(
+        &self,
+        ask: impl FnOnce(&Verifier<SqliteStore>) -> Result<T, Error>,
+    ) -> Result<T, Unavailable> {
+        let verifier = self.verifier()?;
+        ask(&verifier).map_err(|error| self.failed(&error))
+    }
+
+    /// The verifier, if it can be used.
+    pub(super) fn verifier(&self) -> Result<Guard<Arc<Verifier<SqliteStore>>>, Unavailable> {
+        if !self.state.usable.load(Ordering::Acquire) {
+            return Err(Unavailable);
+        }
+        Ok(self.state.verifier.load())
+    }
+
+    /// Takes note that a check failed: no other is made before the store has been tried again, which is at once.
+    pub(super) fn failed(&self, error: &Error) -> Unavailable {
+        self.state.failed(error);
+        if let Some(watcher) = &*self.state.watcher.lock().unwrap_or_else(PoisonError::into_inner) {
+            watcher.unpark();
+        }
+        Unavailable
+    }
+
+    /// Whether the store can be used, and counts can be written.
+    pub(super) fn is_ready(&self) -> bool {
+        self.is_usable() && self.counts_are_written()
+    }
+
+    /// Whether the store can be used.
+    pub(super) fn is_usable(&self) -> bool {
+        self.state.usable.load(Ordering::Acquire)
+    }
+
+    /// Whether counts can be written.
+    pub(super) fn counts_are_written(&self) -> bool {
+        self.state.counts.load(Ordering::Acquire) && self.state.verifier.load().counting_fault().is_none()
+    }
+
+    /// Where the store is.
+    pub(super) fn place(&self) -> &Place {
+        &self.state.place
+    }
+
+    /// Writes what was counted, and ends.
+    pub(super) fn close(self) -> Result<(), Error> {
+        self.state.stop.store(true, Ordering::Release);
+        for watch in [self.store_watch, self.counts_watch] {
+            watch.thread().unpark();
+            // Neither panics; and if it did, nothing depends on it any more.
+            let _ = watch.join();
+        }
+        match Arc::into_inner(self.state).and_then(|state| Arc::into_inner(state.verifier.into_inner())) {
+            Some(verifier) => verifier.close(),
+            // Somebody is still at it; the last to go writes the counts.
+            None => Ok(()),
+        }
+    }
+}
+
+/// Opens the store, and gives a verifier over it, and a connection by which the file is recognised later.
+fn open(place: &Place) -> Result<(Verifier<SqliteStore>, SqliteStore), Error> {
+    let held = SqliteStore::open_waiting(place, PATIENCE)?;
+    let store = SqliteStore::open_waiting(place, PATIENCE)?;
+    let again = {
+        let place = place.clone();
+        move || SqliteStore::open_waiting(&place, PATIENCE)
+    };
+    Ok((Verifier::new(store, again, Counting::InMemory, SystemClock)?, held))
+}
+
+impl State {
+    fn watch_store(&self, mut held: SqliteStore) {
+        // Verifiers of stores that were replaced, until the last check with them is over.
+        let mut retired: Vec<Arc<Verifier<SqliteStore>>> = Vec::new();
+        loop {
+            thread::park_timeout(TRY_EVERY);
+            if self.stop.load(Ordering::Acquire) {
+                return;
+            }
+            match self.try_store(&mut held, &mut retired) {
+                Ok(()) => {
+                    if !self.usable.swap(true, Ordering::AcqRel) {
+                        tracing::info!("the store can be used again");
+                    }
+                }
+                Err(error) => self.failed(&error),
+            }
+            retired.retain(|verifier| Arc::strong_count(verifier) > 1);
+        }
+    }
+
+    fn try_store(
+        &self,
+        held: &mut SqliteStore,
+        retired: &mut Vec<Arc<Verifier<SqliteStore>>>,
+    ) -> Result<(), Error> {
+        let mut opened = SqliteStore::open_waiting(&self.place, PATIENCE)?;
+        opened.keyring()?;
+        opened.read()?.account()?;
+        if !opened.is_same_file(held) {
+            let (verifier, other) = open(&self.place)?;
+            *held = other;
+            retired.push(self.verifier.swap(Arc::new(verifier)));
+            tracing::warn!("another store lies at the place of the one before, and is used from now on");
+        }
+        Ok(())
+    }
+
+    fn failed(&self, error: &Error) {
+        if self.usable.swap(false, Ordering::AcqRel) {
+            tracing::error!(error = describe(error), "the store cannot be used");
+        }
+    }
+
+    fn watch_counts(&self) {
+        let mut store = None;
+        while !self.stop.load(Ordering::Acquire) {
+            let opened = store.take().map_or_else(|| SqliteStore::open_waiting(&self.place, PATIENCE), Ok);
+            let added = opened.and_then(|mut opened: SqliteStore| {
+                opened.add_usage(&[])?;
+                store = Some(opened);
+                Ok(())
+            });
+            let before = self.counts.swap(added.is_ok(), Ordering::AcqRel);
+            match added {
+                Err(error) if before => tracing::error!(error = describe(&error), "counts cannot be written"),
+                Ok(()) if !before => tracing::info!("counts can be written again"),
+                _ => {}
+            }
+            thread::park_timeout(TRY_EVERY);
+        }
+    }
+}
+
+/// What went wrong, for the log; how long the library would have waited for a lock is not how long this server does.
+fn describe(error: &Error) -> String {
+    match error.kind() {
+        ErrorKind::StoreLocked { .. } => "it is locked by another process".to_owned(),
+        _ => error.to_string(),
+    }
+}

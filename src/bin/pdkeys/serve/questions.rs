@@ -1,0 +1,134 @@
+//! `POST /verify`: a program asks, as a line of `verify --batch` does.
+//!
+//! One question is a JSON object. Several are an array of them, answered by an array, or lines of them, answered by
+//! lines. An answered question is a 200, whatever the answer; of several, one that is none has its error in its place.
+
+use hyper::StatusCode;
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use pdkeys::verify::Verdict;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::answer::{self, Answer};
+use super::checker::{Checker, Unavailable};
+use super::log::Denials;
+use super::metrics::Metrics;
+use crate::question::{BadLine, Unanswered, answer as answer_question};
+
+/// Content types of lines of JSON.
+const LINES: [&str; 3] = ["application/jsonl", "application/x-ndjson", "application/ndjson"];
+/// After how many questions others have their turn.
+const A_TURN: u64 = 64;
+
+/// Answers what a program asks.
+pub(super) async fn answer(
+    checker: &Checker,
+    metrics: &Metrics,
+    denials: &Denials,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Answer {
+    let desk = Desk { checker, metrics, denials };
+    let answered = if is_lines(headers) {
+        desk.lines(body).await
+    } else if body.trim_ascii_start().starts_with(b"[") {
+        desk.array(body).await
+    } else {
+        desk.one(body)
+    };
+    answered.unwrap_or_else(|Unavailable| {
+        metrics.failed();
+        answer::unavailable()
+    })
+}
+
+fn is_lines(headers: &HeaderMap) -> bool {
+    let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = given.split(';').next().unwrap_or_default().trim();
+    LINES.iter().any(|lines| kind.eq_ignore_ascii_case(lines))
+}
+
+struct Desk<'d> {
+    checker: &'d Checker,
+    metrics: &'d Metrics,
+    denials: &'d Denials,
+}
+
+impl Desk<'_> {
+    fn one(&self, body: &[u8]) -> Result<Answer, Unavailable> {
+        let mut text = Vec::new();
+        let status =
+            if self.put(&mut text, body, 1)? { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+        Ok(answer::json(status, text))
+    }
+
+    async fn array(&self, body: &[u8]) -> Result<Answer, Unavailable> {
+        let questions: Vec<&RawValue> = match serde_json::from_slice(body) {
+            Ok(questions) => questions,
+            Err(error) => {
+                let mut text = Vec::new();
+                put(&mut text, &BadLine::new(format!("not JSON (column {})", error.column()), 1));
+                return Ok(answer::json(StatusCode::BAD_REQUEST, text));
+            }
+        };
+        let mut text = vec![b'['];
+        for (number, question) in (1..).zip(questions) {
+            if number > 1 {
+                text.push(b',');
+            }
+            self.put(&mut text, question.get().as_bytes(), number)?;
+            take_turns(number).await;
+        }
+        text.push(b']');
+        Ok(answer::json(StatusCode::OK, text))
+    }
+
+    async fn lines(&self, body: &[u8]) -> Result<Answer, Unavailable> {
+        let mut text = Vec::new();
+        let body = body.strip_suffix(b"\n").unwrap_or(body);
+        for (number, line) in (1..).zip(body.split(|byte| *byte == b'\n')) {
+            self.put(&mut text, line, number)?;
+            text.push(b'\n');
+            take_turns(number).await;
+        }
+        let mut answer = answer::json(StatusCode::OK, text);
+        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(LINES[0]));
+        Ok(answer)
+    }
+
+    /// Puts the answer of one question, or what is wrong with it, and says whether it was one.
+    fn put(&self, text: &mut Vec<u8>, question: &[u8], number: u64) -> Result<bool, Unavailable> {
+        let verifier = self.checker.verifier()?;
+        let began = std::time::Instant::now();
+        match answer_question(&verifier, question) {
+            Ok(answered) => {
+                self.note(&answered.verdict, began);
+                put(text, &answered);
+                Ok(true)
+            }
+            Err(Unanswered::Bad(error)) => {
+                put(text, &BadLine::new(error, number));
+                Ok(false)
+            }
+            Err(Unanswered::Failed(error)) => Err(self.checker.failed(&error)),
+        }
+    }
+
+    fn note(&self, verdict: &Verdict, began: std::time::Instant) {
+        self.metrics.decided(verdict.api, verdict.reason, began.elapsed());
+        if !verdict.is_allowed() {
+            self.denials.note(verdict);
+        }
+    }
+}
+
+fn put(text: &mut Vec<u8>, value: &impl Serialize) {
+    // What is written here has text for names, and goes to memory: it does not fail.
+    let _ = serde_json::to_writer(text, value);
+}
+
+async fn take_turns(number: u64) {
+    if number.is_multiple_of(A_TURN) {
+        tokio::task::yield_now().await;
+    }
+}
