@@ -147,7 +147,9 @@ mod tests {
         assert_eq!(api("POST", "/v2/change/enqueue"), Some(Api::EventsV2));
         assert_eq!(api("POST", "/generic/2010-04-15/create_event.json"), Some(Api::EventsV1));
         assert_eq!(api("POST", "/integration/abc/enqueue"), Some(Api::EventsV2));
-        for path in ["/v2/enqueue/", "/v2//enqueue", "/v2/enqueue/x", "/v2", "/", "/x/v2/enqueue", "/V2/enqueue"] {
+        for path in
+            ["/v2/enqueue/", "/v2//enqueue", "/v2/enqueue/x", "/v2", "/", "/x/v2/enqueue", "/V2/enqueue"]
+        {
             assert_eq!(api("POST", path), None, "{path}");
         }
         assert_eq!(api("GET", "/v2/enqueue"), None);

@@ -131,7 +131,9 @@ impl Presented {
         }
         match bearer {
             BearerTakes::AnyKey => match value.split_at_checked(b"bearer ".len()) {
-                Some((scheme, key)) if scheme.eq_ignore_ascii_case(b"bearer ") => Self::of_kinds(key, |_| true),
+                Some((scheme, key)) if scheme.eq_ignore_ascii_case(b"bearer ") => {
+                    Self::of_kinds(key, |_| true)
+                }
                 _ => Self::parse(value),
             },
             BearerTakes::AppTokens => Self::parse(value),

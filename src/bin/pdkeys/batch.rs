@@ -38,8 +38,11 @@ pub(crate) fn run(context: &Context, verifier: Verifier<SqliteStore>) -> Result<
             Line::TooLong => false,
         };
         number += 1;
-        let answered =
-            if whole { answer(&verifier, &line).map_err(|unanswered| unanswered.to_string()) } else { Err(format!("longer than {LONGEST_LINE} bytes")) };
+        let answered = if whole {
+            answer(&verifier, &line).map_err(|unanswered| unanswered.to_string())
+        } else {
+            Err(format!("longer than {LONGEST_LINE} bytes"))
+        };
         match answered {
             Ok(answer) => {
                 denied |= !answer.verdict.is_allowed();

@@ -115,7 +115,9 @@ fn socket_mode(text: &str) -> Result<u32, String> {
 fn key_header(text: &str) -> Result<HeaderName, String> {
     let name: HeaderName = text.parse().map_err(|_| "not the name of a header".to_owned())?;
     if serve::is_read_otherwise(&name) {
-        return Err("this header has another meaning already; Authorization is read without --header".to_owned());
+        return Err(
+            "this header has another meaning already; Authorization is read without --header".to_owned()
+        );
     }
     Ok(name)
 }

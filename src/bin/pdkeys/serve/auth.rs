@@ -5,9 +5,7 @@ use std::time::Instant;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{AUTHORIZATION, HeaderName};
 use hyper::http::request::Parts;
-use pdkeys::verify::{
-    Api, BearerTakes, EventKeys, Presented, Request as Question, Verdict, events_request,
-};
+use pdkeys::verify::{Api, BearerTakes, EventKeys, Presented, Request as Question, Verdict, events_request};
 
 use super::Settings;
 use super::answer::{self, Answer};

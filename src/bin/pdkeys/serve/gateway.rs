@@ -116,10 +116,8 @@ pub(super) fn original<'r>(
             _ => {}
         }
     }
-    let families = [
-        (nginx_method.bytes(), nginx_target.bytes()),
-        (forwarded_method.bytes(), forwarded_target.bytes()),
-    ];
+    let families =
+        [(nginx_method.bytes(), nginx_target.bytes()), (forwarded_method.bytes(), forwarded_target.bytes())];
     let (gateway, method, target) = match (asked, families) {
         (Some((method, target)), [(None, None), (None, None)]) => {
             (Gateway::Envoy, method.as_bytes(), target.as_bytes())
@@ -169,10 +167,7 @@ mod tests {
     fn one_complete_family_is_the_original_request() {
         assert_eq!(read(None, None, &[&NGINX]), Some(("GET".to_owned(), b"/incidents?x=1".to_vec())));
         assert_eq!(read(None, None, &[&FORWARDED]), Some(("PUT".to_owned(), b"/incidents".to_vec())));
-        assert_eq!(
-            read(None, Some(("POST", "/teams")), &[]),
-            Some(("POST".to_owned(), b"/teams".to_vec()))
-        );
+        assert_eq!(read(None, Some(("POST", "/teams")), &[]), Some(("POST".to_owned(), b"/teams".to_vec())));
     }
 
     #[test]

@@ -195,7 +195,9 @@ impl Bound {
     /// What it is called in the log.
     pub(super) fn address(&self) -> String {
         match self {
-            Self::Tcp(listener) => listener.local_addr().map(|address| address.to_string()).unwrap_or_default(),
+            Self::Tcp(listener) => {
+                listener.local_addr().map(|address| address.to_string()).unwrap_or_default()
+            }
             Self::Unix(listener, _) => {
                 let address = listener.local_addr().ok();
                 let path = address.as_ref().and_then(unix::SocketAddr::as_pathname);
@@ -300,10 +302,14 @@ mod tests {
     #[test]
     fn an_address_is_a_host_with_a_port_or_a_unix_socket_or_systemd() {
         let read = |text: &str| text.parse::<Address>().map(|address| address.to_string());
-        for text in ["127.0.0.1:0", "[::1]:8787", "localhost:80", "unix:/run/pdkeys.sock", "unix:a", "systemd"] {
+        for text in
+            ["127.0.0.1:0", "[::1]:8787", "localhost:80", "unix:/run/pdkeys.sock", "unix:a", "systemd"]
+        {
             assert_eq!(read(text).as_deref(), Ok(text));
         }
-        for text in ["", ":8787", "localhost", "localhost:", "localhost:http", "localhost:70000", "unix:", "8787"] {
+        for text in
+            ["", ":8787", "localhost", "localhost:", "localhost:http", "localhost:70000", "unix:", "8787"]
+        {
             assert!(read(text).is_err(), "{text}");
         }
     }

@@ -37,12 +37,17 @@ pub(super) fn start(terminal: &Terminal, format: LogFormat) -> WorkerGuard {
         .thread_name("log")
         .finish(terminal.log());
     let level = if terminal.is_quiet() { LevelFilter::WARN } else { LevelFilter::INFO };
-    let subscriber =
-        tracing_subscriber::fmt().with_writer(output).with_max_level(level).with_ansi(false).with_target(false);
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(output)
+        .with_max_level(level)
+        .with_ansi(false)
+        .with_target(false);
     // There is one server a process, and nobody else who logs.
     let _ = match format {
         LogFormat::Text => tracing::subscriber::set_global_default(subscriber.finish()),
-        LogFormat::Json => tracing::subscriber::set_global_default(subscriber.json().flatten_event(true).finish()),
+        LogFormat::Json => {
+            tracing::subscriber::set_global_default(subscriber.json().flatten_event(true).finish())
+        }
     };
     guard
 }
@@ -90,7 +95,10 @@ impl Denials {
         let with_one = |word: u64| {
             if word >> Self::COUNT_BITS == second { word + 1 } else { second << Self::COUNT_BITS | 1 }
         };
-        let before = match self.count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| Some(with_one(word))) {
+        let before = match self
+            .count
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| Some(with_one(word)))
+        {
             Ok(before) | Err(before) => before,
         };
         let counted = before & u64::from(u32::MAX);

@@ -15,8 +15,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::checker::Checker;
 
 /// The upper bounds of the latency histogram, in seconds.
-const LATENCIES: [f64; 12] =
-    [5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 5e-3, 2.5e-2, 0.1, 1.0];
+const LATENCIES: [f64; 12] = [5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 5e-3, 2.5e-2, 0.1, 1.0];
 const APIS: [Api; 3] = [Api::Rest, Api::EventsV1, Api::EventsV2];
 
 /// What the server counts.

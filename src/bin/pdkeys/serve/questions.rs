@@ -57,8 +57,7 @@ struct Desk<'d> {
 impl Desk<'_> {
     fn one(&self, body: &[u8]) -> Result<Answer, Unavailable> {
         let mut text = Vec::new();
-        let status =
-            if self.put(&mut text, body, 1)? { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+        let status = if self.put(&mut text, body, 1)? { StatusCode::OK } else { StatusCode::BAD_REQUEST };
         Ok(answer::json(status, text))
     }
 

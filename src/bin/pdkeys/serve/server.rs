@@ -149,7 +149,8 @@ async fn serve(
         let purpose = if site == Site::Operations { "metrics" } else { "checks" };
         tracing::info!(address, purpose, "listening");
         // Metrics are to be had however many others are connected.
-        let room = if site == Site::Operations { Arc::new(Semaphore::new(OPERATORS)) } else { Arc::clone(&room) };
+        let room =
+            if site == Site::Operations { Arc::new(Semaphore::new(OPERATORS)) } else { Arc::clone(&room) };
         doors.push(tokio::spawn(accept(Arc::clone(server), listener, site, room, stopped.clone())));
     }
     let sweeper = tokio::spawn(sweep(Arc::clone(server)));
@@ -330,9 +331,11 @@ impl Server {
         }
         if site != Site::Checks {
             match path {
-                "/healthz" => return only(&[Method::GET, Method::HEAD], head, || {
-                    answer::json(StatusCode::OK, json!({ "alive": true }).to_string())
-                }),
+                "/healthz" => {
+                    return only(&[Method::GET, Method::HEAD], head, || {
+                        answer::json(StatusCode::OK, json!({ "alive": true }).to_string())
+                    });
+                }
                 "/readyz" => return only(&[Method::GET, Method::HEAD], head, || self.readiness()),
                 "/metrics" => return only(&[Method::GET, Method::HEAD], head, || self.told_metrics()),
                 _ => {}
