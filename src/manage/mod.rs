@@ -5,6 +5,7 @@ mod acting;
 mod apps;
 mod audit;
 mod find;
+mod grant;
 mod integrations;
 mod keys;
 mod services;
@@ -15,6 +16,7 @@ mod work;
 
 pub use account::Founding;
 pub use acting::Identity;
+pub use grant::{Grant, GrantRefusal, GrantRequest, grant_app_token};
 pub use integrations::{NewIntegration, Shown, Where};
 pub use keys::Switched;
 pub use services::{DestinationKind, WithIntegrations};

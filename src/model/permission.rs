@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::audit::{Details, ExecutionContext, Method};
 use crate::model::{
-    Actor, AuditAction, AuditRecord, Audited, Change, Hint, Id, Name, Noun, Resource, Role, ScopeSet,
+    Actor, App, AuditAction, AuditRecord, Audited, Change, Hint, Id, Name, Noun, Resource, Role, ScopeSet,
     SecretChange, User,
 };
 
@@ -459,6 +459,19 @@ impl Permit {
             target: founded.audit_id(),
             actors: vec![owner.resource()],
             method: Method { kind: "os_user".to_owned(), truncated_token: None },
+            request_id: request_id.to_owned(),
+            at,
+        }
+    }
+
+    /// The issuing of a token to an app, for whoever has proved to hold its client secret. No user is asked: the app
+    /// acts for itself.
+    pub(crate) fn client(app: &App, secret: &Hint, request_id: &str, at: Timestamp) -> Self {
+        Self {
+            action: Action::IssueAppToken,
+            target: app.audit_id(),
+            actors: vec![app.resource()],
+            method: Method { kind: "holder".to_owned(), truncated_token: Some(secret.as_str().to_owned()) },
             request_id: request_id.to_owned(),
             at,
         }

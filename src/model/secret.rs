@@ -77,10 +77,12 @@ impl CredentialKind {
 /// Whether a text looks like a secret of any kind, client secrets included: what must not be repeated in a message.
 #[must_use]
 pub fn looks_secret(text: &[u8]) -> bool {
-    CredentialKind::of_shape(text).is_some()
-        || text.strip_prefix(CLIENT_SECRET).is_some_and(|rest| {
-            rest.len() == CLIENT_SECRET_RANDOM && rest.iter().all(|byte| REST.contains(byte))
-        })
+    CredentialKind::of_shape(text).is_some() || is_client_secret(text)
+}
+
+fn is_client_secret(text: &[u8]) -> bool {
+    text.strip_prefix(CLIENT_SECRET)
+        .is_some_and(|rest| rest.len() == CLIENT_SECRET_RANDOM && rest.iter().all(|byte| REST.contains(byte)))
 }
 
 impl FromStr for CredentialKind {
@@ -212,6 +214,12 @@ impl Secret {
     #[must_use]
     pub fn kind(&self) -> Option<CredentialKind> {
         CredentialKind::of_shape(self.0.as_bytes())
+    }
+
+    /// Whether it has the shape of a client secret.
+    #[must_use]
+    pub fn is_client_secret(&self) -> bool {
+        is_client_secret(self.0.as_bytes())
     }
 
     /// Whether nothing was presented at all.

@@ -1,11 +1,13 @@
 //! The files of a store: who may touch them, how they come into being.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{ErrorKind as IoErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{
     DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown,
 };
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use zeroize::Zeroizing;
 
@@ -26,7 +28,7 @@ fn refuse(path: &Path, refusal: Refusal) -> Error {
 }
 
 /// Which file it is, whatever its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Identity {
     device: u64,
     inode: u64,
@@ -65,16 +67,36 @@ pub(super) fn guard(place: &Place) -> Result<(Identity, Vec<Exposed>)> {
     }
     let mode = guard_from_others(place, path, &metadata)?;
     guard_directory(place)?;
-    // SQLite would write beside a file before it finds out whose it is.
-    let mut header = [0; schema::HEADER_LEN];
-    File::open(path).map_err(cannot)?.read_exact(&mut header).map_err(|error| match error.kind() {
-        IoErrorKind::UnexpectedEof => refuse(path, Refusal::NotAStore),
-        _ => cannot(error),
-    })?;
-    schema::check_header(&header).map_err(|refusal| refuse(path, refusal))?;
+    let identity = Identity::of(&metadata);
+    guard_content(path, identity)?;
     let exposed = mode & READABLE_BY_OTHERS != 0;
     let exposed = exposed.then(|| Exposed { path: path.to_owned(), mode }).into_iter().collect();
-    Ok((Identity::of(&metadata), exposed))
+    Ok((identity, exposed))
+}
+
+/// The files whose header this process has looked at.
+static LOOKED_INTO: Mutex<BTreeSet<Identity>> = Mutex::new(BTreeSet::new());
+
+/// Makes sure that a file is a store: SQLite would write beside it before it finds out.
+///
+/// Once a process, and before it connects to the file: closing any handle of a file lets go of all the locks that the
+/// process has on it (POSIX would have it so), SQLite's own included. Without them another process takes itself for
+/// the last user of the store, and removes the write-ahead log under this one, which would see no change ever after.
+fn guard_content(path: &Path, identity: Identity) -> Result<()> {
+    let mut looked_into = LOOKED_INTO.lock().unwrap_or_else(PoisonError::into_inner);
+    if looked_into.contains(&identity) {
+        return Ok(());
+    }
+    let cannot = |error: std::io::Error| match error.kind() {
+        IoErrorKind::UnexpectedEof => refuse(path, Refusal::NotAStore),
+        IoErrorKind::PermissionDenied => refuse(path, Refusal::PermissionDenied),
+        _ => file_error(path)(error),
+    };
+    let mut header = [0; schema::HEADER_LEN];
+    File::open(path).and_then(|mut file| file.read_exact(&mut header)).map_err(cannot)?;
+    schema::check_header(&header).map_err(|refusal| refuse(path, refusal))?;
+    looked_into.insert(identity);
+    Ok(())
 }
 
 /// Who can write the directory can put another file in the store's place, or a write-ahead log beside it.

@@ -71,16 +71,7 @@ impl Checker {
 
     /// Answers a question, if it can be found out.
     pub(super) fn verify(&self, request: &Request<'_>) -> Result<Verdict, Unavailable> {
-        self.try_with(|verifier| verifier.verify(request))
-    }
-
-    /// Lets somebody ask the verifier, if it can be used.
-    pub(super) fn try_with<T>(
-        &self,
-        ask: impl FnOnce(&Verifier<SqliteStore>) -> Result<T, Error>,
-    ) -> Result<T, Unavailable> {
-        let verifier = self.verifier()?;
-        ask(&verifier).map_err(|error| self.failed(&error))
+        self.verifier()?.verify(request).map_err(|error| self.failed(&error))
     }
 
     /// The verifier, if it can be used.
@@ -100,11 +91,6 @@ impl Checker {
         Unavailable
     }
 
-    /// Whether the store can be used, and counts can be written.
-    pub(super) fn is_ready(&self) -> bool {
-        self.is_usable() && self.counts_are_written()
-    }
-
     /// Whether the store can be used.
     pub(super) fn is_usable(&self) -> bool {
         self.state.usable.load(Ordering::Acquire)
@@ -113,11 +99,6 @@ impl Checker {
     /// Whether counts can be written.
     pub(super) fn counts_are_written(&self) -> bool {
         self.state.counts.load(Ordering::Acquire) && self.state.verifier.load().counting_fault().is_none()
-    }
-
-    /// Where the store is.
-    pub(super) fn place(&self) -> &Place {
-        &self.state.place
     }
 
     /// Writes what was counted, and ends.

@@ -69,11 +69,7 @@ impl Denials {
 
     /// Logs a denial, unless there were too many in this second.
     pub(super) fn note(&self, verdict: &Verdict) {
-        let (is_told, suppressed) = self.count_one();
-        if let Some(suppressed) = suppressed {
-            tracing::info!(suppressed, "more requests were denied");
-        }
-        if !is_told {
+        if !self.is_told() {
             return;
         }
         let credential = verdict.credential.as_deref();
@@ -87,6 +83,21 @@ impl Denials {
             operation = verdict.operation.unwrap_or("-"),
             "denied"
         );
+    }
+
+    /// Logs that an app got no token, with the error that it was told.
+    pub(super) fn note_refused_token(&self, error: &'static str, status: u16) {
+        if self.is_told() {
+            tracing::info!(error, status, "refused a token");
+        }
+    }
+
+    fn is_told(&self) -> bool {
+        let (is_told, suppressed) = self.count_one();
+        if let Some(suppressed) = suppressed {
+            tracing::info!(suppressed, "more requests were denied");
+        }
+        is_told
     }
 
     /// Counts one; says whether it is told, and, at the first of a second, how many of an earlier one were not.

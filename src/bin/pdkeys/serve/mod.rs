@@ -13,6 +13,7 @@ mod gateway;
 mod listen;
 mod log;
 mod metrics;
+mod oauth;
 mod questions;
 mod server;
 

@@ -33,6 +33,7 @@ use super::gateway;
 use super::listen::{self, Bound, Listener, Stream};
 use super::log::{self, Denials};
 use super::metrics::Metrics;
+use super::oauth::TokenDesk;
 use super::questions;
 use crate::context::{Context, FirstUse};
 use crate::failure::{Exit, Failure};
@@ -65,6 +66,7 @@ enum Site {
 struct Server {
     auth: Auth,
     checker: Checker,
+    tokens: TokenDesk,
     metrics: Metrics,
     denials: Denials,
     bounds: Bounds,
@@ -101,6 +103,7 @@ pub(super) fn run(context: &Context, settings: Settings) -> Result<Exit, Failure
     let bounds = Bounds { bytes: settings.max_body, time: settings.timeout };
     let server = Arc::new(Server {
         auth: Auth::new(&settings, bounds),
+        tokens: TokenDesk::new(place.clone()),
         checker: Checker::start(place)?,
         metrics: Metrics::new(),
         denials: Denials::new(seconds.clone()),
@@ -328,6 +331,9 @@ impl Server {
             if path == "/verify" {
                 return Box::pin(self.verify(head, body)).await;
             }
+            if path == "/oauth/token" {
+                return Box::pin(self.issue_token(head, body)).await;
+            }
         }
         if site != Site::Checks {
             match path {
@@ -352,6 +358,16 @@ impl Server {
             Ok(body) => {
                 questions::answer(&self.checker, &self.metrics, &self.denials, &head.headers, &body).await
             }
+            Err(answer) => answer,
+        }
+    }
+
+    async fn issue_token(&self, head: &Parts, body: Incoming) -> Answer {
+        if head.method != Method::POST {
+            return not_allowed(&[Method::POST]);
+        }
+        match body::read(body, self.bounds).await {
+            Ok(body) => self.tokens.answer(&self.checker, &self.metrics, &self.denials, head, &body).await,
             Err(answer) => answer,
         }
     }

@@ -1,0 +1,260 @@
+//! `POST /oauth/token`: a registered app gets a token for its client id and client secret (RFC 6749, 4.4 and 5.2).
+//!
+//! It is the one thing here that writes to the store, durably and one at a time. That goes to threads of its own, and
+//! so many may wait for it and no more: whoever asks for tokens holds up nobody who asks about keys.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hyper::StatusCode;
+use hyper::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, PRAGMA, WWW_AUTHENTICATE,
+};
+use hyper::http::request::Parts;
+use pdkeys::manage::{Grant, GrantRefusal, GrantRequest, grant_app_token};
+use pdkeys::model::{APP_TOKEN_LIFE, Secret};
+use pdkeys::ports::{SystemClock, SystemEntropy};
+use pdkeys::store::Place;
+use pdkeys::store::sqlite::SqliteStore;
+use serde_json::json;
+use tokio::sync::Semaphore;
+use zeroize::Zeroizing;
+
+use super::answer::{self, Answer};
+use super::checker::Checker;
+use super::log::Denials;
+use super::metrics::Metrics;
+
+/// How many requests may be at the store, or wait for it.
+const MOST_WAITING: usize = 32;
+
+/// Why a request gets no token, as RFC 6749, 5.2 has it: the error, and what is said of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Refused {
+    error: &'static str,
+    description: &'static str,
+}
+
+const fn invalid_request(description: &'static str) -> Refused {
+    Refused { error: "invalid_request", description }
+}
+
+const INVALID_CLIENT: Refused =
+    Refused { error: "invalid_client", description: "the client could not be authenticated" };
+
+/// What an app sent.
+#[derive(Debug)]
+struct Asked {
+    client_id: String,
+    client_secret: Secret,
+    scope: Option<String>,
+}
+
+/// Where apps get their tokens.
+pub(super) struct TokenDesk {
+    place: Place,
+    room: Arc<Semaphore>,
+}
+
+impl TokenDesk {
+    pub(super) fn new(place: Place) -> Self {
+        Self { place, room: Arc::new(Semaphore::new(MOST_WAITING)) }
+    }
+
+    /// Answers an app.
+    pub(super) async fn answer(
+        &self,
+        checker: &Checker,
+        metrics: &Metrics,
+        denials: &Denials,
+        head: &Parts,
+        body: &[u8],
+    ) -> Answer {
+        let asked = match read(head, body) {
+            Ok(asked) => asked,
+            Err(refused) => return refuse(denials, refused),
+        };
+        let Ok(turn) = Arc::clone(&self.room).try_acquire_owned() else {
+            metrics.turned_away();
+            return no_store(answer::unavailable());
+        };
+        if !checker.is_usable() {
+            return no_store(answer::unavailable());
+        }
+        let place = self.place.clone();
+        let granted = tokio::task::spawn_blocking(move || {
+            let granted = grant(&place, &asked);
+            drop(turn);
+            granted
+        });
+        match granted.await {
+            Ok(Ok(Ok(token))) => token,
+            Ok(Ok(Err(refused))) => refuse(denials, refused),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "a token could not be issued");
+                metrics.failed();
+                no_store(answer::unavailable())
+            }
+            // It was cut off, since the server ends.
+            Err(_) => no_store(answer::unavailable()),
+        }
+    }
+}
+
+/// Lets the library decide, and issue.
+fn grant(place: &Place, asked: &Asked) -> Result<Result<Answer, Refused>, pdkeys::Error> {
+    let mut store = SqliteStore::open(place)?;
+    let request = GrantRequest {
+        client_id: &asked.client_id,
+        client_secret: &asked.client_secret,
+        scope: asked.scope.as_deref(),
+    };
+    let mut access_token = Zeroizing::new(String::new());
+    let granted =
+        grant_app_token(&mut store, &SystemClock, &mut SystemEntropy, &request, &mut |_, secret| {
+            let mut bytes = Zeroizing::new(Vec::with_capacity(64));
+            secret.write_to(&mut *bytes)?;
+            access_token.push_str(&String::from_utf8_lossy(&bytes));
+            Ok(())
+        })?;
+    let refusal = match granted {
+        Grant::Issued { scope, .. } => {
+            let body = json!({
+                "access_token": *access_token,
+                "scope": scope,
+                "token_type": "bearer",
+                "expires_in": APP_TOKEN_LIFE.as_secs(),
+            });
+            return Ok(Ok(no_store(answer::json(StatusCode::OK, body.to_string()))));
+        }
+        Grant::Refused(refusal) => refusal,
+    };
+    Ok(Err(match refusal {
+        GrantRefusal::InvalidClient => INVALID_CLIENT,
+        GrantRefusal::UnauthorizedClient => Refused {
+            error: "unauthorized_client",
+            description: "REST keys are switched off in this account",
+        },
+        GrantRefusal::InvalidScope => Refused {
+            error: "invalid_scope",
+            description: "the app does not have every scope that was asked for",
+        },
+        GrantRefusal::WrongAccount => {
+            Refused { error: "invalid_scope", description: "the account has another subdomain, or none" }
+        }
+    }))
+}
+
+/// Reads a request for a token.
+fn read(head: &Parts, body: &[u8]) -> Result<Asked, Refused> {
+    if head.uri.query().is_some_and(|query| !query.is_empty()) {
+        return Err(invalid_request("parameters belong into the body"));
+    }
+    if !is_form(&head.headers) {
+        return Err(invalid_request("the body must be application/x-www-form-urlencoded"));
+    }
+    let mut parameters = Parameters::default();
+    for (name, value) in form_urlencoded::parse(body) {
+        let value = Zeroizing::new(value.into_owned());
+        let parameter = match name.as_ref() {
+            "grant_type" => &mut parameters.grant_type,
+            "client_id" => &mut parameters.client_id,
+            "client_secret" => &mut parameters.client_secret,
+            "scope" => &mut parameters.scope,
+            // Others are none of ours, and RFC 6749 has them ignored.
+            _ => continue,
+        };
+        if parameter.replace(value).is_some() {
+            return Err(invalid_request("a parameter is given twice"));
+        }
+    }
+    let Parameters { grant_type, client_id, client_secret, scope } = parameters;
+    let (client_id, client_secret) = client(&head.headers, client_id, client_secret)?;
+    match grant_type.as_ref().map(|grant| grant.as_str()) {
+        Some("client_credentials") => {}
+        Some(_) => {
+            return Err(Refused {
+                error: "unsupported_grant_type",
+                description: "the grant type must be client_credentials",
+            });
+        }
+        None => return Err(invalid_request("grant_type is missing")),
+    }
+    Ok(Asked { client_id, client_secret, scope: scope.map(|scope| scope.to_string()) })
+}
+
+#[derive(Default)]
+struct Parameters {
+    grant_type: Option<Zeroizing<String>>,
+    client_id: Option<Zeroizing<String>>,
+    client_secret: Option<Zeroizing<String>>,
+    scope: Option<Zeroizing<String>>,
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    given
+        .split(';')
+        .next()
+        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"))
+}
+
+/// The client id and the client secret, from the header or from the form, and never from both.
+fn client(
+    headers: &HeaderMap,
+    id: Option<Zeroizing<String>>,
+    secret: Option<Zeroizing<String>>,
+) -> Result<(String, Secret), Refused> {
+    let mut basic = headers.get_all(AUTHORIZATION).into_iter();
+    let in_form = |id: Zeroizing<String>, secret: &Zeroizing<String>| {
+        (id.to_string(), Secret::presented(secret.to_string()))
+    };
+    match (basic.next(), basic.next(), id, secret) {
+        (_, Some(_), ..) => Err(invalid_request("Authorization is given twice")),
+        (Some(value), None, id, None) => {
+            let (known_as, secret) = read_basic(value.as_bytes()).ok_or(INVALID_CLIENT)?;
+            // A form may name the client as well, but no other.
+            if id.is_some_and(|id| id.as_str() != known_as) {
+                return Err(invalid_request("client_id is another in the body than in the header"));
+            }
+            Ok((known_as, secret))
+        }
+        (Some(_), None, _, Some(_)) => {
+            Err(invalid_request("the client authenticates in the header and in the body"))
+        }
+        (None, None, Some(id), Some(secret)) => Ok(in_form(id, &secret)),
+        (None, None, ..) => Err(INVALID_CLIENT),
+    }
+}
+
+/// Reads `Basic`. Client ids and client secrets have no character that would be encoded in it.
+fn read_basic(value: &[u8]) -> Option<(String, Secret)> {
+    let (scheme, encoded) = value.split_at_checked(b"basic ".len())?;
+    if !scheme.eq_ignore_ascii_case(b"basic ") {
+        return None;
+    }
+    let decoded = Zeroizing::new(STANDARD.decode(encoded.trim_ascii()).ok()?);
+    let text = std::str::from_utf8(&decoded).ok()?;
+    let (id, secret) = text.split_once(':')?;
+    Some((id.to_owned(), Secret::presented(secret.to_owned())))
+}
+
+fn refuse(denials: &Denials, refused: Refused) -> Answer {
+    let is_client = refused.error == INVALID_CLIENT.error;
+    let status = if is_client { StatusCode::UNAUTHORIZED } else { StatusCode::BAD_REQUEST };
+    denials.note_refused_token(refused.error, status.as_u16());
+    let body = json!({ "error": refused.error, "error_description": refused.description });
+    let mut answer = no_store(answer::json(status, body.to_string()));
+    if is_client {
+        let challenge = HeaderValue::from_static("Basic realm=\"pdkeys\"");
+        answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+    answer
+}
+
+fn no_store(mut answer: Answer) -> Answer {
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer.headers_mut().insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    answer
+}

@@ -1,0 +1,149 @@
+//! Tokens for apps that ask for them with their own client secret: the client credentials of OAuth (RFC 6749, 4.4).
+//!
+//! There is no acting user: who has the client secret acts for the app, and the audit record says so. A request that
+//! is refused writes nothing, and does not even wait to write.
+
+use super::work::HandOver;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{APP_TOKEN_LIFE, Account, App, AppToken, Digest, Id, Permit, Scope, ScopeSet, Secret};
+use crate::ports::{Clock, Entropy};
+use crate::store::{Read, Store, Write};
+
+/// What an app's scope says of the account that it asks for: `as_account-us.SUBDOMAIN`.
+const ACCOUNT_SCOPE: &str = "as_account-";
+/// The regions that an account can be said to be in.
+const REGIONS: [&str; 2] = ["us.", "eu."];
+
+/// What an app asks for, and by what it is known.
+#[derive(Debug)]
+pub struct GrantRequest<'g> {
+    /// Its client id.
+    pub client_id: &'g str,
+    /// Its client secret.
+    pub client_secret: &'g Secret,
+    /// The scopes that it asks for, with blanks between, and perhaps the account; without any, all that it has.
+    pub scope: Option<&'g str>,
+}
+
+/// What becomes of it.
+#[derive(Debug)]
+pub enum Grant {
+    /// A token was issued, and handed over.
+    Issued {
+        /// The token.
+        token: AppToken,
+        /// Its scopes as OAuth tells them, with the account first if it was asked for.
+        scope: String,
+    },
+    /// No token.
+    Refused(GrantRefusal),
+}
+
+/// Why an app gets no token. The names and meanings are those of RFC 6749, 5.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GrantRefusal {
+    /// There is no such app, or that is not its client secret.
+    InvalidClient,
+    /// The account has REST keys switched off.
+    UnauthorizedClient,
+    /// A scope that is none, or that the app does not have.
+    InvalidScope,
+    /// It names another account than this, or this one has no subdomain.
+    WrongAccount,
+}
+
+/// Issues a token to an app that proves itself by its client secret, and hands the token over.
+///
+/// # Errors
+/// If it could not be found out or done; a refusal is no error.
+pub fn grant_app_token<S: Store>(
+    store: &mut S,
+    clock: &dyn Clock,
+    entropy: &mut dyn Entropy,
+    request: &GrantRequest<'_>,
+    hand_over: HandOver<'_, AppToken>,
+) -> Result<Grant> {
+    if !request.client_secret.is_client_secret() {
+        return Ok(Grant::Refused(GrantRefusal::InvalidClient));
+    }
+    let digest = store.keyring()?.digest(&request.client_secret.fingerprint());
+    let at = clock.now();
+    if let Err(refusal) = decide(&store.read()?, request, &digest, at)? {
+        return Ok(Grant::Refused(refusal));
+    }
+    let mut tx = store.write()?;
+    // What was true a moment ago must be true in the transaction.
+    let (app, asked) = match decide(&tx, request, &digest, at)? {
+        Ok(decided) => decided,
+        Err(refusal) => return Ok(Grant::Refused(refusal)),
+    };
+    let mut random = [0; 8];
+    entropy.fill(&mut random)?;
+    let request_id = format!("{:016x}", u64::from_be_bytes(random));
+    let secret = Secret::app_token(entropy)?;
+    let expires_at = at.checked_add(APP_TOKEN_LIFE).map_err(|_| Error::invalid("expiry", "too far away"))?;
+    let token = AppToken {
+        app: app.id,
+        app_name: app.name.clone(),
+        scopes: asked.scopes,
+        hint: secret.hint(),
+        issued_at: at,
+        expires_at,
+    };
+    let permit = Permit::client(&app, &request.client_secret.hint(), &request_id, at);
+    let digest = tx.keyring().digest(&secret.fingerprint());
+    tx.issue_app_token(permit, &token, &digest)?;
+    hand_over(&token, &secret).map_err(ErrorKind::HandOver)?;
+    tx.commit().map_err(ErrorKind::Void)?;
+    let scopes = token.scopes.iter().map(Scope::as_str);
+    let scope = asked.account.iter().map(String::as_str).chain(scopes).collect::<Vec<_>>().join(" ");
+    Ok(Grant::Issued { token, scope })
+}
+
+/// What an app asks for, taken apart.
+struct Asked {
+    account: Option<String>,
+    scopes: ScopeSet,
+}
+
+type Decided = std::result::Result<(App, Asked), GrantRefusal>;
+
+fn decide(
+    tx: &impl Read,
+    request: &GrantRequest<'_>,
+    digest: &Digest,
+    at: jiff::Timestamp,
+) -> Result<Decided> {
+    let found = tx.app_of_client_secret(digest, at)?;
+    let Some(app) = found.filter(|app| request.client_id.parse::<Id>().is_ok_and(|id| id == app.id)) else {
+        return Ok(Err(GrantRefusal::InvalidClient));
+    };
+    let account = tx.account()?;
+    if !account.rest_api {
+        return Ok(Err(GrantRefusal::UnauthorizedClient));
+    }
+    Ok(asked(request.scope.unwrap_or_default(), &account, &app).map(|asked| (app, asked)))
+}
+
+fn asked(scope: &str, account: &Account, app: &App) -> std::result::Result<Asked, GrantRefusal> {
+    let mut named = None;
+    let mut scopes = Vec::new();
+    for word in scope.split(' ').filter(|word| !word.is_empty()) {
+        if let Some(place) = word.strip_prefix(ACCOUNT_SCOPE) {
+            let subdomain = REGIONS.iter().find_map(|region| place.strip_prefix(region));
+            let own = account.subdomain.as_ref().map(ToString::to_string);
+            if own.is_none() || subdomain != own.as_deref() || named.is_some() {
+                return Err(GrantRefusal::WrongAccount);
+            }
+            named = Some(word.to_owned());
+        } else {
+            let scope: Scope = word.parse().map_err(|_| GrantRefusal::InvalidScope)?;
+            if !app.scopes.contains(&scope) {
+                return Err(GrantRefusal::InvalidScope);
+            }
+            scopes.push(scope);
+        }
+    }
+    let scopes = if scopes.is_empty() { app.scopes.clone() } else { scopes.into_iter().collect() };
+    Ok(Asked { account: named, scopes })
+}
