@@ -5,19 +5,16 @@ use std::path::{Path, PathBuf};
 
 const HOW: &str = "tests/run installs it";
 
-/// The directory, below that of the build, in which `tests/run` installs what Debian has no package of.
-fn beside_the_build() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("gateways")
+/// What `tests/run` puts below the build directory, for want of a Debian package.
+pub(crate) fn beside_the_build(path: &str) -> PathBuf {
+    let found = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("gateways").join(path);
+    assert!(found.exists(), "{} is missing; {HOW}", found.display());
+    found
 }
 
 /// A program of the Python environment.
 pub(crate) fn python(name: &str) -> PathBuf {
-    expected(beside_the_build().join("python/bin").join(name))
-}
-
-/// The directory of the Node packages.
-pub(crate) fn node_modules() -> PathBuf {
-    expected(beside_the_build().join("node/node_modules"))
+    beside_the_build(&format!("python/bin/{name}"))
 }
 
 /// A program of the system.
@@ -29,9 +26,4 @@ pub(crate) fn system(name: &str) -> PathBuf {
         .map(|directory| Path::new(directory).join(name))
         .find(|program| program.is_file())
         .unwrap_or_else(|| panic!("{name} is missing; {HOW}"))
-}
-
-fn expected(path: PathBuf) -> PathBuf {
-    assert!(path.exists(), "{} is missing; {HOW}", path.display());
-    path
 }

@@ -37,5 +37,6 @@ mod identity;
 mod installed;
 mod paths;
 mod process;
+mod programs;
 mod site;
 mod stock_clients;

@@ -6,8 +6,9 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::gateway::{self, Gateway, Ports};
+use crate::gateway::{Gateway, Ports};
 use crate::installed;
+use crate::programs::{caddy, shown};
 use crate::site::{Account, Site};
 
 /// What the client scripts are told of.
@@ -79,7 +80,7 @@ fn pdjs_understands_every_answer() {
     let site = Site::behind(Gateway::Traefik);
     let credentials = credentials(&site.account);
     let mut command = Command::new(installed::system("node"));
-    command.arg(script("pdjs_client.cjs")).env("NODE_PATH", installed::node_modules());
+    command.arg(script("pdjs_client.cjs")).env("NODE_PATH", installed::beside_the_build("node/node_modules"));
     let seen = run(command, &format!("http://127.0.0.1:{}", site.port), &credentials);
     assert_eq!(
         seen,
@@ -99,8 +100,8 @@ fn pdjs_understands_every_answer() {
 #[test]
 fn the_pagerduty_client_understands_every_answer_over_https() {
     let with_a_name = |directory: &Path, ports: Ports| {
-        let shown = gateway::shown("contrib/caddy/Caddyfile").replace(":8000 {", "https://localhost:8000 {");
-        gateway::caddy(directory, &ports.put_into(&shown))
+        let shown = shown("contrib/caddy/Caddyfile").replace(":8000 {", "https://localhost:8000 {");
+        caddy(directory, &ports.put_into(&shown))
     };
     let site = Site::configured(Gateway::Caddy, with_a_name, "https://localhost");
     let credentials = credentials(&site.account);
