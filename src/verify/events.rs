@@ -135,7 +135,7 @@ mod tests {
         EventKeys::parse(format!("{{{members}}}").as_bytes()).unwrap()
     }
 
-    fn is_key(presented: Result<Presented, Reason>) -> bool {
+    fn is_key(presented: &Result<Presented, Reason>) -> bool {
         matches!(presented, Ok(Presented::Secret { kind: CredentialKind::Integration, .. }))
     }
 
@@ -166,11 +166,11 @@ mod tests {
         let key = std::str::from_utf8(KEY).unwrap();
         let routing = body(&format!(r#""routing_key": "{key}", "payload": {{"a": 1, "a": 2}}"#));
         let service = body(&format!(r#""service_key": "{key}""#));
-        assert!(is_key(routing.presented(Api::EventsV2, None, None)));
-        assert!(is_key(service.presented(Api::EventsV1, None, None)));
-        assert!(is_key(EventKeys::default().presented(Api::EventsV2, Some(KEY), None)));
-        assert!(is_key(EventKeys::default().presented(Api::EventsV2, None, Some(KEY))));
-        assert!(is_key(routing.presented(Api::EventsV2, Some(KEY), Some(KEY))));
+        assert!(is_key(&routing.presented(Api::EventsV2, None, None)));
+        assert!(is_key(&service.presented(Api::EventsV1, None, None)));
+        assert!(is_key(&EventKeys::default().presented(Api::EventsV2, Some(KEY), None)));
+        assert!(is_key(&EventKeys::default().presented(Api::EventsV2, None, Some(KEY))));
+        assert!(is_key(&routing.presented(Api::EventsV2, Some(KEY), Some(KEY))));
         assert!(matches!(EventKeys::default().presented(Api::EventsV2, None, None), Ok(Presented::Missing)));
         assert!(
             matches!(service.presented(Api::EventsV2, None, None), Ok(Presented::Missing)),

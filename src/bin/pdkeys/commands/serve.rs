@@ -87,7 +87,7 @@ impl Serve {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
         serve::run(
             context,
-            Settings {
+            &Settings {
                 listen: self.listen,
                 socket_mode: self.socket_mode,
                 metrics_listen: self.metrics_listen,

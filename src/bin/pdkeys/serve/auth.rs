@@ -11,7 +11,7 @@ use super::Settings;
 use super::answer::{self, Answer};
 use super::body::{self, Bounds};
 use super::checker::Checker;
-use super::gateway::{Gateway, Original, original};
+use super::gateway::{AskedAt, Gateway, Original, original};
 use super::log::Denials;
 use super::metrics::Metrics;
 
@@ -33,25 +33,25 @@ impl Auth {
         }
     }
 
-    /// Answers a gateway. `target` is the original one, if it is in the path, as it is behind Envoy.
+    /// Answers a gateway.
     pub(super) async fn answer(
         &self,
         checker: &Checker,
         metrics: &Metrics,
         denials: &Denials,
-        target: Option<&str>,
+        at: AskedAt<'_>,
         request: &Parts,
         body: Incoming,
     ) -> Answer {
         let began = Instant::now();
         let for_nginx = self.pinned == Some(Gateway::Nginx);
-        let verdict = match self.verdict(checker, target, request, body).await {
+        let verdict = match self.verdict(checker, at, request, body).await {
             Ok(verdict) => verdict,
             Err(Undecided::Unavailable) => {
                 metrics.failed();
                 return answer::unavailable_to_gateway(for_nginx);
             }
-            Err(Undecided::Body(answer)) => return answer,
+            Err(Undecided::Body(fault)) => return fault.answer(),
         };
         metrics.decided(verdict.api, verdict.reason, began.elapsed());
         if !verdict.is_allowed() {
@@ -63,11 +63,14 @@ impl Auth {
     async fn verdict(
         &self,
         checker: &Checker,
-        target: Option<&str>,
+        at: AskedAt<'_>,
         request: &Parts,
         body: Incoming,
     ) -> Result<Verdict, Undecided> {
-        let asked = target.map(|target| (request.method.as_str(), target));
+        let asked = match at {
+            AskedAt::Exactly => None,
+            AskedAt::Below(target) => Some((request.method.as_str(), target)),
+        };
         let key_header = self.key_header.as_ref().unwrap_or(&AUTHORIZATION);
         let Ok(original) = original(self.pinned, key_header, asked, &request.headers) else {
             return Ok(Verdict::ambiguous_request(Api::Rest));
@@ -101,8 +104,8 @@ impl Auth {
 enum Undecided {
     /// It could not be found out.
     Unavailable,
-    /// The body could not be read, and this is the answer to it.
-    Body(Answer),
+    /// The body could not be read.
+    Body(body::Fault),
 }
 
 fn check(

@@ -16,31 +16,46 @@ pub(super) struct Bounds {
     pub(super) time: Duration,
 }
 
+/// Why a body could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    TooLarge,
+    TooSlow,
+    BrokenOff,
+}
+
+impl Fault {
+    /// The answer to it.
+    pub(super) fn answer(self) -> Answer {
+        match self {
+            Self::TooLarge => answer::error(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"),
+            Self::TooSlow => answer::error(StatusCode::REQUEST_TIMEOUT, "Request Timeout"),
+            Self::BrokenOff => answer::error(StatusCode::BAD_REQUEST, "Bad Request"),
+        }
+    }
+}
+
 /// Reads a body. It may hold secrets, and is wiped when it goes.
 ///
 /// # Errors
-/// The answer to a body that is too large, comes too slowly, or breaks off.
-pub(super) async fn read(body: Incoming, bounds: Bounds) -> Result<Zeroizing<Vec<u8>>, Answer> {
-    let too_large = || answer::error(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
+/// If it is too large, comes too slowly, or breaks off.
+pub(super) async fn read(body: Incoming, bounds: Bounds) -> Result<Zeroizing<Vec<u8>>, Fault> {
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if announced > bounds.bytes {
-        return Err(too_large());
+        return Err(Fault::TooLarge);
     }
     let reading = async {
         let mut body = body;
         // As long as it says to be: one that grew would leave copies of what it held behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(announced));
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|_| answer::error(StatusCode::BAD_REQUEST, "Bad Request"))?;
-            let Ok(data) = frame.into_data() else { continue };
+            let Ok(data) = frame.map_err(|_| Fault::BrokenOff)?.into_data() else { continue };
             if bytes.len() + data.len() > bounds.bytes {
-                return Err(too_large());
+                return Err(Fault::TooLarge);
             }
             bytes.extend_from_slice(&data);
         }
         Ok(bytes)
     };
-    tokio::time::timeout(bounds.time, reading)
-        .await
-        .unwrap_or_else(|_| Err(answer::error(StatusCode::REQUEST_TIMEOUT, "Request Timeout")))
+    tokio::time::timeout(bounds.time, reading).await.unwrap_or(Err(Fault::TooSlow))
 }

@@ -23,11 +23,20 @@ pub(crate) enum Gateway {
 /// The path below which Envoy asks, and at which all others do.
 const AUTH: &str = "/auth";
 
-/// Whether a path is one that gateways ask at, and the original request target behind it if it is Envoy's.
-pub(super) fn asked_at<'p>(path: &str, path_and_query: &'p str) -> Option<Option<&'p str>> {
+/// Where a gateway asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AskedAt<'p> {
+    /// At the path itself, with the original request in headers.
+    Exactly,
+    /// Below it, with the original request target behind it.
+    Below(&'p str),
+}
+
+/// Whether a path is one that gateways ask at.
+pub(super) fn asked_at<'p>(path: &str, path_and_query: &'p str) -> Option<AskedAt<'p>> {
     match path.strip_prefix(AUTH)? {
-        "" => Some(None),
-        rest if rest.starts_with('/') => Some(path_and_query.get(AUTH.len()..)),
+        "" => Some(AskedAt::Exactly),
+        rest if rest.starts_with('/') => path_and_query.get(AUTH.len()..).map(AskedAt::Below),
         _ => None,
     }
 }
@@ -209,7 +218,8 @@ mod tests {
 
     #[test]
     fn a_pinned_gateway_takes_no_other_form() {
-        let forms: [(Gateway, Option<(&str, &str)>, &[(&str, &str)]); 3] = [
+        type Form<'f> = (Gateway, Option<(&'f str, &'f str)>, &'f [(&'f str, &'f str)]);
+        let forms: [Form<'_>; 3] = [
             (Gateway::Nginx, None, &NGINX),
             (Gateway::Forwarded, None, &FORWARDED),
             (Gateway::Envoy, Some(("GET", "/teams")), &[]),
@@ -223,9 +233,9 @@ mod tests {
 
     #[test]
     fn gateways_ask_at_auth_exactly_or_below_it() {
-        assert_eq!(asked_at("/auth", "/auth?x"), Some(None));
-        assert_eq!(asked_at("/auth/", "/auth/"), Some(Some("/")));
-        assert_eq!(asked_at("/auth//teams", "/auth//teams?x=1"), Some(Some("//teams?x=1")));
+        assert_eq!(asked_at("/auth", "/auth?x"), Some(AskedAt::Exactly));
+        assert_eq!(asked_at("/auth/", "/auth/"), Some(AskedAt::Below("/")));
+        assert_eq!(asked_at("/auth//teams", "/auth//teams?x=1"), Some(AskedAt::Below("//teams?x=1")));
         assert_eq!(asked_at("/authentic", "/authentic"), None);
         assert_eq!(asked_at("/", "/"), None);
     }

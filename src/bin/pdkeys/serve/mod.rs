@@ -45,6 +45,6 @@ pub(crate) struct Settings {
 }
 
 /// Serves until it is told to stop.
-pub(crate) fn run(context: &Context, settings: Settings) -> Result<Exit, Failure> {
+pub(crate) fn run(context: &Context, settings: &Settings) -> Result<Exit, Failure> {
     server::run(context, settings)
 }

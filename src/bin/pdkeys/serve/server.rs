@@ -77,7 +77,7 @@ struct Server {
 }
 
 /// Serves until it is told to stop.
-pub(super) fn run(context: &Context, settings: Settings) -> Result<Exit, Failure> {
+pub(super) fn run(context: &Context, settings: &Settings) -> Result<Exit, Failure> {
     let place = context.open(FirstUse::NeedsStore)?.place().clone();
     let site = if settings.metrics_listen.is_some() { Site::Checks } else { Site::Everything };
     let mut bound: Vec<(Bound, Site)> = listen::bind_all(&settings.listen, settings.socket_mode)?
@@ -102,7 +102,7 @@ pub(super) fn run(context: &Context, settings: Settings) -> Result<Exit, Failure
     let seconds = Seconds::default();
     let bounds = Bounds { bytes: settings.max_body, time: settings.timeout };
     let server = Arc::new(Server {
-        auth: Auth::new(&settings, bounds),
+        auth: Auth::new(settings, bounds),
         tokens: TokenDesk::new(place.clone()),
         checker: Checker::start(place)?,
         metrics: Metrics::new(),
@@ -113,10 +113,10 @@ pub(super) fn run(context: &Context, settings: Settings) -> Result<Exit, Failure
         pulses: Mutex::default(),
         next_connection: AtomicU64::new(0),
     });
-    let served = runtime.block_on(serve(&server, bound, connections, settings.shutdown_timeout));
+    let ended = runtime.block_on(serve(&server, bound, connections, settings.shutdown_timeout));
     // What is still at work after its time is up is dropped.
     runtime.shutdown_timeout(GRACE);
-    served.map_err(cannot)?;
+    ended.map_err(cannot)?;
     if let Some(server) = Arc::into_inner(server) {
         server.checker.close()?;
     }
@@ -322,11 +322,8 @@ impl Server {
         let path = head.uri.path();
         if site != Site::Operations {
             let target = head.uri.path_and_query().map_or(path, |target| target.as_str());
-            if let Some(target) = gateway::asked_at(path, target) {
-                return self
-                    .auth
-                    .answer(&self.checker, &self.metrics, &self.denials, target, head, body)
-                    .await;
+            if let Some(at) = gateway::asked_at(path, target) {
+                return self.auth.answer(&self.checker, &self.metrics, &self.denials, at, head, body).await;
             }
             if path == "/verify" {
                 return Box::pin(self.verify(head, body)).await;
@@ -358,7 +355,7 @@ impl Server {
             Ok(body) => {
                 questions::answer(&self.checker, &self.metrics, &self.denials, &head.headers, &body).await
             }
-            Err(answer) => answer,
+            Err(fault) => fault.answer(),
         }
     }
 
@@ -368,7 +365,7 @@ impl Server {
         }
         match body::read(body, self.bounds).await {
             Ok(body) => self.tokens.answer(&self.checker, &self.metrics, &self.denials, head, &body).await,
-            Err(answer) => answer,
+            Err(fault) => fault.answer(),
         }
     }
 
