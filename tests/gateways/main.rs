@@ -40,3 +40,4 @@ mod process;
 mod programs;
 mod site;
 mod stock_clients;
+mod unit;
