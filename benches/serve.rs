@@ -54,7 +54,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         return Ok(ExitCode::SUCCESS);
     }
     let in_earnest = measure::in_earnest();
-    let (keys, rounds, seconds) = if in_earnest { (1_000_000, 9, 10) } else { (2_000, 1, 1) };
+    let (keys, rounds, seconds) = if in_earnest { (1_000_000, 9, 5) } else { (2_000, 1, 1) };
     let keys = number("PDKEYS_BENCH_KEYS", keys)?;
     let own = directory()?;
     let kept = env::var_os("PDKEYS_BENCH_STORES").map(PathBuf::from);
