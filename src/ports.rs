@@ -15,7 +15,8 @@ pub trait Clock {
 }
 
 /// A point on the monotonic clock: for how long ago something was, never for when.
-pub(crate) fn monotonic() -> Instant {
+#[must_use]
+pub fn monotonic() -> Instant {
     Instant::now()
 }
 

@@ -51,13 +51,13 @@ pub(super) fn unavailable() -> Answer {
     answer
 }
 
-/// Answers a gateway that it could not be found out.
-pub(super) fn unavailable_to_gateway(for_nginx: bool) -> Answer {
-    let mut answer = unavailable();
+/// Answers a gateway with an error, in place of a verdict.
+pub(super) fn error_to_gateway(mut answer: Answer, for_nginx: bool) -> Answer {
     tell_credential(answer.headers_mut(), None);
     if for_nginx {
-        let body = json!({ "error": { "message": "Service Unavailable" } }).to_string();
-        tell_nginx(answer.headers_mut(), StatusCode::SERVICE_UNAVAILABLE, &body);
+        let status = answer.status();
+        let message = status.canonical_reason().unwrap_or_default();
+        tell_nginx(answer.headers_mut(), status, &json!({ "error": { "message": message } }).to_string());
     }
     answer
 }

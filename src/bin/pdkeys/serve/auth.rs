@@ -1,10 +1,9 @@
 //! `/auth`: a gateway asks whether the original request may go on.
 
-use std::time::Instant;
-
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{AUTHORIZATION, HeaderName};
 use hyper::http::request::Parts;
+use pdkeys::ports::monotonic;
 use pdkeys::verify::{Api, BearerTakes, EventKeys, Presented, Request as Question, Verdict, events_request};
 
 use super::Settings;
@@ -43,15 +42,15 @@ impl Auth {
         request: &Parts,
         body: Incoming,
     ) -> Answer {
-        let began = Instant::now();
+        let began = monotonic();
         let for_nginx = self.pinned == Some(Gateway::Nginx);
         let verdict = match self.verdict(checker, at, request, body).await {
             Ok(verdict) => verdict,
             Err(Undecided::Unavailable) => {
                 metrics.failed();
-                return answer::unavailable_to_gateway(for_nginx);
+                return answer::error_to_gateway(answer::unavailable(), for_nginx);
             }
-            Err(Undecided::Body(fault)) => return fault.answer(),
+            Err(Undecided::Body(fault)) => return answer::error_to_gateway(fault.answer(), for_nginx),
         };
         metrics.decided(verdict.api, verdict.reason, began.elapsed());
         if !verdict.is_allowed() {

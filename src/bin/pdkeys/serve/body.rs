@@ -28,7 +28,7 @@ impl Fault {
     /// The answer to it.
     pub(super) fn answer(self) -> Answer {
         match self {
-            Self::TooLarge => answer::error(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"),
+            Self::TooLarge => answer::error(StatusCode::PAYLOAD_TOO_LARGE, "Payload Too Large"),
             Self::TooSlow => answer::error(StatusCode::REQUEST_TIMEOUT, "Request Timeout"),
             Self::BrokenOff => answer::error(StatusCode::BAD_REQUEST, "Bad Request"),
         }

@@ -7,7 +7,7 @@
 //! stops all others until the store has been tried again.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
@@ -30,6 +30,10 @@ pub(super) struct Unavailable;
 /// Checks credentials as long as the store can be used.
 pub(super) struct Checker {
     state: Arc<State>,
+    /// One check at a time: it takes a few microseconds. Two connections of a process to one store get into each
+    /// other's way for longer than that, since each look-up locks what they share, and who finds that locked is put to
+    /// sleep by SQLite at once. With one connection, what was found is remembered once, too.
+    turn: Mutex<()>,
     store_watch: JoinHandle<()>,
     counts_watch: JoinHandle<()>,
 }
@@ -66,15 +70,22 @@ impl Checker {
             let state = Arc::clone(&state);
             move || state.watch_counts()
         });
-        Ok(Self { state, store_watch, counts_watch })
+        Ok(Self { state, turn: Mutex::default(), store_watch, counts_watch })
     }
 
     /// Answers a question, if it can be found out.
     pub(super) fn verify(&self, request: &Request<'_>) -> Result<Verdict, Unavailable> {
-        self.verifier()?.verify(request).map_err(|error| self.failed(&error))
+        let verifier = self.verifier()?;
+        let _turn = self.turn();
+        verifier.verify(request).map_err(|error| self.failed(&error))
     }
 
-    /// The verifier, if it can be used.
+    /// One's turn to check.
+    pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The verifier, if it can be used. Who asks it takes a turn first.
     pub(super) fn verifier(&self) -> Result<Guard<Arc<Verifier<SqliteStore>>>, Unavailable> {
         if !self.state.usable.load(Ordering::Acquire) {
             return Err(Unavailable);

@@ -26,7 +26,7 @@ pub(super) struct Metrics {
     latency: Histogram,
     unavailable: Counter,
     connections: Gauge,
-    refused_writes: Counter,
+    turned_away: Counter,
     store_usable: Gauge,
     counts_written: Gauge,
 }
@@ -50,8 +50,12 @@ impl Metrics {
         registry.register("store_errors", "Checks that could not be answered", unavailable.clone());
         let connections = Gauge::<i64, AtomicI64>::default();
         registry.register("connections", "Open connections", connections.clone());
-        let refused_writes = Counter::default();
-        registry.register("busy", "Token requests that were turned away", refused_writes.clone());
+        let turned_away = Counter::default();
+        registry.register(
+            "token_requests_turned_away",
+            "Token requests that came while too many waited",
+            turned_away.clone(),
+        );
         let store_usable = Gauge::<i64, AtomicI64>::default();
         registry.register("store_usable", "Whether the store can be used", store_usable.clone());
         let counts_written = Gauge::<i64, AtomicI64>::default();
@@ -64,7 +68,7 @@ impl Metrics {
             latency,
             unavailable,
             connections,
-            refused_writes,
+            turned_away,
             store_usable,
             counts_written,
         }
@@ -83,7 +87,7 @@ impl Metrics {
 
     /// Counts a token request that was turned away because too many were waiting.
     pub(super) fn turned_away(&self) {
-        self.refused_writes.inc();
+        self.turned_away.inc();
     }
 
     pub(super) fn connected(&self) {

@@ -3,8 +3,11 @@
 //! One question is a JSON object. Several are an array of them, answered by an array, or lines of them, answered by
 //! lines. An answered question is a 200, whatever the answer; of several, one that is none has its error in its place.
 
+use std::time::Instant;
+
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use pdkeys::ports::monotonic;
 use pdkeys::verify::Verdict;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -98,8 +101,11 @@ impl Desk<'_> {
     /// Puts the answer of one question, or what is wrong with it, and says whether it was one.
     fn put(&self, text: &mut Vec<u8>, question: &[u8], number: u64) -> Result<bool, Unavailable> {
         let verifier = self.checker.verifier()?;
-        let began = std::time::Instant::now();
-        match answer_question(&verifier, question) {
+        let began = monotonic();
+        let turn = self.checker.turn();
+        let answered = answer_question(&verifier, question);
+        drop(turn);
+        match answered {
             Ok(answered) => {
                 self.note(&answered.verdict, began);
                 put(text, &answered);
@@ -113,7 +119,7 @@ impl Desk<'_> {
         }
     }
 
-    fn note(&self, verdict: &Verdict, began: std::time::Instant) {
+    fn note(&self, verdict: &Verdict, began: Instant) {
         self.metrics.decided(verdict.api, verdict.reason, began.elapsed());
         if !verdict.is_allowed() {
             self.denials.note(verdict);

@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue};
@@ -16,6 +16,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use pdkeys::ports::monotonic;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use serde_json::json;
@@ -259,7 +260,7 @@ impl Server {
 
     /// Waits until what has begun is answered, but no longer than so.
     async fn answer_the_last(&self, timeout: Duration) {
-        let began = Instant::now();
+        let began = monotonic();
         while began.elapsed() < timeout && !self.pulses().is_empty() {
             if began.elapsed() >= GRACE {
                 self.end_connections(|phase, _| matches!(phase, Phase::Fresh | Phase::Idle));
