@@ -1,8 +1,7 @@
 //! The API behind the gateways: it answers every request with what reached it.
 
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use axum::body::Bytes;
@@ -36,19 +35,20 @@ impl Reached {
 /// The API, which runs for as long as the test.
 pub(crate) struct Api {
     pub(crate) port: u16,
-    requests: Arc<AtomicUsize>,
+    seen: Seen,
 }
+
+/// Method and target of each request that has reached it.
+type Seen = Arc<Mutex<Vec<String>>>;
 
 impl Api {
     pub(crate) fn start() -> Self {
         let listener = TcpListener::bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let requests = Arc::new(AtomicUsize::new(0));
-        let router = Router::new()
-            .fallback(answer)
-            .layer(DefaultBodyLimit::disable())
-            .with_state(Arc::clone(&requests));
+        let seen = Seen::default();
+        let router =
+            Router::new().fallback(answer).layer(DefaultBodyLimit::disable()).with_state(Arc::clone(&seen));
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
             runtime.unwrap().block_on(async {
@@ -56,23 +56,28 @@ impl Api {
                 axum::serve(listener, router).await.unwrap();
             });
         });
-        Self { port, requests }
+        Self { port, seen }
     }
 
     /// How many requests have reached it.
     pub(crate) fn requests(&self) -> usize {
-        self.requests.load(Ordering::SeqCst)
+        self.seen.lock().unwrap().len()
+    }
+
+    /// Which requests have reached it: method and target.
+    pub(crate) fn seen(&self) -> Vec<String> {
+        self.seen.lock().unwrap().clone()
     }
 }
 
 async fn answer(
-    State(requests): State<Arc<AtomicUsize>>,
+    State(seen): State<Seen>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
 ) -> Json<Reached> {
-    requests.fetch_add(1, Ordering::SeqCst);
+    seen.lock().unwrap().push(format!("{method} {uri}"));
     let headers = headers
         .iter()
         .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
