@@ -59,8 +59,8 @@ impl CredentialKind {
     pub fn of_shape(text: &[u8]) -> Option<Self> {
         let all = |part: &[u8], alphabet: &[u8]| part.iter().all(|byte| alphabet.contains(byte));
         match text {
-            [b'u', b'+', rest @ ..] if rest.len() == 18 && rest.iter().all(is_rest) => Some(Self::UserToken),
-            _ if text.len() == 20 && text.iter().all(is_rest) => Some(Self::General),
+            [b'u', b'+', rest @ ..] if rest.len() == 18 && all(rest, REST) => Some(Self::UserToken),
+            _ if text.len() == 20 && all(text, REST) => Some(Self::General),
             _ if text.len() == 32 && all(text, LOWER_HEX) => Some(Self::Integration),
             [b'R', rest @ ..] if rest.len() == 31 && all(rest, UPPER_ALPHANUMERIC) => Some(Self::Integration),
             [b'p', b'd', b'u', b's', b'+', b'_', b'0', rest @ ..] => match rest.split_at_checked(6) {
@@ -74,11 +74,6 @@ impl CredentialKind {
     }
 }
 
-/// Whether it is one of [`REST`]: asked of every character of every REST key that is checked, and so by range.
-fn is_rest(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
-}
-
 /// Whether a text looks like a secret of any kind, client secrets included: what must not be repeated in a message.
 #[must_use]
 pub fn looks_secret(text: &[u8]) -> bool {
@@ -87,7 +82,7 @@ pub fn looks_secret(text: &[u8]) -> bool {
 
 fn is_client_secret(text: &[u8]) -> bool {
     text.strip_prefix(CLIENT_SECRET)
-        .is_some_and(|rest| rest.len() == CLIENT_SECRET_RANDOM && rest.iter().all(is_rest))
+        .is_some_and(|rest| rest.len() == CLIENT_SECRET_RANDOM && rest.iter().all(|byte| REST.contains(byte)))
 }
 
 impl FromStr for CredentialKind {
