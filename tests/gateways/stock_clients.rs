@@ -25,6 +25,7 @@ fn credentials(account: &Account) -> Value {
         "user": make(&["token", "create", "laptop"]),
         "unknown": "y_NbAkKc66ryYTWUXYEu",
         "integration": make(&["integration", "create", "--service", "checkout", "--type", "events-api-v2", "--name", "alerts"]),
+        "unknown_integration": "0123456789abcdef0123456789abcdef",
         "client_id": client_id,
         "client_secret": client_secret,
     })
@@ -73,6 +74,18 @@ fn pdpyras_understands_every_answer() {
     site.account.run(&["account", "set", "--rest-api", "off"]);
     let seen = run(python("pdpyras_client.py"), &url, &credentials);
     assert_eq!(seen["no_ability"], json!([402, 2014]));
+}
+
+#[test]
+fn pdpyras_sends_events() {
+    let site = Site::behind(Gateway::Envoy);
+    let credentials = credentials(&site.account);
+    let seen = run(python("pdpyras_events.py"), &format!("http://127.0.0.1:{}", site.port), &credentials);
+    let too_short = "Length of 'routing_key' is incorrect (should be 32 characters)";
+    assert_eq!(seen["integration"], json!([200, null]));
+    assert_eq!(seen["unknown_integration"], json!([400, ["Invalid routing key"]]));
+    assert_eq!((&seen["full"][0], &seen["full"][1][0]), (&json!(400), &json!(too_short)));
+    assert_eq!(site.api.seen(), ["POST /v2/enqueue"]);
 }
 
 #[test]
