@@ -29,6 +29,15 @@ docs:
 bench:
     cargo bench
 
+# Load `pdkeys serve` for five minutes, and see that nothing grows
+soak:
+    cargo build --release
+    benches/soak
+
+# Make the Debian package
+deb:
+    cargo deb
+
 # Draw docs/terminal.svg from a real run
 picture: build
     contrib/picture/draw

@@ -12,6 +12,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "a program of its own, with its own environment and streams")]
 
+#[path = "support/runs.rs"]
+mod runs;
 mod support;
 
 use std::env;
@@ -21,14 +23,12 @@ use std::fs;
 use std::io::{self, BufWriter, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Instant;
 
 use pdkeys::store::{Place, Store as _, UsageCount, sqlite::SqliteStore};
+use runs::{command, in_turn, time};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
-use support::measure::{
-    self, Results, command, copy, directory, high_water_mark, in_turn, number, say, time,
-};
+use support::measure::{self, Results, copy, directory, high_water_mark, number, say};
 
 /// With this as its first argument the bench is the floor instead.
 const FLOOR: &str = "raw-list";
@@ -111,9 +111,7 @@ impl Bench {
         self.lists(&ten)?;
 
         let large_directory = directory()?;
-        let started = Instant::now();
-        let large = support::make_store(large_directory.path(), self.keys)?;
-        say(&format!("made a store of {} keys in {:.1} s", self.keys, started.elapsed().as_secs_f64()))?;
+        let large = support::kept_store(large_directory.path(), self.keys)?;
         self.memory(&large)?;
         self.shows(&ten, &large)
     }

@@ -17,6 +17,10 @@
 
 #![expect(clippy::disallowed_methods, reason = "a program of its own, with its own environment and streams")]
 
+#[path = "support/draw.rs"]
+mod draw;
+#[path = "support/runs.rs"]
+mod runs;
 mod support;
 
 use std::env;
@@ -30,16 +34,18 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use divan::counter::ItemsCount;
+use draw::Draw;
 use pdkeys::model::{Access, Policy};
 use pdkeys::ports::SystemClock;
 use pdkeys::store::{Place, sqlite::SqliteStore};
 use pdkeys::verify::{Api, Counting, Path, Presented, Request, Verdict, Verifier, judge, operations};
+use runs::{command, in_turn, time};
 use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
-use support::measure::{self, Ratio, Results, copy, directory, high_water_mark, in_turn, number, say, time};
+use support::measure::{self, Ratio, Results, copy, directory, high_water_mark, number, say};
 
 /// With this as its first argument the bench checks some of the keys over and over, and tells its memory.
 const SERVE: &str = "check-some";
@@ -135,17 +141,12 @@ struct Checked {
 
 impl Checked {
     fn new(parent: &FilePath, keys: u64) -> Result<Self, Box<dyn Error>> {
-        let directory = parent.join(keys.to_string());
-        let place = support::store_in(&directory);
-        let raw = directory.join("raw.db");
+        let place = support::kept_store(parent, keys)?;
+        let raw = place.directory().join("raw.db");
         if !raw.exists() {
-            let started = Instant::now();
-            fs::create_dir_all(&directory)?;
-            let place = support::make_store(&directory, keys)?;
-            let draft = directory.join("draft.db");
+            let draft = place.directory().join("draft.db");
             copy_with_plain_digests(&place, keys, &draft)?;
             fs::rename(draft, &raw)?;
-            say(&format!("made two stores of {keys} keys in {:.1} s", started.elapsed().as_secs_f64()))?;
         }
         Ok(Self {
             keys,
@@ -291,18 +292,6 @@ fn check(verifier: &Verifier<SqliteStore>, secret: &str) -> Result<Verdict, Box<
         path: b"/incidents/Q1/notes",
         through_server: false,
     })?))
-}
-
-/// Numbers that are drawn evenly, the same in every run.
-struct Draw(u64);
-
-impl Draw {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % end
-    }
 }
 
 fn in_process(results: &mut Results, stores: &mut [Checked], rounds: u64) -> Result<(), Box<dyn Error>> {
@@ -476,7 +465,7 @@ impl Processes {
         let check = || {
             let asked = ["verify", "--method", "GET", "--path", "/incidents", "--key-file"].map(OsStr::new);
             let all = [&["--store".as_ref(), database][..], &asked, &[key_file]].concat();
-            measure::command(&self.pdkeys, &all)
+            command(&self.pdkeys, &all)
         };
         // It counts in a file of its own, in which all the tables are.
         time(check())?;
@@ -490,7 +479,7 @@ impl Processes {
         drop(made);
         let floor = |how: &str| {
             let all = [RAW_CHECK.as_ref(), raw.as_os_str(), raw_usage.as_os_str(), key_file, OsStr::new(how)];
-            measure::command(&self.floor, &all)
+            command(&self.floor, &all)
         };
         let ratio = in_turn(self.pairs, |_| time(check()), |_| time(floor("plain")))?;
         let beside = "a raw program that reads the same row and counts in the same way";
@@ -518,11 +507,11 @@ impl Processes {
             time(command)
         };
         let raw = place.directory().join("raw.db");
-        let floor = || measure::command(&self.floor, &[RAW_BATCH.as_ref(), raw.as_os_str()]);
+        let floor = || command(&self.floor, &[RAW_BATCH.as_ref(), raw.as_os_str()]);
         let batch = || {
             let all =
                 ["--store".as_ref(), place.database().as_os_str(), "verify".as_ref(), "--batch".as_ref()];
-            measure::command(&self.pdkeys, &all)
+            command(&self.pdkeys, &all)
         };
         let pairs = std::cmp::min(self.pairs, 9);
         let ratio = in_turn(pairs, |_| with_input(batch()), |_| with_input(floor()))?;

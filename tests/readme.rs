@@ -3,20 +3,35 @@
 //!
 //! What varies is compared by its shape. What is one thing in the README, an id or a secret or a hint, must be one
 //! thing here, and stands for it in the commands that follow.
+//!
+//! The part about gateways has a test of its own: there the shown configurations run too, on ports that are free.
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "what a test needs and cannot get fails the test")]
+
+#[cfg(target_os = "linux")]
+#[path = "gateways/installed.rs"]
+mod installed;
+#[cfg(target_os = "linux")]
+#[path = "gateways/process.rs"]
+mod process;
+#[cfg(target_os = "linux")]
+#[path = "gateways/programs.rs"]
+mod programs;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use regex::{Captures, Regex};
+use rustix::process::{Pid, Signal};
 
-/// A fenced block, and the number of its first line inside.
+/// A fenced block, the section that it stands in, and the number of its first line inside.
 struct Block {
+    section: String,
     language: String,
     line: usize,
     lines: Vec<String>,
@@ -29,10 +44,15 @@ fn in_repository(path: &str) -> String {
 fn blocks() -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
     let mut inside = false;
+    let mut section = String::new();
     for (number, line) in in_repository("README.md").lines().enumerate() {
+        if let (Some(title), false) = (line.strip_prefix("## "), inside) {
+            title.clone_into(&mut section);
+        }
         match (line.strip_prefix("```"), inside) {
             (Some(language), false) => {
-                blocks.push(Block { language: language.to_owned(), line: number + 2, lines: Vec::new() });
+                let (section, language) = (section.clone(), language.to_owned());
+                blocks.push(Block { section, language, line: number + 2, lines: Vec::new() });
                 inside = true;
             }
             (Some(_), true) => inside = false,
@@ -86,6 +106,7 @@ impl Shell {
             .env("LC_ALL", "C")
             .env("PATH", format!("{}:/usr/bin:/bin", programs.display()))
             .current_dir(home)
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -124,8 +145,8 @@ impl Shell {
 
 impl Drop for Shell {
     fn drop(&mut self) {
-        // The steps are over, and the shell may go.
-        let _ = self.bash.kill();
+        // The steps are over, and the shell may go, and with it what it runs in the background.
+        let _ = rustix::process::kill_process_group(Pid::from_child(&self.bash), Signal::KILL);
         let _ = self.bash.wait();
     }
 }
@@ -304,7 +325,7 @@ fn the_readme_prints_what_it_says() {
     let login = Regex::new(&format!(r"\b{}\b", regex::escape(&this_user("-un")))).unwrap();
     let (uid, shapes) = (this_user("-u"), Shapes::new());
     let (mut shell, mut names, mut faults, mut done) = (Shell::new(&home), Names::default(), Vec::new(), 0);
-    for block in blocks() {
+    for block in blocks().into_iter().filter(|block| block.section != IN_FRONT) {
         match block.language.as_str() {
             "console" => {
                 for step in steps(&block) {
@@ -328,6 +349,84 @@ fn the_readme_prints_what_it_says() {
         }
     }
     assert!(done > 50, "only {done} steps were found");
+    assert!(faults.is_empty(), "{} of {done} steps differ\n\n{}", faults.len(), faults.join("\n"));
+}
+
+/// The section in which gateways ask.
+const IN_FRONT: &str = "Put it in front of your API in five minutes";
+
+/// The programs of that section: what listens on a port here that the README has another one for.
+#[cfg(target_os = "linux")]
+struct Ports([(&'static str, u16); 3]);
+
+#[cfg(target_os = "linux")]
+impl Ports {
+    fn new() -> Self {
+        Self(["8000", "8080", "8787"].map(|shown| (shown, process::free_port())))
+    }
+
+    fn here(&self, text: &str) -> String {
+        self.0.iter().fold(text.to_owned(), |text, (shown, here)| text.replace(shown, &here.to_string()))
+    }
+
+    fn shown(&self, line: &str) -> String {
+        self.0.iter().fold(line.to_owned(), |line, (shown, here)| line.replace(&here.to_string(), shown))
+    }
+
+    fn is_listening(&self, shown: &str) -> bool {
+        let (_, port) = self.0.iter().find(|(other, _)| *other == shown).unwrap();
+        std::net::TcpStream::connect(("127.0.0.1", *port)).is_ok()
+    }
+
+    /// Somebody at a keyboard is not as fast as this test.
+    fn wait_for(&self, shown: &str) {
+        let started = std::time::Instant::now();
+        while !self.is_listening(shown) {
+            assert!(started.elapsed().as_secs() < 20, "nobody listens on port {shown}");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_gateways_of_the_readme_do_what_it_says() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path().canonicalize().unwrap();
+    let login = Regex::new(&format!(r"\b{}\b", regex::escape(&this_user("-un")))).unwrap();
+    let (uid, shapes, ports) = (this_user("-u"), Shapes::new(), Ports::new());
+    let (mut shell, mut names, mut faults, mut done) = (Shell::new(&home), Names::default(), Vec::new(), 0);
+    let mut gateway: Option<process::Process> = None;
+    for block in blocks().into_iter().filter(|block| block.section == IN_FRONT) {
+        let configuration = ports.here(&block.lines.join("\n"));
+        let directory = home.join(&block.language);
+        let command = match block.language.as_str() {
+            "nginx" => Some(programs::nginx as fn(&Path, &str) -> Command),
+            "caddyfile" => Some(programs::caddy as fn(&Path, &str) -> Command),
+            _ => None,
+        };
+        if let Some(command) = command {
+            // Two of them cannot have one port.
+            drop(gateway.take());
+            fs::create_dir(&directory).unwrap();
+            let command = command(&directory, &configuration);
+            let ready = || ports.is_listening("8000");
+            gateway = Some(process::Process::start(&command, directory.join("log"), ready).unwrap());
+        }
+        for step in if block.language == "console" { steps(&block) } else { Vec::new() } {
+            let printed: Vec<_> = shell
+                .run(&ports.here(&names.translate(&step.command)))
+                .iter()
+                .map(|line| as_ada(&ports.shown(line), &home, &login))
+                .collect();
+            faults.extend(compare(&step, &printed, &shapes, &mut names, &uid).err());
+            done += 1;
+            if step.command.ends_with('&') {
+                ports.wait_for(if step.command.contains("serve ") { "8787" } else { "8080" });
+            }
+        }
+    }
+    assert!(done > 12, "only {done} steps were found");
     assert!(faults.is_empty(), "{} of {done} steps differ\n\n{}", faults.len(), faults.join("\n"));
 }
 

@@ -2,12 +2,11 @@
 
 use std::env;
 use std::error::Error;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -89,13 +88,6 @@ pub(crate) fn copy(program: &Path, directory: &Path, name: &str) -> io::Result<O
     fs::copy(program, &copy).map(|_| copy.into_os_string())
 }
 
-/// A program to run without an environment, input or output.
-pub(crate) fn command(program: &OsStr, arguments: &[&OsStr]) -> Command {
-    let mut command = Command::new(program);
-    command.args(arguments).env_clear().stdin(Stdio::null()).stdout(Stdio::null());
-    command
-}
-
 /// How long one thing takes beside another, and both times.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ratio {
@@ -116,39 +108,9 @@ impl Ratio {
     }
 }
 
-/// Does two things in turn, and again the other way round. The first two pairs only fill the caches.
-pub(crate) fn in_turn(
-    pairs: u64,
-    mut measured: impl FnMut(u64) -> Result<Duration, Box<dyn Error>>,
-    mut floor: impl FnMut(u64) -> Result<Duration, Box<dyn Error>>,
-) -> Result<Ratio, Box<dyn Error>> {
-    let mut times = Vec::new();
-    for pair in 0..pairs + 2 {
-        let both = if pair % 2 == 0 {
-            let one = measured(pair)?;
-            (one, floor(pair)?)
-        } else {
-            let other = floor(pair)?;
-            (measured(pair)?, other)
-        };
-        if pair >= 2 {
-            times.push(both);
-        }
-    }
-    Ok(Ratio::of(&times))
-}
-
 fn middle<T: Copy + Default>(mut values: Vec<T>, compare: impl Fn(&T, &T) -> std::cmp::Ordering) -> T {
     values.sort_by(compare);
     values.get(values.len() / 2).copied().unwrap_or_default()
-}
-
-/// How long a program takes, from its start to its end.
-pub(crate) fn time(mut command: Command) -> Result<Duration, Box<dyn Error>> {
-    let started = Instant::now();
-    let status = command.status()?;
-    let taken = started.elapsed();
-    if status.success() { Ok(taken) } else { Err(format!("{command:?} ended with {status}").into()) }
 }
 
 /// The largest resident set so far in KiB, out of a process's `/proc/PID/status`.

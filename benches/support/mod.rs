@@ -6,6 +6,7 @@ use std::error::Error;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::time::Instant;
 
 use pdkeys::manage::Founding;
 use pdkeys::model::{Name, Noun, Policy, Secret};
@@ -13,6 +14,8 @@ use pdkeys::ports::{SystemClock, SystemEntropy};
 use pdkeys::store::sqlite::SqliteStore;
 use pdkeys::store::{Place, Store as _};
 use rusqlite::{Connection, params};
+
+use self::measure::say;
 
 /// Crockford's base 32, as in ids.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
@@ -43,6 +46,24 @@ pub(crate) fn make_store(directory: &Path, keys: u64) -> Result<Place, Box<dyn E
     drop::<SqliteStore>(founding.make_store(&place, &SystemClock, &mut SystemEntropy)?);
     fill(&place, keys)?;
     Ok(place)
+}
+
+/// A store of so many keys in a directory of stores: the one that is there, or else one that is made. It is there once
+/// it is whole.
+pub(crate) fn kept_store(stores: &Path, keys: u64) -> Result<Place, Box<dyn Error>> {
+    let directory = stores.join(keys.to_string());
+    if !directory.exists() {
+        let started = Instant::now();
+        let draft = stores.join(format!("{keys}.draft"));
+        if draft.exists() {
+            fs::remove_dir_all(&draft)?;
+        }
+        fs::create_dir_all(&draft)?;
+        make_store(&draft, keys)?;
+        fs::rename(draft, &directory)?;
+        say(&format!("made a store of {keys} keys in {:.1} s", started.elapsed().as_secs_f64()))?;
+    }
+    Ok(store_in(&directory))
 }
 
 fn fill(place: &Place, keys: u64) -> Result<(), Box<dyn Error>> {

@@ -4,7 +4,7 @@ use std::fs;
 
 use insta::assert_snapshot;
 
-use crate::session::{Machine, Ran, mode_of, set_mode};
+use crate::session::{Machine, Ran, mode_of, own_uid, set_mode};
 
 /// Asserts what works and what does not where the store key cannot be used, and gives what `create` says.
 #[track_caller]
@@ -89,6 +89,24 @@ fn a_store_key_that_others_can_read_is_an_error() {
     hint: chmod 0600 [HOME]/pdkeys/pdkeys.storekey
     ");
     assert_eq!(mode_of(&machine.store_key()), 0o640, "it is for its owner to change that");
+}
+
+/// systemd's credentials belong to root, and an access list opens them to the service: its mask shows where the group's
+/// rights would.
+#[test]
+fn a_store_key_may_be_handed_over_by_systemd() {
+    let (machine, _) = with_key();
+    let handed_over = machine.file("credential");
+    fs::copy(machine.store_key(), &handed_over).unwrap();
+    set_mode(&handed_over, 0o440);
+    let machine = machine.with("PDKEYS_STORE_KEY_FILE", handed_over.to_str().unwrap());
+    let ran = machine.run(["create", "ci"]);
+    if own_uid() == 0 {
+        ran.must_succeed();
+    } else {
+        // Of anybody else's file the mode means what it says.
+        assert!(ran.must_exit(1).stderr.contains("can be read by others (mode 0440)"));
+    }
 }
 
 #[test]

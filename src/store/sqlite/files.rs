@@ -19,6 +19,9 @@ use crate::store::{Place, place::directory_of};
 
 const READABLE_BY_OTHERS: u32 = 0o044;
 const WRITABLE_BY_OTHERS: u32 = 0o022;
+/// The mode of a credential as systemd hands it to a service: root's own, and open to that service's user by an access
+/// list, whose mask stands where the group's rights would.
+const HANDED_OVER: u32 = 0o440;
 
 fn refuse(path: &Path, refusal: Refusal) -> Error {
     ErrorKind::StoreRefused { path: path.to_owned(), refusal }.into()
@@ -166,7 +169,8 @@ pub(super) fn read_store_key(path: &Path) -> Result<StoreKey> {
         return Err(fault(KeyFault::Unreadable("not a file".to_owned())));
     }
     let mode = metadata.permissions().mode() & 0o7777;
-    if mode & (READABLE_BY_OTHERS | WRITABLE_BY_OTHERS) != 0 {
+    let handed_over = mode == HANDED_OVER && metadata.uid() == 0 && metadata.gid() == 0;
+    if mode & (READABLE_BY_OTHERS | WRITABLE_BY_OTHERS) != 0 && !handed_over {
         return Err(fault(KeyFault::OpenToOthers { mode }));
     }
     let file = File::open(path).map_err(unreadable)?;
