@@ -182,6 +182,9 @@ impl<S: Store + Send + 'static> Shared<S> {
                 }
             })
             .collect();
+        if digests.is_empty() {
+            return Ok(by_shape.into_iter().flatten().collect());
+        }
         self.with_store(|store| {
             let mut found = store.find_credentials(&digests)?.into_iter();
             let at = self.clock.now();

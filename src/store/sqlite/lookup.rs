@@ -22,9 +22,9 @@ use crate::store::{Found, Presence};
 /// How many credentials are remembered, in two generations of this size at most. A process that sees so many holds
 /// some 60 MiB of them; one that sees ten thousand, 5 MiB.
 const GENERATION: usize = 65_536;
-/// How much of the file a connection that checks keeps in memory, in SQLite's spelling of 16 MiB: enough for the upper
+/// How much of the file a connection that checks keeps in memory, in SQLite's spelling of 4 MiB: enough for the upper
 /// levels of the trees over many million keys, so that a look-up reads two pages at most.
-const PAGES: i64 = -16 * 1024;
+const PAGES: i64 = -4 * 1024;
 
 /// What was found and has not changed since.
 #[derive(Debug, Default)]

@@ -4,15 +4,16 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::{AUTHORIZATION, HeaderName};
 use hyper::http::request::Parts;
 use pdkeys::ports::monotonic;
-use pdkeys::verify::{Api, BearerTakes, EventKeys, Presented, Request as Question, Verdict, events_request};
+use pdkeys::verify::{Api, BearerTakes, EventKeys, Presented, Verdict, events_request};
 
 use super::Settings;
 use super::answer::{self, Answer};
 use super::body::{self, Bounds};
-use super::checker::Checker;
+use super::checker::{Checker, Unavailable};
 use super::gateway::{AskedAt, Gateway, Original, original};
 use super::log::Denials;
 use super::metrics::Metrics;
+use super::together::{Question, Together};
 
 /// How gateways are answered.
 pub(super) struct Auth {
@@ -20,6 +21,7 @@ pub(super) struct Auth {
     key_header: Option<HeaderName>,
     bearer: BearerTakes,
     bounds: Bounds,
+    together: Together,
 }
 
 impl Auth {
@@ -29,6 +31,7 @@ impl Auth {
             key_header: settings.key_header.clone(),
             bearer: if settings.bearer_keys { BearerTakes::AnyKey } else { BearerTakes::AppTokens },
             bounds,
+            together: Together::default(),
         }
     }
 
@@ -86,7 +89,7 @@ impl Auth {
             };
             let in_path = in_path.as_ref().map(|key| key.as_bytes());
             return match in_body.presented(api, in_path, original.routing_key) {
-                Ok(presented) => check(checker, api, presented, &original),
+                Ok(presented) => self.check(checker, api, presented, &original).await,
                 Err(_) => Ok(Verdict::ambiguous_request(api)),
             };
         }
@@ -95,7 +98,19 @@ impl Auth {
             (Some(_), Some(key)) => Presented::bare(key),
             (None, Some(value)) => Presented::authorization(value, self.bearer),
         };
-        check(checker, Api::Rest, presented, &original)
+        self.check(checker, Api::Rest, presented, &original).await
+    }
+
+    async fn check(
+        &self,
+        checker: &Checker,
+        api: Api,
+        presented: Presented,
+        original: &Original<'_>,
+    ) -> Result<Verdict, Undecided> {
+        let question =
+            Question { api, presented, method: original.method.into(), target: original.target.into() };
+        self.together.ask(checker, question).await.map_err(|Unavailable| Undecided::Unavailable)
     }
 }
 
@@ -105,21 +120,4 @@ enum Undecided {
     Unavailable,
     /// The body could not be read.
     Body(body::Fault),
-}
-
-fn check(
-    checker: &Checker,
-    api: Api,
-    presented: Presented,
-    original: &Original<'_>,
-) -> Result<Verdict, Undecided> {
-    checker
-        .verify(&Question {
-            api,
-            presented,
-            method: original.method,
-            path: original.target,
-            through_server: true,
-        })
-        .map_err(|_| Undecided::Unavailable)
 }

@@ -15,8 +15,10 @@ use arc_swap::{ArcSwap, Guard};
 use pdkeys::ports::SystemClock;
 use pdkeys::store::sqlite::SqliteStore;
 use pdkeys::store::{Place, Read as _, Store as _};
-use pdkeys::verify::{Counting, Request, Verdict, Verifier};
+use pdkeys::verify::{Counting, Verdict, Verifier};
 use pdkeys::{Error, ErrorKind};
+
+use super::together::Question;
 
 /// How often the store is tried.
 const TRY_EVERY: Duration = Duration::from_secs(1);
@@ -69,9 +71,10 @@ impl Checker {
         Ok(Self { state, store_watch, counts_watch })
     }
 
-    /// Answers a question, if it can be found out.
-    pub(super) fn verify(&self, request: &Request<'_>) -> Result<Verdict, Unavailable> {
-        self.verifier()?.verify(request).map_err(|error| self.failed(&error))
+    /// Answers questions, if it can be found out.
+    pub(super) fn verify_all(&self, mut questions: Vec<Question>) -> Result<Vec<Verdict>, Unavailable> {
+        let requests: Vec<_> = questions.iter_mut().map(Question::request).collect();
+        self.verifier()?.verify_all(&requests).map_err(|error| self.failed(&error))
     }
 
     /// The verifier, if it can be used.

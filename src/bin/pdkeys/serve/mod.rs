@@ -16,6 +16,7 @@ mod metrics;
 mod oauth;
 mod questions;
 mod server;
+mod together;
 
 use std::time::Duration;
 
