@@ -84,6 +84,7 @@ macro_rules! conformance {
             others::every_field_of_an_app_reads_back_and_changes,
             others::an_app_is_found_by_its_client_secrets_as_long_as_they_live,
             others::an_app_token_lives_a_day_or_until_it_is_revoked_or_the_app_goes,
+            others::one_token_of_an_app_is_revoked_and_the_others_go_on,
             others::a_check_finds_what_a_secret_belongs_to,
             others::a_check_sees_at_once_what_another_connection_committed,
             others::checks_are_counted_in_windows_of_sixty_seconds,

@@ -16,7 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::error::{ErrorKind, Result};
 use crate::model::{
     Account, App, AppToken, AuditAction, AuditRecord, Change, Credential, Destination, Digest, GeneralKey,
-    Head, Id, Integration, KeyOrder, Keyring, Noun, Permit, SecretChange, User, UserToken,
+    Head, Id, Integration, KeyOrder, Keyring, Label, Noun, Permit, SecretChange, User, UserToken,
 };
 use crate::ports::Entropy;
 
@@ -234,6 +234,12 @@ pub trait Read {
     /// If the store cannot be read.
     fn app_of_client_secret(&self, digest: &Digest, at: Timestamp) -> Result<Option<App>>;
 
+    /// The app token whose digest this is, as long as it is kept.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn app_token(&self, digest: &Digest) -> Result<Option<AppToken>>;
+
     /// What a digest belongs to, dead or alive.
     ///
     /// # Errors
@@ -327,6 +333,18 @@ pub trait Write: Read {
     /// # Errors
     /// If the store cannot be written, or the permit is for something else.
     fn issue_app_token(&mut self, permit: Permit, token: &AppToken, digest: &Digest) -> Result<()>;
+
+    /// Stops one token of an app, and leaves the others alone.
+    ///
+    /// # Errors
+    /// If the store cannot be written, the permit is for something else, or there is no such token.
+    fn revoke_app_token(
+        &mut self,
+        permit: Permit,
+        token: &AppToken,
+        digest: &Digest,
+        reason: &Label,
+    ) -> Result<()>;
 
     /// Makes the changes last.
     ///

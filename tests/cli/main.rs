@@ -28,6 +28,7 @@ mod keys;
 mod limits;
 mod manners;
 mod permissions;
+mod revoke;
 mod roles;
 mod secrets;
 mod services;

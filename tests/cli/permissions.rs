@@ -230,6 +230,7 @@ fn no_command_is_forgotten() {
         "init",
         "verify",
         "explain",
+        "revoke",
         "completions",
         "man",
         "whoami",

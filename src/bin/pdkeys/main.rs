@@ -4,6 +4,7 @@ mod batch;
 mod commands;
 mod complete;
 mod context;
+mod credential;
 mod failure;
 mod handover;
 mod lines;

@@ -7,7 +7,7 @@ use super::{account, apps, audit, destinations, integrations, keys, secrets, tok
 use crate::error::{Error, Result};
 use crate::model::{
     Account, App, AppToken, AuditRecord, Audited, Change, Destination, Digest, GeneralKey, Head, Id,
-    Integration, KeyOrder, Keyring, Noun, Permit, SecretChange, User, UserToken,
+    Integration, KeyOrder, Keyring, Label, Noun, Permit, SecretChange, User, UserToken,
 };
 use crate::store::{AuditFilter, Flow, Holder, Read, Write};
 
@@ -125,6 +125,10 @@ impl<K> Read for SqliteTransaction<'_, K> {
         apps::of_client_secret(&self.main, digest, at)
     }
 
+    fn app_token(&self, digest: &Digest) -> Result<Option<AppToken>> {
+        apps::token(&self.main, digest)
+    }
+
     fn holder(&self, digest: &Digest) -> Result<Option<Holder>> {
         secrets::holder(&self.main, digest)
     }
@@ -216,6 +220,19 @@ impl Write for SqliteTransaction<'_, &Keyring> {
     fn issue_app_token(&mut self, permit: Permit, token: &AppToken, digest: &Digest) -> Result<()> {
         self.record(permit, &Change::Create(token.clone()), SecretChange::Issue(*digest))?;
         apps::issue_token(&self.main, token, digest)
+    }
+
+    fn revoke_app_token(
+        &mut self,
+        permit: Permit,
+        token: &AppToken,
+        digest: &Digest,
+        reason: &Label,
+    ) -> Result<()> {
+        let at = permit.at();
+        let change = Change::Delete { before: token.clone(), reason: Some(reason.clone()) };
+        self.record(permit, &change, SecretChange::Keep)?;
+        apps::revoke_token(&self.main, token, digest, at)
     }
 
     fn commit(self) -> Result<()> {

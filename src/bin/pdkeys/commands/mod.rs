@@ -7,6 +7,7 @@ mod generate;
 mod init;
 mod integrations;
 mod keys;
+mod revoke;
 mod rotation;
 #[cfg(feature = "serve")]
 mod serve;
@@ -75,6 +76,7 @@ pub(crate) enum Command {
     Remove(keys::Remove),
     Verify(verify::Verify),
     Explain(verify::Explain),
+    Revoke(revoke::Revoke),
     #[cfg(feature = "serve")]
     Serve(serve::Serve),
     /// Manage user tokens: your own, bounded by your role
@@ -120,6 +122,7 @@ impl Command {
             Self::Remove(command) => command.run(context),
             Self::Verify(command) => command.run(context),
             Self::Explain(command) => command.run(context),
+            Self::Revoke(command) => command.run(context),
             #[cfg(feature = "serve")]
             Self::Serve(command) => command.run(context),
             Self::Token(command) => command.run(context),
