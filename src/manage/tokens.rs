@@ -177,7 +177,7 @@ fn target(token: &UserToken) -> Target {
 
 /// Refuses scopes that the role does not hold: the token could never use them, and whoever reads its list would
 /// think it could.
-fn refuse_beyond(role: Role, scopes: Option<&ScopeSet>) -> Result<()> {
+pub(super) fn refuse_beyond(role: Role, scopes: Option<&ScopeSet>) -> Result<()> {
     let beyond: Vec<_> = scopes
         .into_iter()
         .flat_map(ScopeSet::iter)

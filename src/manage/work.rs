@@ -219,7 +219,7 @@ pub(super) fn request_id(entropy: &mut dyn Entropy) -> Result<String> {
 }
 
 /// Draws an id that was never used.
-pub(super) fn fresh_id(tx: &impl Read, noun: Noun, entropy: &mut dyn Entropy) -> Result<Id> {
+pub(super) fn fresh_id(tx: &(impl Read + ?Sized), noun: Noun, entropy: &mut dyn Entropy) -> Result<Id> {
     loop {
         let id = Id::generate(noun, entropy)?;
         if !tx.is_taken(id)? {

@@ -223,6 +223,9 @@ impl Action {
             Self::RemoveUser => &["left_at", "left_reason"],
             Self::ChangeAccount => &["name", "policy", "subdomain", "rest_api", "advanced_permissions"],
             Self::TransferAccount => &["owner"],
+            Self::Import => {
+                &["file_sha256", "general_keys", "user_tokens", "integrations", "users", "skipped_lines"]
+            }
             _ => &[],
         }
     }

@@ -16,7 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::error::{ErrorKind, Result};
 use crate::model::{
     Account, App, AppToken, AuditAction, AuditRecord, Change, Credential, Destination, Digest, GeneralKey,
-    Head, Id, Integration, KeyOrder, Keyring, Label, Noun, Permit, SecretChange, User, UserToken,
+    Head, Id, Imported, Integration, KeyOrder, Keyring, Label, Noun, Permit, SecretChange, User, UserToken,
 };
 use crate::ports::Entropy;
 
@@ -346,11 +346,70 @@ pub trait Write: Read {
         reason: &Label,
     ) -> Result<()>;
 
+    /// Brings many things in together, with one record of all of them. What brings nothing leaves none.
+    ///
+    /// # Errors
+    /// If the store cannot be written, the permit is for something else, and whatever `bring` returns.
+    fn import(
+        &mut self,
+        permit: Permit,
+        bring: &mut dyn FnMut(&mut dyn Intake) -> Result<Imported>,
+    ) -> Result<Imported>;
+
     /// Makes the changes last.
     ///
     /// # Errors
     /// If they could not be made durable; then none of them was made.
     fn commit(self) -> Result<()>;
+}
+
+/// What an import goes through: it adds, and changes nothing that is there.
+pub trait Intake {
+    /// The store, with what was added so far.
+    fn store(&self) -> &dyn Read;
+
+    /// The keys derived from the store key.
+    fn keyring(&self) -> &Keyring;
+
+    /// Adds a general key with its secret, or says what is in the way and adds nothing.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    fn add_general_key(&mut self, key: &GeneralKey, digest: &Digest) -> Result<Option<Clash>>;
+
+    /// The same of a user token.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    fn add_user_token(&mut self, token: &UserToken, digest: &Digest) -> Result<Option<Clash>>;
+
+    /// The same of an integration.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    fn add_integration(&mut self, integration: &Integration, digest: &Digest) -> Result<Option<Clash>>;
+
+    /// Adds a user.
+    ///
+    /// # Errors
+    /// If the store cannot be written, or what only one user can have is taken.
+    fn add_user(&mut self, user: &User) -> Result<()>;
+}
+
+/// Why a credential cannot come in: its secret is somebody's already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Clash {
+    /// A credential's that was there before.
+    Taken(Id),
+    /// One's that the same import has added: the how-manieth of its noun, counted from 0.
+    Added {
+        /// Its noun.
+        noun: Noun,
+        /// How many of that noun came in before it.
+        nth: u64,
+    },
+    /// One's that is gone. A dead secret does not come back.
+    Dead(Tombstone),
 }
 
 /// What a secret belongs, or belonged, to.

@@ -23,6 +23,7 @@ mod documented;
 mod explain;
 mod first_use;
 mod hand_over;
+mod import;
 mod integrations;
 mod keys;
 mod limits;

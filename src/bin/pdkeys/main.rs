@@ -11,6 +11,7 @@ mod lines;
 mod moments;
 mod question;
 mod render;
+mod rows;
 #[cfg(feature = "serve")]
 mod serve;
 mod terminal;

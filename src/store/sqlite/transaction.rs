@@ -3,13 +3,14 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, Transaction};
 
+use super::intake::SqliteIntake;
 use super::{account, apps, audit, destinations, integrations, keys, secrets, tokens, usage, users};
 use crate::error::{Error, Result};
 use crate::model::{
     Account, App, AppToken, AuditRecord, Audited, Change, Destination, Digest, GeneralKey, Head, Id,
-    Integration, KeyOrder, Keyring, Label, Noun, Permit, SecretChange, User, UserToken,
+    Imported, Integration, KeyOrder, Keyring, Label, Noun, Permit, SecretChange, User, UserToken,
 };
-use crate::store::{AuditFilter, Flow, Holder, Read, Write};
+use crate::store::{AuditFilter, Flow, Holder, Intake, Read, Write};
 
 /// A transaction on an SQLite store. `K` is `()` for one that reads, and the keyring for one that writes.
 #[derive(Debug)]
@@ -233,6 +234,20 @@ impl Write for SqliteTransaction<'_, &Keyring> {
         let change = Change::Delete { before: token.clone(), reason: Some(reason.clone()) };
         self.record(permit, &change, SecretChange::Keep)?;
         apps::revoke_token(&self.main, token, digest, at)
+    }
+
+    fn import(
+        &mut self,
+        permit: Permit,
+        bring: &mut dyn FnMut(&mut dyn Intake) -> Result<Imported>,
+    ) -> Result<Imported> {
+        let imported = bring(&mut SqliteIntake::new(&self.main, self, self.keyring)?)?;
+        if imported.count() > 0 {
+            let nothing = Imported { account: imported.account.clone(), ..Imported::default() };
+            let change = Change::Update { before: nothing, after: imported.clone() };
+            self.record(permit, &change, SecretChange::Keep)?;
+        }
+        Ok(imported)
     }
 
     fn commit(self) -> Result<()> {

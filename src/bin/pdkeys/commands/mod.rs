@@ -4,6 +4,7 @@ mod account;
 mod apps;
 mod audit;
 mod generate;
+mod import;
 mod init;
 mod integrations;
 mod keys;
@@ -77,6 +78,7 @@ pub(crate) enum Command {
     Verify(verify::Verify),
     Explain(verify::Explain),
     Revoke(revoke::Revoke),
+    Import(import::Import),
     #[cfg(feature = "serve")]
     Serve(serve::Serve),
     /// Manage user tokens: your own, bounded by your role
@@ -123,6 +125,7 @@ impl Command {
             Self::Verify(command) => command.run(context),
             Self::Explain(command) => command.run(context),
             Self::Revoke(command) => command.run(context),
+            Self::Import(command) => command.run(context),
             #[cfg(feature = "serve")]
             Self::Serve(command) => command.run(context),
             Self::Token(command) => command.run(context),
