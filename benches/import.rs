@@ -1,8 +1,9 @@
 //! What importing keys costs, beside a raw loop that inserts the same rows.
 //!
-//! `pdkeys import` of a CSV file, as a process: it reads and hashes the file, makes digests, draws ids, looks for what is there
-//! already, and writes the audit record. The floor has its rows ready in memory, and puts them into the same two tables by two
-//! prepared statements in one transaction, with the same settings, as durably. Both begin with an empty store each time.
+//! `pdkeys import` of a CSV file, as a process: it reads and hashes the file, makes digests, draws ids, looks for what
+//! is there already, and writes the audit record. The floor has its rows ready in memory, and puts them into the same
+//! two tables by two prepared statements in one transaction, with the same settings, as durably. Both begin with an
+//! empty store each time.
 //!
 //! `PDKEYS_BENCH_KEYS` sets the number of keys, `PDKEYS_BENCH_IMPORTS` how often it is done.
 

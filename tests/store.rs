@@ -93,6 +93,7 @@ macro_rules! conformance {
             usage::a_list_by_last_use_stops_where_its_visitor_has_enough,
             usage::a_key_counted_while_keys_are_listed_by_last_use_is_listed_once,
             usage::counts_of_a_removed_key_bring_nothing_back,
+            usage::what_was_counted_is_shown_by_hours_of_one_or_of_all,
             usage::counting_waits_for_no_writer,
         }
     };

@@ -1,8 +1,8 @@
 //! Importing: bringing credentials and users in from elsewhere, so that no client has to change.
 //!
-//! Everything of one import comes in together or not at all, in one transaction, with one audit record that names the file
-//! by its SHA-256. The entries are taken one by one and not kept; what is bad about one is told with its line, never
-//! with its content.
+//! Everything of one import comes in together or not at all, in one transaction, with one audit record that names the
+//! file by its SHA-256. The entries are taken one by one and not kept; what is bad about one is told with its line,
+//! never with its content.
 
 use std::collections::HashMap;
 
@@ -50,8 +50,8 @@ pub struct KeyEntry {
     pub description: Label,
     /// What it may reach.
     pub access: Access,
-    /// Whose it is: of a user token the user, of an integration the service or the orchestration, by name or id. A general
-    /// key belongs to the account.
+    /// Whose it is: of a user token the user, of an integration the service or the orchestration, by name or id. A
+    /// general key belongs to the account.
     pub owner: Option<String>,
     /// When it was made, if that is known.
     pub created_at: Option<jiff::Timestamp>,
@@ -200,8 +200,8 @@ fn import<T, W: Write, I: Take<T>>(
     })
 }
 
-/// The lines from which the things of a noun came, by their order. Where a run of lines came in without one left out, its
-/// first says them all.
+/// The lines from which the things of a noun came, by their order. Where a run of lines came in without one left out,
+/// its first says them all.
 #[derive(Default)]
 struct Lines {
     runs: HashMap<Noun, Vec<(u64, u64)>>,

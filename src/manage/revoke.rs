@@ -1,7 +1,8 @@
 //! Revoking what somebody holds: whoever has a secret may put an end to it.
 //!
 //! There is no acting user. Who has the secret could do with it whatever it is good for; that the finder of a leak can
-//! stop it, at once and without knowing anybody, takes nothing away that was safe. The audit record says that its holder did it.
+//! stop it, at once and without knowing anybody, takes nothing away that was safe. The audit record says that its
+//! holder did it.
 
 use jiff::Timestamp;
 
@@ -62,8 +63,8 @@ impl Outcome {
 }
 
 /// Puts an end to a secret, on behalf of nobody but whoever holds it: a general key is disabled, a user token or an
-/// integration removed, an app token revoked. A secret that a rotation keeps alive beside the present one ends alone. What
-/// is dead already is left as it is. `None` if no credential has or had this secret.
+/// integration removed, an app token revoked. A secret that a rotation keeps alive beside the present one ends alone.
+/// What is dead already is left as it is. `None` if no credential has or had this secret.
 ///
 /// # Errors
 /// If it could not be found out or done.

@@ -191,7 +191,7 @@ pub(super) fn refuse_beyond(role: Role, scopes: Option<&ScopeSet>) -> Result<()>
 }
 
 /// A token that the acting user may do this to. To those who may not even see it, it is not there.
-fn token(tx: &impl Read, acting: &Acting, typed: &str, action: Action) -> Result<UserToken> {
+pub(super) fn token(tx: &impl Read, acting: &Acting, typed: &str, action: Action) -> Result<UserToken> {
     let seen =
         |token: &UserToken| decide(acting.user(), Action::ShowUserToken, &target(token)) == Decision::Allowed;
     let found = match typed.parse::<Id>() {

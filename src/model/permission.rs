@@ -122,6 +122,7 @@ actions! {
     FoundAccount => Account CREATES "found an account",
     ActAsUser => Account READS "act as somebody else",
     SeeUsage => Account READS "see usage",
+    SeeIntegrationUsage => Integration READS "see the usage of integrations",
     ReadAudit => Account READS "read the audit trail",
     VerifyAudit => Account READS "verify the audit trail",
     RunDoctor => Account READS "run the doctor",
@@ -194,6 +195,7 @@ impl Action {
             | Self::ActAsUser          => [Y,      N,        N,      N,      N,      N,      N,      N],
 
             Self::SeeUsage             => [Y,      Y,        Own,    Own,    Own,    Own,    Own,    Own],
+            Self::SeeIntegrationUsage  => [Y,      Y,        Y,      N,      N,      N,      N,      N],
             Self::ReadAudit
             | Self::VerifyAudit
             | Self::RunDoctor

@@ -252,6 +252,12 @@ pub trait Read {
     /// If the store cannot be read.
     fn is_taken(&self, id: Id) -> Result<bool>;
 
+    /// Shows what was counted of one credential, or of all, in each hour that began at a moment or after it, by hours.
+    ///
+    /// # Errors
+    /// If the counts cannot be read, and whatever `visit` returns.
+    fn usage(&self, of: Option<Id>, since: Timestamp, visit: &mut dyn FnMut(Hour) -> Flow) -> Result<()>;
+
     /// Shows the audit records that match, newest first.
     ///
     /// # Errors
@@ -507,6 +513,19 @@ pub struct UsageCount {
     /// When the last of them was.
     pub at: Timestamp,
     /// How many were allowed.
+    pub allowed: u64,
+    /// How many were denied.
+    pub denied: u64,
+}
+
+/// What was counted of a credential in one hour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hour {
+    /// The credential.
+    pub id: Id,
+    /// When the hour began.
+    pub began_at: Timestamp,
+    /// How many checks were allowed.
     pub allowed: u64,
     /// How many were denied.
     pub denied: u64,

@@ -1,7 +1,7 @@
 //! Rows of a file that is imported: CSV with a header, or a JSON object a line.
 //!
-//! A row is a line, so that whatever is wrong with one has a line to be named by; what is on it is never told. The file is
-//! read once, and neither it nor its rows are kept: its SHA-256 comes from what was read.
+//! A row is a line, so that whatever is wrong with one has a line to be named by; what is on it is never told. The file
+//! is read once, and neither it nor its rows are kept: its SHA-256 comes from what was read.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -51,7 +51,8 @@ impl RowFormat {
     }
 }
 
-/// The cells of one row, in the order of the columns; an empty one is none. Each may be a secret: it is wiped in the end.
+/// The cells of one row, in the order of the columns; an empty one is none. Each may be a secret: it is wiped in the
+/// end.
 pub(crate) type Row = Vec<Option<Zeroizing<String>>>;
 
 /// One row: the number of its line, and what is there or what is wrong with it.

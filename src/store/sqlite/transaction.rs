@@ -10,7 +10,7 @@ use crate::model::{
     Account, App, AppToken, AuditRecord, Audited, Change, Destination, Digest, GeneralKey, Head, Id,
     Imported, Integration, KeyOrder, Keyring, Label, Noun, Permit, SecretChange, User, UserToken,
 };
-use crate::store::{AuditFilter, Flow, Holder, Intake, Read, Write};
+use crate::store::{AuditFilter, Flow, Holder, Hour, Intake, Read, Write};
 
 /// A transaction on an SQLite store. `K` is `()` for one that reads, and the keyring for one that writes.
 #[derive(Debug)]
@@ -136,6 +136,10 @@ impl<K> Read for SqliteTransaction<'_, K> {
 
     fn is_taken(&self, id: Id) -> Result<bool> {
         secrets::is_taken(&self.main, id)
+    }
+
+    fn usage(&self, of: Option<Id>, since: Timestamp, visit: &mut dyn FnMut(Hour) -> Flow) -> Result<()> {
+        self.usage.map_or(Ok(()), |usage| usage::each_hour(usage, of, since, visit))
     }
 
     fn audit_records(&self, filter: &AuditFilter, visit: &mut dyn FnMut(AuditRecord) -> Flow) -> Result<()> {

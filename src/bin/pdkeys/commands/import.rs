@@ -57,14 +57,14 @@ struct From {
 /// access: of a general key `full`, `read-only`, or `scopes:` and scopes with blanks between; of a user token `role` or
 /// nothing, or `scopes:` likewise, of those that the user's role holds
 ///
-/// owner: of a user token the user, of an integration the service, or the orchestration if the key begins with R, by name
-/// or id; of a general key nothing
+/// owner: of a user token the user, of an integration the service, or the orchestration if the key begins with R, by
+/// name or id; of a general key nothing
 ///
 /// created_at, expires_at: a date, or a time; without them, now and never
 ///
 /// All comes in or nothing, unless bad lines are left out with `--skip-bad`. What is wrong is told with its line, never
-/// with what stands there. A secret that a key here has, or had, is not taken. There is one audit record, with the number of
-/// keys and the SHA-256 of the file. The store is locked for other changes meanwhile, and checks go on.
+/// with what stands there. A secret that a key here has, or had, is not taken. There is one audit record, with the
+/// number of keys and the SHA-256 of the file. The store is locked for other changes meanwhile, and checks go on.
 #[derive(Args, Debug)]
 pub(crate) struct Import {
     #[command(flatten)]
@@ -84,9 +84,9 @@ impl Import {
 
 /// Import users
 ///
-/// The file is CSV with a header, or a JSON object a line (`.jsonl`), with the columns `name`, `email` (which may be empty)
-/// and `role`. All come in or nobody, unless bad lines are left out with `--skip-bad`. There is one audit record, with the
-/// number of users and the SHA-256 of the file.
+/// The file is CSV with a header, or a JSON object a line (`.jsonl`), with the columns `name`, `email` (which may be
+/// empty) and `role`. All come in or nobody, unless bad lines are left out with `--skip-bad`. There is one audit
+/// record, with the number of users and the SHA-256 of the file.
 #[derive(Args, Debug)]
 pub(crate) struct ImportUsers {
     #[command(flatten)]
@@ -143,7 +143,8 @@ impl From {
         Ok(Exit::Done)
     }
 
-    /// Brings in what is in the file, or tries it; what is wrong is told as a warning, or as data if a format was asked for.
+    /// Brings in what is in the file, or tries it; what is wrong is told as a warning, or as data if a format was asked
+    /// for.
     fn bring(
         &self,
         context: &Context,

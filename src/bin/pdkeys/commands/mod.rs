@@ -3,6 +3,7 @@
 mod account;
 mod apps;
 mod audit;
+mod export;
 mod generate;
 mod import;
 mod init;
@@ -14,6 +15,7 @@ mod rotation;
 mod serve;
 mod services;
 mod tokens;
+mod usage;
 mod users;
 mod verify;
 
@@ -78,7 +80,9 @@ pub(crate) enum Command {
     Verify(verify::Verify),
     Explain(verify::Explain),
     Revoke(revoke::Revoke),
+    Usage(usage::Usage),
     Import(import::Import),
+    Export(export::Export),
     #[cfg(feature = "serve")]
     Serve(serve::Serve),
     /// Manage user tokens: your own, bounded by your role
@@ -125,7 +129,9 @@ impl Command {
             Self::Verify(command) => command.run(context),
             Self::Explain(command) => command.run(context),
             Self::Revoke(command) => command.run(context),
+            Self::Usage(command) => command.run(context),
             Self::Import(command) => command.run(context),
+            Self::Export(command) => command.run(context),
             #[cfg(feature = "serve")]
             Self::Serve(command) => command.run(context),
             Self::Token(command) => command.run(context),

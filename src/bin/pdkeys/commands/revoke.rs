@@ -15,13 +15,14 @@ use crate::render::{self, Format};
 
 /// Put an end to a key that was found where it does not belong
 ///
-/// Whoever has a key may revoke it: no user, no role and no confirmation is needed. The key comes from `--key-file`, else
-/// from standard input: alone, or as the whole value of an Authorization header. `PDKEYS_KEY` is not looked at, lest
-/// another key be revoked than the one that was meant.
+/// Whoever has a key may revoke it: no user, no role and no confirmation is needed. The key comes from `--key-file`,
+/// else from standard input: alone, or as the whole value of an Authorization header. `PDKEYS_KEY` is not looked at,
+/// lest another key be revoked than the one that was meant.
 ///
-/// A general key is disabled, with the reason key-compromise; a user token and an integration are removed; an app
-/// token is dead, and other tokens of its app are not. Where a rotation keeps the secret alive beside a newer one, it ends
-/// alone. What is dead already stays as it is, and that is no error. Exits with 5 if no key here has or had this secret.
+/// A general key is disabled, with the reason key-compromise; a user token and an integration are removed; an app token
+/// is dead, and other tokens of its app are not. Where a rotation keeps the secret alive beside a newer one, it ends
+/// alone. What is dead already stays as it is, and that is no error. Exits with 5 if no key here has or had this
+/// secret.
 #[derive(Args, Debug)]
 pub(crate) struct Revoke {
     #[command(flatten)]
