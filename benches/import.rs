@@ -18,14 +18,18 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use pdkeys::model::{Digest, Secret};
 use pdkeys::store::Store as _;
 use pdkeys::store::sqlite::SqliteStore;
 use rusqlite::{Connection, TransactionBehavior, params};
-use support::measure::{self, Results, command, copy, directory, in_turn, number, time};
+use support::measure::{self, Results, command, copy, directory, high_water_mark, in_turn, number, time};
 
+/// The most memory that an import may take, in MiB, however long its file is: what SQLite may keep of the store, and
+/// some for the rest.
+const MOST_MEMORY: f64 = 192.0;
 /// 2026-01-01, in milliseconds since 1970, and as it stands in the file.
 const MADE: u64 = 1_767_225_600_000;
 const MADE_ON: &str = "2026-01-01";
@@ -40,6 +44,8 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let ratio = in_turn(pairs, |_| bench.import(), |_| bench.raw_loop())?;
     let name = format!("import of {keys} keys, beside a raw loop that inserts the same rows");
     results.ratio(&name, ratio, "a raw loop", 2.0)?;
+    let name = format!("memory at the height of an import of {keys} keys, in MiB");
+    results.machine_readable(&name, bench.memory()?, MOST_MEMORY)?;
     Ok(if results.all_met() || !in_earnest { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -106,20 +112,36 @@ impl Bench {
 
     fn import(&self) -> Result<Duration, Box<dyn Error>> {
         let database = self.empty_store()?;
-        let arguments = [
-            OsStr::new("import"),
-            self.file.as_os_str(),
-            OsStr::new("--quiet"),
-            OsStr::new("--store"),
-            database.as_os_str(),
-        ];
-        let taken = time(command(&self.program, &arguments))?;
+        let taken = time(command(&self.program, &self.arguments(&database)))?;
         let count: usize =
             Connection::open(&database)?.query_row("SELECT count(*) FROM digest", [], |row| row.get(0))?;
         if count != self.rows.len() {
             return Err(format!("{count} of {} keys came in", self.rows.len()).into());
         }
         Ok(taken)
+    }
+
+    /// The most memory that an import has taken while it was looked at, in MiB.
+    fn memory(&self) -> Result<f64, Box<dyn Error>> {
+        let database = self.empty_store()?;
+        let mut child = command(&self.program, &self.arguments(&database)).spawn()?;
+        let status = format!("/proc/{}/status", child.id());
+        let mut most = 0.0_f64;
+        while child.try_wait()?.is_none() {
+            most = fs::read_to_string(&status)
+                .ok()
+                .as_deref()
+                .and_then(high_water_mark)
+                .unwrap_or(0.0)
+                .max(most);
+            sleep(Duration::from_millis(5));
+        }
+        Ok(most / 1024.0)
+    }
+
+    fn arguments<'a>(&'a self, database: &'a Path) -> [&'a OsStr; 5] {
+        let option = OsStr::new;
+        [option("import"), self.file.as_os_str(), option("--quiet"), option("--store"), database.as_os_str()]
     }
 
     fn raw_loop(&self) -> Result<Duration, Box<dyn Error>> {

@@ -164,39 +164,39 @@ fn import<T, W: Write, I: Take<T>>(
     entries: &mut dyn Entries<T>,
     skip_bad: bool,
     tell: Tell<'_>,
-    importer: impl FnOnce(Account, Acting) -> I,
+    begin: impl FnOnce(Account, Acting) -> I,
 ) -> Result<Imported> {
     let account = work.tx.account()?;
     let name = account.name.as_str().to_owned();
     let permit = work.authorize(Action::Import, &Target::of(&account))?;
-    let mut importer = importer(account, work.acting.clone());
+    let mut importer = begin(account, work.acting.clone());
     let entropy = &mut *work.entropy;
     work.tx.import(permit, &mut |intake| {
-        let mut imported = Imported { account: name.clone(), ..Imported::default() };
+        let mut sum = Imported { account: name.clone(), ..Imported::default() };
         let mut lines = 0_u64;
         while let Some(Line { number, entry }) = entries.next()? {
             lines += 1;
             let taken = entry
                 .map_err(Refused::Line)
-                .and_then(|entry| importer.take(intake, entropy, number, entry, &mut imported));
+                .and_then(|entry| importer.take(intake, entropy, number, entry, &mut sum));
             match taken {
                 Ok(()) => {}
                 Err(Refused::Import(error)) => return Err(error),
                 Err(Refused::Line(why)) => {
-                    imported.skipped += 1;
+                    sum.skipped += 1;
                     tell(number, &why)?;
                 }
             }
         }
-        if imported.skipped > 0 && !skip_bad {
+        if sum.skipped > 0 && !skip_bad {
             let plural = if lines == 1 { "" } else { "s" };
             return Err(Error::conflict(format!(
                 "{} of {lines} line{plural} cannot be imported, and nothing was",
-                imported.skipped
+                sum.skipped
             )));
         }
-        imported.sha256 = Some(entries.sha256());
-        Ok(imported)
+        sum.sha256 = Some(entries.sha256());
+        Ok(sum)
     })
 }
 
@@ -464,12 +464,10 @@ impl Take<UserEntry> for UserImport {
         if role == Role::Owner {
             return Err("role: an account has exactly one owner".into());
         }
-        require(&self.acting, Action::AddUser, &Target::all(Noun::User).granting(role)).or_else(|error| {
+        require(&self.acting, Action::AddUser, &Target::all(Noun::User).granting(role)).map_err(|error| {
             match error.kind() {
-                ErrorKind::NotPermitted { limit: Some(limit), .. } => {
-                    Err(Refused::Line(format!("role: {limit}")))
-                }
-                _ => Err(error.into()),
+                ErrorKind::NotPermitted { limit: Some(limit), .. } => Refused::Line(format!("role: {limit}")),
+                _ => Refused::Import(error),
             }
         })?;
         if let Some(other) = intake.store().user_named(name.as_str())? {

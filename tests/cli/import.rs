@@ -21,7 +21,7 @@ const SERVICE_KEY: &str = "0123456789abcdef0123456789abcdef";
 const ORCHESTRATION_KEY: &str = "R0123456789ABCDEFGHIJKLMNOPQRSTU";
 
 fn hex(secret: &str) -> String {
-    Sha256::digest(secret.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(secret.as_bytes()).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// The key with a number, in the shape of a general key's.

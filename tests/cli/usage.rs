@@ -49,7 +49,7 @@ fn the_keys_that_did_most_come_first_with_what_they_did() {
     [K2],general,one,[NOW],[NOW],1,1
     --- stderr
     ");
-    assert_eq!(ids(&machine.run(["usage", "--top", "1", "-o", "csv"])), [two.clone()]);
+    assert_eq!(ids(&machine.run(["usage", "--top", "1", "-o", "csv"])), std::slice::from_ref(&two));
     // Of the last day alone, both did as much.
     let lately = machine.run(["usage", "--since", "1d", "-o", "json"]).must_succeed().json();
     let sums: Vec<_> = lately

@@ -245,7 +245,7 @@ impl Csv {
     /// Shows each cell, with its place in the line.
     fn split(&mut self, line: &[u8], mut show: impl FnMut(usize, &str)) -> Result<(), String> {
         // What a quote that stays open would swallow are other lines.
-        if line.iter().filter(|byte| **byte == b'"').count() % 2 == 1 {
+        if line.split(|byte| *byte == b'"').count() % 2 == 0 {
             return Err("a quote is not closed on its line".to_owned());
         }
         self.reader.reset();

@@ -45,22 +45,22 @@ struct From {
 ///
 /// The file is CSV with a header, or a JSON object a line (`.jsonl`). Its columns, in any order:
 ///
-/// kind: `general`, `user-token` or `integration`
+/// `kind`: `general`, `user-token` or `integration`
 ///
-/// secret: the key itself, which must have the shape that its kind has here
+/// `secret`: the key itself, which must have the shape that its kind has here
 ///
-/// digest: where only that is left, the SHA-256 of the key, in hexadecimal or base64; not of an integration, whose key
+/// `digest`: where only that is left, the SHA-256 of the key, in hexadecimal or base64; not of an integration, whose key
 /// stays visible. What the key's last characters are is not known then
 ///
-/// description: what it is for; what an integration is called
+/// `description`: what it is for; what an integration is called
 ///
-/// access: of a general key `full`, `read-only`, or `scopes:` and scopes with blanks between; of a user token `role` or
+/// `access`: of a general key `full`, `read-only`, or `scopes:` and scopes with blanks between; of a user token `role` or
 /// nothing, or `scopes:` likewise, of those that the user's role holds
 ///
-/// owner: of a user token the user, of an integration the service, or the orchestration if the key begins with R, by
+/// `owner`: of a user token the user, of an integration the service, or the orchestration if the key begins with R, by
 /// name or id; of a general key nothing
 ///
-/// created_at, expires_at: a date, or a time; without them, now and never
+/// `created_at`, `expires_at`: a date, or a time; without them, now and never
 ///
 /// All comes in or nothing, unless bad lines are left out with `--skip-bad`. What is wrong is told with its line, never
 /// with what stands there. A secret that a key here has, or had, is not taken. There is one audit record, with the
@@ -184,10 +184,10 @@ impl From {
             .iter()
             .filter(|(count, _)| *count > 0)
             .map(|(count, noun)| format!("{count} {noun}{}", if *count == 1 { "" } else { "s" }));
-        let mut told = counted.collect::<Vec<_>>().join(", ");
-        if told.is_empty() {
-            told = "nothing".to_owned();
-        }
+        let mut told = match imported.count() {
+            0 => "nothing".to_owned(),
+            _ => counted.collect::<Vec<_>>().join(", "),
+        };
         if imported.skipped > 0 {
             let plural = if imported.skipped == 1 { "" } else { "s" };
             told = format!("{told}; {} bad line{plural} left out", imported.skipped);
@@ -327,7 +327,7 @@ mod tests {
     #[test]
     fn a_digest_is_read_in_hexadecimal_and_in_every_base64() {
         let bytes: [u8; 32] = std::array::from_fn(|at| u8::try_from(at * 8 + 7).unwrap());
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
         let expected = Fingerprint::of_sha256(bytes);
         for text in [
             hex.clone(),
