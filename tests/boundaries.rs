@@ -251,6 +251,7 @@ fn tables_prompts_and_the_time_have_one_door_each() {
     for (word, door) in [
         ("comfy_table", "bin/pdkeys/render.rs"),
         ("dialoguer", "bin/pdkeys/terminal.rs"),
+        ("indicatif", "bin/pdkeys/terminal.rs"),
         ("SysRng", "ports.rs"),
         ("SystemTime", "ports.rs"),
     ] {

@@ -85,7 +85,7 @@ fn any_key() -> impl Strategy<Value = GeneralKey> {
                 access: Access::Full,
                 created_at,
                 created_by: sarah.clone(),
-                disabled: off.then_some(Disabled { at: created_at, by: sarah, reason: None }),
+                disabled: off.then_some(Disabled { at: created_at, by: Some(sarah), reason: None }),
                 expires_at,
                 rate_limit: None,
                 overlap_ends_at: expires_at,

@@ -84,6 +84,7 @@ macro_rules! conformance {
             others::every_field_of_an_app_reads_back_and_changes,
             others::an_app_is_found_by_its_client_secrets_as_long_as_they_live,
             others::an_app_token_lives_a_day_or_until_it_is_revoked_or_the_app_goes,
+            others::one_token_of_an_app_is_revoked_and_the_others_go_on,
             others::a_check_finds_what_a_secret_belongs_to,
             others::a_check_sees_at_once_what_another_connection_committed,
             others::checks_are_counted_in_windows_of_sixty_seconds,
@@ -92,6 +93,7 @@ macro_rules! conformance {
             usage::a_list_by_last_use_stops_where_its_visitor_has_enough,
             usage::a_key_counted_while_keys_are_listed_by_last_use_is_listed_once,
             usage::counts_of_a_removed_key_bring_nothing_back,
+            usage::what_was_counted_is_shown_by_hours_of_one_or_of_all,
             usage::counting_waits_for_no_writer,
         }
     };

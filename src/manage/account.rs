@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::session::Session;
-use super::work::fresh_id;
+use super::work::{fresh_id, request_id};
 use crate::error::Result;
 use crate::model::{
     Account, AccountEdit, Action, Change, Name, Noun, Permit, Policy, Role, Target, User, UserRef, require,
@@ -35,9 +35,7 @@ impl Founding {
         clock: &dyn Clock,
         entropy: &mut dyn Entropy,
     ) -> Result<S> {
-        let mut random = [0; 8];
-        entropy.fill(&mut random)?;
-        let request_id = format!("{:016x}", u64::from_be_bytes(random));
+        let request_id = request_id(entropy)?;
         let at = clock.now();
         S::create(place, entropy, |tx, entropy| self.found(tx, entropy, &request_id, at))
     }

@@ -3,7 +3,7 @@
 //! There is no acting user: who has the client secret acts for the app, and the audit record says so. A request that
 //! is refused writes nothing, and does not even wait to write.
 
-use super::work::HandOver;
+use super::work::{HandOver, request_id};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{APP_TOKEN_LIFE, Account, App, AppToken, Digest, Id, Permit, Scope, ScopeSet, Secret};
 use crate::ports::{Clock, Entropy};
@@ -77,9 +77,7 @@ pub fn grant_app_token<S: Store>(
         Ok(decided) => decided,
         Err(refusal) => return Ok(Grant::Refused(refusal)),
     };
-    let mut random = [0; 8];
-    entropy.fill(&mut random)?;
-    let request_id = format!("{:016x}", u64::from_be_bytes(random));
+    let request_id = request_id(entropy)?;
     let secret = Secret::app_token(entropy)?;
     let expires_at = at.checked_add(APP_TOKEN_LIFE).map_err(|_| Error::invalid("expiry", "too far away"))?;
     let token = AppToken {

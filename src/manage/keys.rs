@@ -111,7 +111,8 @@ impl<S: Store> Session<'_, S> {
                 if before.disabled.is_some() {
                     return Ok(Switched { key: before, changed: false });
                 }
-                let disabled = Disabled { at: work.at(), by: work.acting.into(), reason: reason.cloned() };
+                let by = Some(work.acting.into());
+                let disabled = Disabled { at: work.at(), by, reason: reason.cloned() };
                 let after = GeneralKey { disabled: Some(disabled), ..before.clone() };
                 let key = work.update_key(Action::DisableGeneralKey, before, after, SecretChange::Keep)?;
                 Ok(Switched { key, changed: true })

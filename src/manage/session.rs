@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::acting::{Claim, Identity};
-use super::work::Work;
+use super::work::{Work, request_id};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Acting, Head, Keyring};
 use crate::ports::{Clock, Entropy};
@@ -34,9 +34,7 @@ impl<'s, S: Store> Session<'s, S> {
         clock: &dyn Clock,
         entropy: &'s mut dyn Entropy,
     ) -> Result<Self> {
-        let mut random = [0; 8];
-        entropy.fill(&mut random)?;
-        let request_id = format!("{:016x}", u64::from_be_bytes(random));
+        let request_id = request_id(entropy)?;
         Ok(Self {
             store,
             entropy,

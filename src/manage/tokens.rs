@@ -177,7 +177,7 @@ fn target(token: &UserToken) -> Target {
 
 /// Refuses scopes that the role does not hold: the token could never use them, and whoever reads its list would
 /// think it could.
-fn refuse_beyond(role: Role, scopes: Option<&ScopeSet>) -> Result<()> {
+pub(super) fn refuse_beyond(role: Role, scopes: Option<&ScopeSet>) -> Result<()> {
     let beyond: Vec<_> = scopes
         .into_iter()
         .flat_map(ScopeSet::iter)
@@ -191,7 +191,7 @@ fn refuse_beyond(role: Role, scopes: Option<&ScopeSet>) -> Result<()> {
 }
 
 /// A token that the acting user may do this to. To those who may not even see it, it is not there.
-fn token(tx: &impl Read, acting: &Acting, typed: &str, action: Action) -> Result<UserToken> {
+pub(super) fn token(tx: &impl Read, acting: &Acting, typed: &str, action: Action) -> Result<UserToken> {
     let seen =
         |token: &UserToken| decide(acting.user(), Action::ShowUserToken, &target(token)) == Decision::Allowed;
     let found = match typed.parse::<Id>() {

@@ -211,8 +211,15 @@ impl<'w, T: Write> Work<'w, T> {
     }
 }
 
+/// Draws what all records of one command have in common.
+pub(super) fn request_id(entropy: &mut dyn Entropy) -> Result<String> {
+    let mut random = [0; 8];
+    entropy.fill(&mut random)?;
+    Ok(format!("{:016x}", u64::from_be_bytes(random)))
+}
+
 /// Draws an id that was never used.
-pub(super) fn fresh_id(tx: &impl Read, noun: Noun, entropy: &mut dyn Entropy) -> Result<Id> {
+pub(super) fn fresh_id(tx: &(impl Read + ?Sized), noun: Noun, entropy: &mut dyn Entropy) -> Result<Id> {
     loop {
         let id = Id::generate(noun, entropy)?;
         if !tx.is_taken(id)? {

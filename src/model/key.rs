@@ -116,13 +116,13 @@ pub struct UserRef {
     pub name: Name,
 }
 
-/// That a credential was switched off: when, by whom, why.
+/// That a key was switched off: when, by whom, why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disabled {
     /// When.
     pub at: Timestamp,
-    /// By whom.
-    pub by: UserRef,
+    /// By which user; by none where somebody who held the key had it disabled.
+    pub by: Option<UserRef>,
     /// Why, if it was said.
     pub reason: Option<Label>,
 }

@@ -6,6 +6,7 @@ mod audit;
 mod change;
 mod credential;
 mod id;
+mod import;
 mod key;
 mod keyring;
 mod moment;
@@ -27,12 +28,13 @@ pub use audit::{
 pub use change::{Audited, Change, SecretChange};
 pub use credential::{Credential, Owner};
 pub use id::{Id, Noun};
+pub use import::Imported;
 pub use key::{
     API_VERSION, Access, AccessKind, Disabled, GeneralKey, KeyEdit, KeyFilter, KeyOrder, KeySpec, KeyState,
     UserRef,
 };
 pub use keyring::{Digest, Keyring, Sealed, StoreKey};
-pub use moment::{future_moment, length_of_time, past_moment};
+pub use moment::{future_moment, length_of_time, moment, past_moment};
 pub use permission::{Acting, Action, Decision, Permit, Target, authorize, decide, require};
 pub use rate::RateLimit;
 pub use role::Role;

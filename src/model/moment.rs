@@ -41,6 +41,16 @@ pub fn past_moment(what: &'static str, text: &str, now: Timestamp) -> Result<Tim
         .ok_or_else(|| Error::invalid(what, FORMS))
 }
 
+/// Reads a date or a time.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn moment(what: &'static str, text: &str) -> Result<Timestamp> {
+    absolute(text).map(whole_milliseconds).ok_or_else(|| {
+        Error::invalid(what, "must be a date such as 2027-01-31, or a time such as 2027-01-31T12:00:00Z")
+    })
+}
+
 /// Reads a length of time, such as `24h` or `90d`.
 ///
 /// # Errors

@@ -109,6 +109,7 @@ actions! {
     RotateApp => App UPDATES "rotate the secrets of apps",
     RemoveApp => App DELETES "remove apps",
     IssueAppToken => AppToken CREATES "issue app tokens",
+    RevokeAppToken => AppToken DELETES "revoke a single app token",
     ListUsers => User READS "list users",
     ShowUser => User READS "show users",
     AddUser => User CREATES "add users",
@@ -121,6 +122,7 @@ actions! {
     FoundAccount => Account CREATES "found an account",
     ActAsUser => Account READS "act as somebody else",
     SeeUsage => Account READS "see usage",
+    SeeIntegrationUsage => Integration READS "see the usage of integrations",
     ReadAudit => Account READS "read the audit trail",
     VerifyAudit => Account READS "verify the audit trail",
     RunDoctor => Account READS "run the doctor",
@@ -193,14 +195,17 @@ impl Action {
             | Self::ActAsUser          => [Y,      N,        N,      N,      N,      N,      N,      N],
 
             Self::SeeUsage             => [Y,      Y,        Own,    Own,    Own,    Own,    Own,    Own],
+            Self::SeeIntegrationUsage  => [Y,      Y,        Y,      N,      N,      N,      N,      N],
             Self::ReadAudit
             | Self::VerifyAudit
             | Self::RunDoctor
             | Self::BackUp
             | Self::Export             => [Y,      Y,        N,      N,      N,      N,      N,      N],
             Self::Import               => [Y,      NoTokens, N,      N,      N,      N,      N,      N],
-            // Nobody who is here already: only the founding itself, which has a permit of its own.
-            Self::FoundAccount         => [N,      N,        N,      N,      N,      N,      N,      N],
+            // Nobody who is here already: only the founding itself, which has a permit of its own. Nor a single app
+            // token: only who holds it, who has one too.
+            Self::FoundAccount
+            | Self::RevokeAppToken     => [N,      N,        N,      N,      N,      N,      N,      N],
             Self::Restore              => [Y,      N,        N,      N,      N,      N,      N,      N],
         }
     }
@@ -220,6 +225,9 @@ impl Action {
             Self::RemoveUser => &["left_at", "left_reason"],
             Self::ChangeAccount => &["name", "policy", "subdomain", "rest_api", "advanced_permissions"],
             Self::TransferAccount => &["owner"],
+            Self::Import => {
+                &["file_sha256", "general_keys", "user_tokens", "integrations", "users", "skipped_lines"]
+            }
             _ => &[],
         }
     }
@@ -467,10 +475,22 @@ impl Permit {
     /// The issuing of a token to an app, for whoever has proved to hold its client secret. No user is asked: the app
     /// acts for itself.
     pub(crate) fn client(app: &App, secret: &Hint, request_id: &str, at: Timestamp) -> Self {
+        Self::holder(Action::IssueAppToken, app, secret, request_id, at)
+    }
+
+    /// Whatever the action does to what a secret belongs to, for whoever has proved to hold the secret. No user is
+    /// asked: who could use it for anything may also put an end to it.
+    pub(crate) fn holder<T: Audited>(
+        action: Action,
+        held: &T,
+        secret: &Hint,
+        request_id: &str,
+        at: Timestamp,
+    ) -> Self {
         Self {
-            action: Action::IssueAppToken,
-            target: app.audit_id(),
-            actors: vec![app.resource()],
+            action,
+            target: held.audit_id(),
+            actors: vec![held.resource()],
             method: Method { kind: "holder".to_owned(), truncated_token: Some(secret.as_str().to_owned()) },
             request_id: request_id.to_owned(),
             at,

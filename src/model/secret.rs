@@ -248,6 +248,11 @@ impl Secret {
         CredentialKind::of_shape(self.0.as_bytes())
     }
 
+    /// Whether it has the shape of an orchestration's integration key, and not of a service's.
+    pub(crate) fn is_of_orchestration(&self) -> bool {
+        self.kind() == Some(CredentialKind::Integration) && self.0.starts_with('R')
+    }
+
     /// Whether it has the shape of a client secret.
     #[must_use]
     pub fn is_client_secret(&self) -> bool {
@@ -343,6 +348,12 @@ impl fmt::Display for Hint {
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
+    /// Takes a SHA-256 that was computed elsewhere, of a secret that nobody here has seen.
+    #[must_use]
+    pub const fn of_sha256(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }

@@ -16,7 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::error::{ErrorKind, Result};
 use crate::model::{
     Account, App, AppToken, AuditAction, AuditRecord, Change, Credential, Destination, Digest, GeneralKey,
-    Head, Id, Integration, KeyOrder, Keyring, Noun, Permit, SecretChange, User, UserToken,
+    Head, Id, Imported, Integration, KeyOrder, Keyring, Label, Noun, Permit, SecretChange, User, UserToken,
 };
 use crate::ports::Entropy;
 
@@ -234,6 +234,12 @@ pub trait Read {
     /// If the store cannot be read.
     fn app_of_client_secret(&self, digest: &Digest, at: Timestamp) -> Result<Option<App>>;
 
+    /// The app token whose digest this is, as long as it is kept.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn app_token(&self, digest: &Digest) -> Result<Option<AppToken>>;
+
     /// What a digest belongs to, dead or alive.
     ///
     /// # Errors
@@ -245,6 +251,12 @@ pub trait Read {
     /// # Errors
     /// If the store cannot be read.
     fn is_taken(&self, id: Id) -> Result<bool>;
+
+    /// Shows what was counted of one credential, or of all, in each hour that began at a moment or after it, by hours.
+    ///
+    /// # Errors
+    /// If the counts cannot be read, and whatever `visit` returns.
+    fn usage(&self, of: Option<Id>, since: Timestamp, visit: &mut dyn FnMut(Hour) -> Flow) -> Result<()>;
 
     /// Shows the audit records that match, newest first.
     ///
@@ -328,11 +340,82 @@ pub trait Write: Read {
     /// If the store cannot be written, or the permit is for something else.
     fn issue_app_token(&mut self, permit: Permit, token: &AppToken, digest: &Digest) -> Result<()>;
 
+    /// Stops one token of an app, and leaves the others alone.
+    ///
+    /// # Errors
+    /// If the store cannot be written, the permit is for something else, or there is no such token.
+    fn revoke_app_token(
+        &mut self,
+        permit: Permit,
+        token: &AppToken,
+        digest: &Digest,
+        reason: &Label,
+    ) -> Result<()>;
+
+    /// Brings many things in together, with one record of all of them. What brings nothing leaves none.
+    ///
+    /// # Errors
+    /// If the store cannot be written, the permit is for something else, and whatever `bring` returns.
+    fn import(
+        &mut self,
+        permit: Permit,
+        bring: &mut dyn FnMut(&mut dyn Intake) -> Result<Imported>,
+    ) -> Result<Imported>;
+
     /// Makes the changes last.
     ///
     /// # Errors
     /// If they could not be made durable; then none of them was made.
     fn commit(self) -> Result<()>;
+}
+
+/// What an import goes through: it adds, and changes nothing that is there.
+pub trait Intake {
+    /// The store, with what was added so far.
+    fn store(&self) -> &dyn Read;
+
+    /// The keys derived from the store key.
+    fn keyring(&self) -> &Keyring;
+
+    /// Adds a general key with its secret, or says what is in the way and adds nothing.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    fn add_general_key(&mut self, key: &GeneralKey, digest: &Digest) -> Result<Option<Clash>>;
+
+    /// The same of a user token.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    fn add_user_token(&mut self, token: &UserToken, digest: &Digest) -> Result<Option<Clash>>;
+
+    /// The same of an integration.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    fn add_integration(&mut self, integration: &Integration, digest: &Digest) -> Result<Option<Clash>>;
+
+    /// Adds a user.
+    ///
+    /// # Errors
+    /// If the store cannot be written, or what only one user can have is taken.
+    fn add_user(&mut self, user: &User) -> Result<()>;
+}
+
+/// Why a credential cannot come in: its secret is somebody's already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Clash {
+    /// A credential's that was there before.
+    Taken(Id),
+    /// One's that the same import has added: the how-manieth of its noun, counted from 0.
+    Added {
+        /// Its noun.
+        noun: Noun,
+        /// How many of that noun came in before it.
+        nth: u64,
+    },
+    /// One's that is gone. A dead secret does not come back.
+    Dead(Tombstone),
 }
 
 /// What a secret belongs, or belonged, to.
@@ -430,6 +513,19 @@ pub struct UsageCount {
     /// When the last of them was.
     pub at: Timestamp,
     /// How many were allowed.
+    pub allowed: u64,
+    /// How many were denied.
+    pub denied: u64,
+}
+
+/// What was counted of a credential in one hour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hour {
+    /// The credential.
+    pub id: Id,
+    /// When the hour began.
+    pub began_at: Timestamp,
+    /// How many checks were allowed.
     pub allowed: u64,
     /// How many were denied.
     pub denied: u64,

@@ -151,7 +151,7 @@ fn the_empty_log_that_a_check_leaves_is_in_nobodys_way() {
 }
 
 /// Runs a command that may make no file longer than so many blocks of 512 bytes, as if the disk were full then.
-fn run_on_full_disk<'m>(machine: &'m Machine, blocks: u64, arguments: &str) -> Ran<'m> {
+pub(crate) fn run_on_full_disk<'m>(machine: &'m Machine, blocks: u64, arguments: &str) -> Ran<'m> {
     machine.run_shell(&format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$pdkeys\" {arguments}"))
 }
 

@@ -68,6 +68,12 @@ const WIRING: &[(&[&str], &str, &str)] = &[
     (&["user", "remove", "otto", "--yes"], "adam", "uma"),
     (&["account", "set", "--rest-api", "off"], "ann", "adam"),
     (&["account", "transfer", "adam", "--yes"], "ann", "adam"),
+    (&["usage", "ID"], "adam", "uma"),
+    (&["usage", "INTEGRATION"], "uma", "otto"),
+    (&["export", "keys"], "adam", "uma"),
+    (&["import", "keys.csv"], "adam", "uma"),
+    (&["import", "tokens.csv"], "ann", "adam"),
+    (&["user", "import", "users.csv"], "adam", "uma"),
     (&["audit", "list"], "adam", "uma"),
     (&["audit", "head"], "adam", "uma"),
     (&["audit", "verify"], "adam", "uma"),
@@ -87,6 +93,13 @@ fn every_command_lets_one_role_in_and_another_not() {
         machine.run(["orchestration", "create", "router"]).must_succeed();
         machine.run(["app", "register", "ci", "--scope", "incidents.read"]).must_succeed();
         machine.run(["app", "rotate", "ci", "--overlap", "24h"]).must_succeed();
+        for (file, content) in [
+            ("keys.csv", "kind,digest,description,access\ngeneral,DIGEST,x,full\n"),
+            ("tokens.csv", "kind,digest,description,owner\nuser-token,DIGEST,x,uma\n"),
+            ("users.csv", "name,role\nx,user\n"),
+        ] {
+            fs::write(machine.file(file), content.replace("DIGEST", &"00".repeat(32))).unwrap();
+        }
         let arguments = |user| {
             let command = command.iter().map(|word| match *word {
                 "ID" => id.as_str(),
@@ -231,6 +244,7 @@ fn no_command_is_forgotten() {
         "verify",
         "explain",
         "serve",
+        "revoke",
         "completions",
         "man",
         "whoami",

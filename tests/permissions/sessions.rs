@@ -6,10 +6,14 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
-use pdkeys::manage::{DestinationKind, Founding, Identity, NewIntegration, Session, UserSpec, Where, Whose};
+use pdkeys::manage::{
+    DestinationKind, Entries, Founding, Identity, KeyEntry, Line, Material, NewIntegration, Session,
+    UserEntry, UserSpec, Where, Whose,
+};
 use pdkeys::model::{
-    Access, AccountEdit, Action, Decision, DestinationEdit, GeneralKey, IntegrationType, KeyEdit, KeyFilter,
-    KeyOrder, KeySpec, Name, Noun, Policy, Role, Target, TokenEdit, TokenSpec, User, UserEdit, decide,
+    Access, AccountEdit, Action, CredentialKind, Decision, DestinationEdit, Fingerprint, GeneralKey,
+    IntegrationType, KeyEdit, KeyFilter, KeyOrder, KeySpec, Name, Noun, Policy, Role, Target, TokenEdit,
+    TokenSpec, User, UserEdit, decide,
 };
 use pdkeys::ports::{Clock, SystemEntropy};
 use pdkeys::store::{AuditFilter, Place, Read as _, Store as _, sqlite::SqliteStore};
@@ -285,6 +289,31 @@ fn one(id: &str) -> [String; 1] {
     [id.to_owned()]
 }
 
+/// One entry of an import.
+struct Given<T>(Option<T>);
+
+impl<T> Entries<T> for Given<T> {
+    fn next(&mut self) -> Result<Option<Line<T>>> {
+        Ok(self.0.take().map(|entry| Line { number: 1, entry: Ok(entry) }))
+    }
+
+    fn sha256(&self) -> [u8; 32] {
+        [7; 32]
+    }
+}
+
+fn key_entry(kind: CredentialKind, owner: Option<&str>) -> KeyEntry {
+    KeyEntry {
+        kind,
+        material: Material::Sha256(Fingerprint::of_sha256([9; 32])),
+        description: "taken over".parse().unwrap(),
+        access: if owner.is_some() { Access::Role(None) } else { Access::Full },
+        owner: owner.map(str::to_owned),
+        created_at: None,
+        expires_at: None,
+    }
+}
+
 #[rustfmt::skip]
 #[expect(clippy::too_many_lines, reason = "a table, and an attempt is a row of it")]
 fn attempts() -> Vec<Attempt> {
@@ -294,7 +323,7 @@ fn attempts() -> Vec<Attempt> {
         RemoveOrchestration, RemoveService, RemoveUserToken, RotateUserToken, ShowIntegration, ShowOrchestration, ShowService,
         ShowUserToken, ActAsUser, AddUser, ChangeAccount, CreateGeneralKey, DisableGeneralKey, EditGeneralKey, EditUser, EnableGeneralKey,
         ListGeneralKeys, ReadAudit, RemoveGeneralKey, RemoveUser, RotateGeneralKey, SetUserRole, ShowAccount, ShowGeneralKey,
-        ShowUser, TransferAccount, VerifyAudit,
+        ShowUser, TransferAccount, VerifyAudit, Export, Import,
     };
     use WhenPermitted::{Changes, ChangesTwice, Conflicts, Reads};
     let attempt = |what, action, target, outcome, act| Attempt { what, action, target, act, outcome };
@@ -463,6 +492,21 @@ fn attempts() -> Vec<Attempt> {
         }),
         attempt("see the end of the audit trail", ReadAudit, account, Reads, |s, _| s.audit_head().map(drop)),
         attempt("verify the audit trail", VerifyAudit, account, Reads, |s, _| s.verify_audit(None).map(drop)),
+        attempt("export keys", Export, account, Reads, |s, _| s.export_keys(&mut |_| Ok(ControlFlow::Continue(())))),
+        attempt("export users", Export, account, Reads, |s, _| s.export_users(&mut |_| Ok(ControlFlow::Continue(())))),
+        attempt("export services", Export, account, Reads, |s, _| s.export_destinations(&mut |_| Ok(ControlFlow::Continue(())))),
+        attempt("export the audit trail", Export, account, Reads, |s, _| s.export_audit(&mut |_| Ok(ControlFlow::Continue(())))),
+        attempt("import a key", Import, account, Changes, |s, _| {
+            s.import_keys(&mut Given(Some(key_entry(CredentialKind::General, None))), false, &mut |_, _| Ok(())).map(drop)
+        }),
+        attempt("import a token", Import, |_| Target::all(Noun::Account).bringing_user_tokens(), Changes, |s, _| {
+            let entry = key_entry(CredentialKind::UserToken, Some("other-observer"));
+            s.import_keys(&mut Given(Some(entry)), false, &mut |_, _| Ok(())).map(drop)
+        }),
+        attempt("import a user", Import, account, Changes, |s, _| {
+            let entry = UserEntry { name: user_name("new"), email: None, role: Role::User };
+            s.import_users(&mut Given(Some(entry)), false, &mut |_, _| Ok(())).map(drop)
+        }),
         // The session for it is made in the test: acting as another is how a session begins.
         attempt("act as an observer", ActAsUser, account, Reads, |s, _| s.whoami().map(drop)),
     ]
@@ -544,11 +588,11 @@ fn every_permitted_action_is_attempted_or_has_no_method_yet() {
             || [
                 "ShowIntegrationKey",
                 "FoundAccount",
+                // What it lets see is another for everybody; tests/cli/usage.rs asks.
                 "SeeUsage",
+                "SeeIntegrationUsage",
                 "RunDoctor",
                 "BackUp",
-                "Export",
-                "Import",
                 "Restore",
             ]
             .contains(name)

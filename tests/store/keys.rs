@@ -13,7 +13,7 @@ use crate::site::{Engine, Site, label, moment, secret};
 pub(crate) fn every_field_of_a_general_key_reads_back<E: Engine>(site: &mut Site<E>) {
     let scopes: ScopeSet = "incidents.read users:sessions.write my-things.read".parse().unwrap();
     let disabled = |reason: Option<&str>| {
-        Some(Disabled { at: site.now(), by: site.owner_ref(), reason: reason.map(label) })
+        Some(Disabled { at: site.now(), by: Some(site.owner_ref()), reason: reason.map(label) })
     };
     let keys = [
         site.new_key("K00000001", "plain"),
@@ -34,6 +34,10 @@ pub(crate) fn every_field_of_a_general_key_reads_back<E: Engine>(site: &mut Site
         GeneralKey {
             disabled: disabled(Some("key-compromise")),
             ..site.new_key("K0000000A", "off, and why")
+        },
+        GeneralKey {
+            disabled: Some(Disabled { at: site.now(), by: None, reason: Some(label("key-compromise")) }),
+            ..site.new_key("K0000000E", "off, by its holder")
         },
         GeneralKey {
             overlap_ends_at: Some(moment("2026-03-02T00:00:00Z")),
@@ -77,7 +81,7 @@ pub(crate) fn an_update_changes_every_field_that_can_change<E: Engine>(site: &mu
         ..edited.clone()
     };
     let off = GeneralKey {
-        disabled: Some(Disabled { at: site.now(), by: site.owner_ref(), reason: Some(label("lost")) }),
+        disabled: Some(Disabled { at: site.now(), by: Some(site.owner_ref()), reason: Some(label("lost")) }),
         ..rotated.clone()
     };
     // Each step by the action whose fields they are, forth and back.

@@ -4,14 +4,18 @@ use std::ops::ControlFlow;
 
 use jiff::{SignedDuration, Timestamp};
 use pdkeys::Result;
+use pdkeys::manage::{Outcome, revoke};
 use pdkeys::model::{
     APP_TOKEN_LIFE, Access, Action, App, AppToken, Audited, Change, CredentialKind, Destination,
     DestinationRef, Digest, Id, Integration, IntegrationType, Name, Noun, Permit, RateLimit, Role, Sealed,
     SecretChange, Target, User, UserToken, authorize,
 };
-use pdkeys::store::{Death, Found, Holder, Presence, Read as _, Store as _, Tombstone, Window, Write as _};
+use pdkeys::ports::SystemEntropy;
+use pdkeys::store::{
+    AuditFilter, Death, Found, Holder, Presence, Read as _, Store as _, Tombstone, Window, Write as _,
+};
 
-use crate::site::{Engine, Site, label, moment, name, secret};
+use crate::site::{Engine, Frozen, Site, label, moment, name, secret};
 
 fn permit<E: Engine, T: Audited>(site: &Site<E>, action: Action, change: &Change<T>) -> Result<Permit> {
     let target = Target::of(change.subject()).belonging_to(site.owner());
@@ -522,6 +526,27 @@ pub(crate) fn an_app_token_lives_a_day_or_until_it_is_revoked_or_the_app_goes<E:
     let remove = Change::Delete { before: other.clone(), reason: None };
     save_app(site, Action::RemoveApp, &remove, SecretChange::Keep).unwrap();
     assert_eq!(site.holder("token 3"), Some(dead(other.id, Death::Removed, removed_at)));
+}
+
+pub(crate) fn one_token_of_an_app_is_revoked_and_the_others_go_on<E: Engine>(site: &mut Site<E>) {
+    let app = new_app(site, "A00000001", "bot");
+    add_app(site, &app, "first");
+    let plain = "pdus+_0ABC123_01234567-89ab-cdef-0123-456789abcdef";
+    let token = issue_token(site, &app, plain);
+    issue_token(site, &app, "another");
+    let digest = site.digest(plain);
+    assert_eq!(site.reader().read().unwrap().app_token(&digest).unwrap(), Some(token));
+    let never = site.digest("never issued");
+    assert_eq!(site.reader().read().unwrap().app_token(&never).unwrap(), None);
+
+    // Nobody of the account may: only who holds the token.
+    let revoked_at = site.wait(1);
+    let revoked = revoke(site.writer(), &Frozen(revoked_at), &mut SystemEntropy, &secret(plain)).unwrap();
+    assert_eq!(revoked.unwrap().outcome, Outcome::Revoked);
+    assert_eq!(site.holder(plain), Some(dead(app.id, Death::Removed, revoked_at)));
+    assert_eq!(site.reader().read().unwrap().app_token(&digest).unwrap(), None);
+    assert_eq!(site.holder("another"), Some(live(app.id, None)));
+    assert_eq!(site.records(&AuditFilter::default())[0].root_resource.kind, "app_token");
 }
 
 // Checks.

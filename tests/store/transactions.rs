@@ -140,7 +140,7 @@ pub(crate) fn a_permit_for_one_action_is_refused_for_the_fields_of_another<E: En
     let by = site.owner_ref();
     let described = GeneralKey { description: label("changed"), ..key.clone() };
     let rotated = GeneralKey { overlap_ends_at: Some(at), ..key.clone() };
-    let off = GeneralKey { disabled: Some(Disabled { at, by, reason: None }), ..key.clone() };
+    let off = GeneralKey { disabled: Some(Disabled { at, by: Some(by), reason: None }), ..key.clone() };
     for (own, after) in [
         (&[Action::EditGeneralKey][..], described),
         (&[Action::RotateGeneralKey], rotated),

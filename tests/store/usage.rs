@@ -1,12 +1,12 @@
-//! Stories of what was counted. Sums by the hour have no reader in the interface yet.
+//! Stories of what was counted.
 
 use std::ops::ControlFlow;
 
 use jiff::{SignedDuration, Timestamp};
 use pdkeys::model::{GeneralKey, Id, KeyOrder};
-use pdkeys::store::{Read as _, Store as _, UsageCount};
+use pdkeys::store::{Hour, Read as _, Store as _, UsageCount};
 
-use crate::site::{Engine, Site};
+use crate::site::{Engine, Site, moment};
 
 fn count(id: Id, at: Timestamp) -> UsageCount {
     UsageCount { id, at, allowed: 1, denied: 1 }
@@ -113,6 +113,44 @@ pub(crate) fn counts_of_a_removed_key_bring_nothing_back<E: Engine>(site: &mut S
     site.writer().add_usage(&[count(keys[0].id, at)]).unwrap();
     assert_eq!(site.key(keys[0].id), None);
     assert_eq!(site.key_ids(KeyOrder::LastUsed, false), ["K00000002", "K00000004", "K00000003"]);
+}
+
+pub(crate) fn what_was_counted_is_shown_by_hours_of_one_or_of_all<E: Engine>(site: &mut Site<E>) {
+    let keys = four_keys(site);
+    let hours = |site: &mut Site<E>, of, since| {
+        let mut shown = Vec::new();
+        let show = &mut |hour: Hour| {
+            shown.push((hour.id.to_string(), hour.began_at, hour.allowed, hour.denied));
+            Ok(ControlFlow::Continue(()))
+        };
+        site.reader().read().unwrap().usage(of, since, show).unwrap();
+        shown
+    };
+    let (one, three) = (keys[0].id, keys[2].id);
+    // The third at 12:00, the first at 13:30, and now the third again.
+    let (noon, one_oclock) = (moment("2026-03-01T12:00:00Z"), moment("2026-03-01T13:00:00Z"));
+    let later = site.now();
+    site.writer().add_usage(&[count(three, later), count(three, later)]).unwrap();
+    let first = ("K00000003".to_owned(), noon, 1, 1);
+    let of_one = ("K00000001".to_owned(), one_oclock, 1, 1);
+    let of_three = ("K00000003".to_owned(), one_oclock, 2, 2);
+    let mut all = hours(site, None, Timestamp::MIN);
+    all.sort();
+    assert_eq!(all, [of_one.clone(), first.clone(), of_three.clone()]);
+    assert_eq!(hours(site, Some(three), Timestamp::MIN), [first.clone(), of_three.clone()]);
+    assert_eq!(hours(site, Some(three), noon), [first, of_three.clone()]);
+    // An hour that began before the moment is not asked for.
+    let after_noon = noon + SignedDuration::from_millis(1);
+    assert_eq!(hours(site, Some(three), after_noon), [of_three]);
+    assert_eq!(hours(site, Some(one), after_noon), [of_one]);
+    assert!(hours(site, Some(keys[1].id), Timestamp::MIN).is_empty());
+    let mut shown = 0;
+    let enough = &mut |_| {
+        shown += 1;
+        Ok(ControlFlow::Break(()))
+    };
+    site.reader().read().unwrap().usage(None, Timestamp::MIN, enough).unwrap();
+    assert_eq!(shown, 1);
 }
 
 pub(crate) fn counting_waits_for_no_writer<E: Engine>(site: &mut Site<E>) {

@@ -53,6 +53,11 @@ pub(crate) fn token_ids(typed: &OsStr) -> Vec<CompletionCandidate> {
     })
 }
 
+/// Ids of all whose usage can be seen.
+pub(crate) fn used_ids(typed: &OsStr) -> Vec<CompletionCandidate> {
+    [key_ids(typed), token_ids(typed), integration_ids(typed)].into_iter().flatten().collect()
+}
+
 /// Ids of integrations.
 pub(crate) fn integration_ids(typed: &OsStr) -> Vec<CompletionCandidate> {
     candidates(typed, |session, add| {

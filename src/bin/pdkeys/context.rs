@@ -373,6 +373,16 @@ pub(crate) fn variable(name: &str) -> Option<OsString> {
     env::var_os(name)
 }
 
+/// Whether the environment says that text is UTF-8.
+pub(crate) fn locale_is_utf8() -> bool {
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .into_iter()
+        .filter_map(variable)
+        .find(|value| !value.is_empty())
+        .map(|value| value.to_string_lossy().to_lowercase());
+    locale.is_some_and(|locale| locale.contains("utf-8") || locale.contains("utf8"))
+}
+
 /// The store in the platform's data directory.
 fn default_database() -> Result<PathBuf, Failure> {
     let is_set = |name| variable(name).is_some_and(|value| Path::new(&value).is_absolute());

@@ -39,6 +39,11 @@ impl<R: Read> Lines<R> {
         Self { input, buffer, filled: 0, cut: false, ended: false }
     }
 
+    /// Where the lines come from.
+    pub(crate) fn input(&self) -> &R {
+        &self.input
+    }
+
     /// Waits for input, and hands the lines over that are whole then, at least one; at the end there are none.
     pub(crate) fn next_lot<T>(&mut self, take: impl FnOnce(&[Line<'_>]) -> T) -> io::Result<Option<T>> {
         loop {

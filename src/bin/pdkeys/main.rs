@@ -4,12 +4,14 @@ mod batch;
 mod commands;
 mod complete;
 mod context;
+mod credential;
 mod failure;
 mod handover;
 mod lines;
 mod moments;
 mod question;
 mod render;
+mod rows;
 #[cfg(feature = "serve")]
 mod serve;
 mod terminal;

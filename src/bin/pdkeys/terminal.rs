@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
@@ -96,6 +97,15 @@ impl Terminal {
     #[cfg(feature = "serve")]
     pub(crate) fn is_quiet(&self) -> bool {
         self.quiet
+    }
+
+    /// Shows how far something has come that takes long; to people only.
+    pub(crate) fn progress(&self) -> Progress {
+        let bar = ProgressBar::hidden();
+        if stderr().is_terminal() && !self.quiet {
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
+        Progress(bar)
     }
 
     /// Says what was done.
@@ -187,6 +197,32 @@ impl Terminal {
             }
         }
         Ok(())
+    }
+}
+
+/// How far something has come.
+#[derive(Debug)]
+pub(crate) struct Progress(ProgressBar);
+
+impl Progress {
+    /// It begins, and so many bytes are to come.
+    pub(crate) fn begin(&self, bytes: u64) {
+        self.0.set_length(bytes);
+        if let Ok(style) =
+            ProgressStyle::with_template("{wide_bar} {binary_bytes} of {binary_total_bytes}, {eta} left")
+        {
+            self.0.set_style(style);
+        }
+    }
+
+    /// So many more bytes are done.
+    pub(crate) fn advance(&self, bytes: usize) {
+        self.0.inc(u64::try_from(bytes).unwrap_or(u64::MAX));
+    }
+
+    /// It is over, and need not be seen any more.
+    pub(crate) fn end(&self) {
+        self.0.finish_and_clear();
     }
 }
 

@@ -1,11 +1,11 @@
 //! Apps, their client secrets and their tokens.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Params, params};
+use rusqlite::{Connection, OptionalExtension as _, Params, params};
 
 use super::columns::{self, Columns, optional_millisecond, optional_text, text};
 use super::secrets::{self, Kind};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::model::{App, AppToken, Change, Digest, Hint, Id, SecretChange};
 use crate::store::Flow;
 
@@ -114,6 +114,54 @@ pub(super) fn issue_token(connection: &Connection, token: &AppToken, digest: &Di
         ],
     )?;
     secrets::issue(connection, Kind::AppToken, connection.last_insert_rowid(), digest)
+}
+
+/// A token that is kept.
+pub(super) fn token(connection: &Connection, digest: &Digest) -> Result<Option<AppToken>> {
+    columns::find(
+        connection,
+        "SELECT t.app, a.name, t.scopes, t.hint, t.issued_at, t.expires_at
+         FROM digest d JOIN app_token t ON t.row = d.holder JOIN app a ON a.id = t.app
+         WHERE d.digest = ?1 AND d.kind = 'app-token'",
+        [digest.as_bytes()],
+        |row| {
+            let mut columns = Columns::of(row);
+            Ok(AppToken {
+                app: columns.parsed()?,
+                app_name: columns.name()?,
+                scopes: columns.parsed()?,
+                hint: Hint::stored(columns.value()?),
+                issued_at: columns.moment()?,
+                expires_at: columns.moment()?,
+            })
+        },
+    )
+}
+
+/// Stops one token of an app.
+pub(super) fn revoke_token(
+    connection: &Connection,
+    token: &AppToken,
+    digest: &Digest,
+    at: Timestamp,
+) -> Result<()> {
+    let gone = || ErrorKind::Damaged(format!("a token of {} is gone", token.app));
+    let row: Option<i64> = connection
+        .prepare_cached("DELETE FROM digest WHERE digest = ?1 AND kind = 'app-token' RETURNING holder")?
+        .query_row([digest.as_bytes()], |row| row.get(0))
+        .optional()?;
+    let removed = connection.execute(
+        "DELETE FROM app_token WHERE row = ?1 AND app = ?2",
+        params![row.ok_or_else(gone)?, text(&token.app)],
+    )?;
+    if removed != 1 {
+        return Err(gone().into());
+    }
+    connection.execute(
+        "INSERT INTO tombstone (digest, id, death, died_at) VALUES (?1, ?2, 'removed', ?3)",
+        params![digest.as_bytes(), text(&token.app), at.as_millisecond()],
+    )?;
+    Ok(())
 }
 
 /// Stops every token of an app.

@@ -55,7 +55,7 @@ fn read_disabled(columns: &mut Columns<'_>) -> Result<Option<Disabled>> {
     let at = columns.optional_moment()?;
     let by = columns.optional_user()?;
     let reason = columns.optional_label()?;
-    Ok(at.zip(by).map(|(at, by)| Disabled { at, by, reason }))
+    Ok(at.map(|at| Disabled { at, by, reason }))
 }
 
 pub(super) fn with_id(connection: &Connection, id: Id) -> Result<Option<GeneralKey>> {
@@ -155,7 +155,7 @@ pub(super) fn save(
             key.created_at.as_millisecond(),
             text(&key.created_by.id),
             optional_millisecond(key.disabled.as_ref().map(|disabled| disabled.at)),
-            key.disabled.as_ref().map(|disabled| text(&disabled.by.id)),
+            key.disabled.as_ref().and_then(|disabled| Some(text(&disabled.by.as_ref()?.id))),
             key.disabled.as_ref().and_then(|disabled| optional_text(disabled.reason.as_ref())),
             optional_millisecond(key.expires_at),
             optional_text(key.rate_limit.as_ref()),

@@ -10,6 +10,7 @@ mod audit;
 mod columns;
 mod destinations;
 mod files;
+mod intake;
 mod integrations;
 mod keys;
 mod lookup;

@@ -19,6 +19,7 @@ const STEPS: &[M<'_>] = &[
     M::up(include_str!("migrations/0001_account_users_keys.sql")),
     M::up(include_str!("migrations/0002_tokens_services_integrations.sql")),
     M::up(include_str!("migrations/0003_apps.sql")),
+    M::up(include_str!("migrations/0004_disabled_by_its_holder.sql")),
 ];
 
 /// The schema that this program writes.

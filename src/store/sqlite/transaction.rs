@@ -3,13 +3,14 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, Transaction};
 
+use super::intake::SqliteIntake;
 use super::{account, apps, audit, destinations, integrations, keys, secrets, tokens, usage, users};
 use crate::error::{Error, Result};
 use crate::model::{
     Account, App, AppToken, AuditRecord, Audited, Change, Destination, Digest, GeneralKey, Head, Id,
-    Integration, KeyOrder, Keyring, Noun, Permit, SecretChange, User, UserToken,
+    Imported, Integration, KeyOrder, Keyring, Label, Noun, Permit, SecretChange, User, UserToken,
 };
-use crate::store::{AuditFilter, Flow, Holder, Read, Write};
+use crate::store::{AuditFilter, Flow, Holder, Hour, Intake, Read, Write};
 
 /// A transaction on an SQLite store. `K` is `()` for one that reads, and the keyring for one that writes.
 #[derive(Debug)]
@@ -125,12 +126,20 @@ impl<K> Read for SqliteTransaction<'_, K> {
         apps::of_client_secret(&self.main, digest, at)
     }
 
+    fn app_token(&self, digest: &Digest) -> Result<Option<AppToken>> {
+        apps::token(&self.main, digest)
+    }
+
     fn holder(&self, digest: &Digest) -> Result<Option<Holder>> {
         secrets::holder(&self.main, digest)
     }
 
     fn is_taken(&self, id: Id) -> Result<bool> {
         secrets::is_taken(&self.main, id)
+    }
+
+    fn usage(&self, of: Option<Id>, since: Timestamp, visit: &mut dyn FnMut(Hour) -> Flow) -> Result<()> {
+        self.usage.map_or(Ok(()), |usage| usage::each_hour(usage, of, since, visit))
     }
 
     fn audit_records(&self, filter: &AuditFilter, visit: &mut dyn FnMut(AuditRecord) -> Flow) -> Result<()> {
@@ -216,6 +225,33 @@ impl Write for SqliteTransaction<'_, &Keyring> {
     fn issue_app_token(&mut self, permit: Permit, token: &AppToken, digest: &Digest) -> Result<()> {
         self.record(permit, &Change::Create(token.clone()), SecretChange::Issue(*digest))?;
         apps::issue_token(&self.main, token, digest)
+    }
+
+    fn revoke_app_token(
+        &mut self,
+        permit: Permit,
+        token: &AppToken,
+        digest: &Digest,
+        reason: &Label,
+    ) -> Result<()> {
+        let at = permit.at();
+        let change = Change::Delete { before: token.clone(), reason: Some(reason.clone()) };
+        self.record(permit, &change, SecretChange::Keep)?;
+        apps::revoke_token(&self.main, token, digest, at)
+    }
+
+    fn import(
+        &mut self,
+        permit: Permit,
+        bring: &mut dyn FnMut(&mut dyn Intake) -> Result<Imported>,
+    ) -> Result<Imported> {
+        let imported = bring(&mut SqliteIntake::new(&self.main, self, self.keyring)?)?;
+        if imported.count() > 0 {
+            let nothing = Imported { account: imported.account.clone(), ..Imported::default() };
+            let change = Change::Update { before: nothing, after: imported.clone() };
+            self.record(permit, &change, SecretChange::Keep)?;
+        }
+        Ok(imported)
     }
 
     fn commit(self) -> Result<()> {

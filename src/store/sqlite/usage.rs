@@ -5,15 +5,15 @@ use std::io;
 
 use jiff::Timestamp;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
 
-use super::columns::{Columns, text};
+use super::columns::{self, Columns, text};
 use super::files::{Draft, guard_from_others, log_of};
 use super::{connect, file_error};
 use crate::error::{ErrorKind, Result};
 use crate::model::Id;
 use crate::ports::SystemEntropy;
-use crate::store::{Flow, Place, UsageCount, Window};
+use crate::store::{Flow, Hour, Place, UsageCount, Window};
 
 const MILLISECONDS_AN_HOUR: i64 = 3_600_000;
 const HOURS_A_DAY: i64 = 24;
@@ -208,6 +208,35 @@ pub(super) fn each_by_last_use(
         }
     }
     Ok(())
+}
+
+/// Shows what was counted in each hour that began at a moment or after it, by hours.
+pub(super) fn each_hour(
+    connection: &Connection,
+    of: Option<Id>,
+    since: Timestamp,
+    visit: &mut dyn FnMut(Hour) -> Flow,
+) -> Result<()> {
+    // Up to the next whole hour: what began before the moment is not asked for.
+    let first = -(-since.as_millisecond()).div_euclid(MILLISECONDS_AN_HOUR);
+    let read = |row: &Row<'_>| {
+        let mut columns = Columns::of(row);
+        let id = columns.parsed()?;
+        let hour: i64 = columns.value()?;
+        let began_at = hour
+            .checked_mul(MILLISECONDS_AN_HOUR)
+            .and_then(|milliseconds| Timestamp::from_millisecond(milliseconds).ok())
+            .ok_or_else(|| ErrorKind::Damaged(format!("there is no hour {hour}")))?;
+        Ok(Hour { id, began_at, allowed: columns.value()?, denied: columns.value()? })
+    };
+    columns::each(
+        connection,
+        "SELECT id, hour, allowed, denied FROM hourly
+         WHERE hour >= ?1 AND (?2 IS NULL OR id = ?2) ORDER BY hour",
+        params![first, of.map(|id| text(&id))],
+        read,
+        visit,
+    )
 }
 
 #[cfg(test)]

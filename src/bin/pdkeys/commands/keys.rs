@@ -55,7 +55,7 @@ impl KeyRecord {
         let status = key.state(now);
         let overlap_ends_at = key.overlap(now);
         let (disabled_at, disabled_by, disabled_reason) = match key.disabled {
-            Some(disabled) => (Some(disabled.at), Some(disabled.by.name), disabled.reason),
+            Some(disabled) => (Some(disabled.at), disabled.by.map(|by| by.name), disabled.reason),
             None => (None, None, None),
         };
         Self {
@@ -109,7 +109,8 @@ impl Record for KeyRecord {
             None => self.access.to_string(),
         };
         let mut status = self.status.to_string();
-        if let (Some(at), Some(by)) = (self.disabled_at, &self.disabled_by) {
+        if let Some(at) = self.disabled_at {
+            let by = self.disabled_by.as_ref().map_or("its holder", Name::as_str);
             status = format!("{status} by {by} {}", eyes.moment(at));
         }
         if let Some(reason) = &self.disabled_reason {

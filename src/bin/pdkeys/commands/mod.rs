@@ -3,15 +3,19 @@
 mod account;
 mod apps;
 mod audit;
+mod export;
 mod generate;
+mod import;
 mod init;
 mod integrations;
 mod keys;
+mod revoke;
 mod rotation;
 #[cfg(feature = "serve")]
 mod serve;
 mod services;
 mod tokens;
+mod usage;
 mod users;
 mod verify;
 
@@ -75,6 +79,10 @@ pub(crate) enum Command {
     Remove(keys::Remove),
     Verify(verify::Verify),
     Explain(verify::Explain),
+    Revoke(revoke::Revoke),
+    Usage(usage::Usage),
+    Import(import::Import),
+    Export(export::Export),
     #[cfg(feature = "serve")]
     Serve(serve::Serve),
     /// Manage user tokens: your own, bounded by your role
@@ -120,6 +128,10 @@ impl Command {
             Self::Remove(command) => command.run(context),
             Self::Verify(command) => command.run(context),
             Self::Explain(command) => command.run(context),
+            Self::Revoke(command) => command.run(context),
+            Self::Usage(command) => command.run(context),
+            Self::Import(command) => command.run(context),
+            Self::Export(command) => command.run(context),
             #[cfg(feature = "serve")]
             Self::Serve(command) => command.run(context),
             Self::Token(command) => command.run(context),

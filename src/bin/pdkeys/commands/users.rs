@@ -9,6 +9,7 @@ use pdkeys::manage::UserSpec;
 use pdkeys::model::{Id, Label, Name, Noun, RateLimit, Role, User as Person, UserEdit};
 use serde::Serialize;
 
+use super::import::ImportUsers;
 use super::keys::{LimitEdit, parse_limit_edit, parse_reason};
 use super::or_none;
 use crate::complete;
@@ -98,6 +99,7 @@ pub(crate) enum User {
     Show(Show),
     Edit(Edit),
     Remove(Remove),
+    Import(ImportUsers),
 }
 
 impl User {
@@ -108,6 +110,7 @@ impl User {
             Self::Show(command) => command.run(context),
             Self::Edit(command) => command.run(context),
             Self::Remove(command) => command.run(context),
+            Self::Import(command) => command.run(context),
         }
     }
 }

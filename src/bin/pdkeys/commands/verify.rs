@@ -1,26 +1,18 @@
 //! `pdkeys verify` and `pdkeys explain`.
 
-use std::ffi::OsString;
-use std::fs::File;
-use std::io::Read as _;
-use std::path::PathBuf;
-
 use clap::Args;
 use pdkeys::model::{Access, CredentialKind, Policy};
 use pdkeys::ports::{Clock as _, SystemClock};
 use pdkeys::store::sqlite::SqliteStore;
 use pdkeys::store::{Read as _, Store as _};
-use pdkeys::verify::{Api, Counting, Explanation, Presented, Reason, Request, Verdict, Verifier, explain};
+use pdkeys::verify::{Api, Counting, Explanation, Reason, Request, Verdict, Verifier, explain};
 use serde::Serialize;
-use zeroize::Zeroizing;
 
 use crate::batch;
-use crate::context::{Context, FirstUse, variable};
+use crate::context::{Context, FirstUse};
+use crate::credential::Source;
 use crate::failure::{Exit, Failure};
 use crate::render::{self, Format};
-
-/// More than any credential with its scheme; what is longer is malformed, and need not be read to its end.
-const LONGEST_INPUT: u64 = 8 * 1024;
 
 /// Say what a presented key may do
 ///
@@ -41,17 +33,8 @@ pub(crate) struct Verify {
     #[arg(long, default_value_t)]
     api: Api,
 
-    /// Read the key from this file
-    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    key_file: Option<PathBuf>,
-
-    /// Refused: a secret in an argument is seen by everybody on the machine
-    #[arg(long, value_name = "KEY", hide = true, num_args = 0..=1, default_missing_value = "")]
-    key: Option<OsString>,
-
-    /// Refused too, and taken only so that the refusal says why
-    #[arg(value_name = "KEY", hide = true)]
-    arguments: Vec<OsString>,
+    #[command(flatten)]
+    source: Source,
 
     /// Count nothing
     #[arg(long)]
@@ -67,18 +50,14 @@ pub(crate) struct Verify {
 
 impl Verify {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        if self.key.is_some() || !self.arguments.is_empty() {
-            return Err(Failure::usage(
-                "a key is not given as an argument, which everybody on the machine can see",
-            )
-            .with_hint("give it on standard input, in a file with --key-file, or in PDKEYS_KEY"));
-        }
+        self.source
+            .refuse_arguments("give it on standard input, in a file with --key-file, or in PDKEYS_KEY")?;
         if self.batch {
             let counting = if self.dry_run { Counting::Nowhere } else { Counting::InMemory };
             return batch::run(context, verifier(context, counting, SqliteStore::mapped)?);
         }
         let (method, path) = self.what_is_asked()?;
-        let presented = self.presented(context)?;
+        let presented = self.source.read(context, Some("PDKEYS_KEY"))?;
         let counting = if self.dry_run { Counting::Nowhere } else { Counting::InStore };
         let verifier = verifier(context, counting, Ok)?;
         let request = Request {
@@ -108,27 +87,6 @@ impl Verify {
                 .with_hint("for instance --method GET --path /incidents; events need neither")),
         }
     }
-
-    fn presented(&self, context: &Context) -> Result<Presented, Failure> {
-        let mut bytes = Zeroizing::new(Vec::with_capacity(1024));
-        if let Some(path) = &self.key_file {
-            File::open(path)
-                .and_then(|file| file.take(LONGEST_INPUT).read_to_end(&mut bytes))
-                .map_err(|error| Failure::failed(format!("key file {}: {error}", path.display())))?;
-        } else if let Some(key) = variable("PDKEYS_KEY") {
-            bytes.extend_from_slice(key.as_encoded_bytes());
-        } else if context.terminal.is_interactive() {
-            bytes.extend_from_slice(context.terminal.ask_secret("Key")?.as_bytes());
-        } else {
-            context
-                .terminal
-                .input()
-                .take(LONGEST_INPUT)
-                .read_to_end(&mut bytes)
-                .map_err(|error| Failure::failed(format!("standard input: {error}")))?;
-        }
-        Ok(Presented::parse(&bytes))
-    }
 }
 
 fn verifier(
@@ -139,6 +97,16 @@ fn verifier(
     let store = context.open(FirstUse::NeedsStore)?;
     let place = store.place().clone();
     Ok(Verifier::new(prepare(store)?, move || prepare(SqliteStore::open(&place)?), counting, SystemClock)?)
+}
+
+/// What people call a kind of credential.
+pub(super) const fn kind_in_words(kind: CredentialKind) -> &'static str {
+    match kind {
+        CredentialKind::General => "general key",
+        CredentialKind::UserToken => "user token",
+        CredentialKind::AppToken => "app token",
+        CredentialKind::Integration => "integration key",
+    }
 }
 
 /// A verdict as people read it.
@@ -158,12 +126,6 @@ struct Told {
 impl Told {
     fn new(verdict: &Verdict) -> Self {
         let credential = verdict.credential.as_deref();
-        let kind = |kind| match kind {
-            CredentialKind::General => "general key",
-            CredentialKind::UserToken => "user token",
-            CredentialKind::AppToken => "app token",
-            CredentialKind::Integration => "integration key",
-        };
         Self {
             verdict: if verdict.is_allowed() {
                 "allowed".to_owned()
@@ -174,7 +136,7 @@ impl Told {
             because: verdict.message(),
             credential: credential.map(|found| {
                 let hint = found.hint.as_ref().map(|hint| format!(", ...{hint}")).unwrap_or_default();
-                format!("{} {} ({}{hint})", kind(found.kind), found.id, found.description)
+                format!("{} {} ({}{hint})", kind_in_words(found.kind), found.id, found.description)
             }),
             owner: credential.and_then(|found| {
                 let owner = found.owner.as_ref()?;

@@ -1,0 +1,379 @@
+//! `pdkeys import` and `pdkeys user import`.
+
+use std::path::PathBuf;
+
+use base64::Engine as _;
+use base64::engine::GeneralPurpose;
+use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE, BASE64_URL_SAFE_NO_PAD};
+use clap::Args;
+use pdkeys::manage::{Entries, KeyEntry, Line, Material, Session, Tell, UserEntry};
+use pdkeys::model::{
+    Access, CredentialKind, Fingerprint, Imported, Label, Name, Noun, ScopeSet, Secret, moment,
+};
+use pdkeys::ports::Clock as _;
+use pdkeys::ports::SystemClock;
+use pdkeys::store::sqlite::SqliteStore;
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::context::{Context, FirstUse};
+use crate::failure::{Exit, Failure};
+use crate::render::{self, Eyes, Format, Record};
+use crate::rows::{Row, RowFormat, Rows};
+
+/// What all imports are told.
+#[derive(Args, Debug)]
+struct From {
+    /// The file
+    #[arg(value_hint = clap::ValueHint::FilePath)]
+    file: PathBuf,
+
+    /// How the file is written, where its name does not say it
+    #[arg(long, value_enum)]
+    format: Option<RowFormat>,
+
+    /// Only say what would come in and what is wrong with the rest
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Leave bad lines out instead of importing nothing
+    #[arg(long)]
+    skip_bad: bool,
+}
+
+/// Import existing keys, so that no client has to change
+///
+/// The file is CSV with a header, or a JSON object a line (`.jsonl`). Its columns, in any order:
+///
+/// `kind`: `general`, `user-token` or `integration`
+///
+/// `secret`: the key itself, which must have the shape that its kind has here
+///
+/// `digest`: where only that is left, the SHA-256 of the key, in hexadecimal or base64; not of an integration, whose key
+/// stays visible. What the key's last characters are is not known then
+///
+/// `description`: what it is for; what an integration is called
+///
+/// `access`: of a general key `full`, `read-only`, or `scopes:` and scopes with blanks between; of a user token `role` or
+/// nothing, or `scopes:` likewise, of those that the user's role holds
+///
+/// `owner`: of a user token the user, of an integration the service, or the orchestration if the key begins with R, by
+/// name or id; of a general key nothing
+///
+/// `created_at`, `expires_at`: a date, or a time; without them, now and never
+///
+/// All comes in or nothing, unless bad lines are left out with `--skip-bad`. What is wrong is told with its line, never
+/// with what stands there. A secret that a key here has, or had, is not taken. There is one audit record, with the
+/// number of keys and the SHA-256 of the file. The store is locked for other changes meanwhile, and checks go on.
+#[derive(Args, Debug)]
+pub(crate) struct Import {
+    #[command(flatten)]
+    from: From,
+}
+
+const KEY_COLUMNS: &[&str] =
+    &["kind", "secret", "digest", "description", "access", "owner", "created_at", "expires_at"];
+
+impl Import {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        self.from.run(context, KEY_COLUMNS, &["kind", "description"], |session, rows, skip_bad, tell| {
+            session.import_keys(&mut Parsed { rows, parse: key_entry }, skip_bad, tell)
+        })
+    }
+}
+
+/// Import users
+///
+/// The file is CSV with a header, or a JSON object a line (`.jsonl`), with the columns `name`, `email` (which may be
+/// empty) and `role`. All come in or nobody, unless bad lines are left out with `--skip-bad`. There is one audit
+/// record, with the number of users and the SHA-256 of the file.
+#[derive(Args, Debug)]
+pub(crate) struct ImportUsers {
+    #[command(flatten)]
+    from: From,
+}
+
+const USER_COLUMNS: &[&str] = &["name", "email", "role"];
+
+impl ImportUsers {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        self.from.run(context, USER_COLUMNS, &["name", "role"], |session, rows, skip_bad, tell| {
+            session.import_users(&mut Parsed { rows, parse: user_entry }, skip_bad, tell)
+        })
+    }
+}
+
+/// A line that did not come in, as it is printed.
+#[derive(Debug, Serialize)]
+struct BadLine {
+    line: u64,
+    problem: String,
+}
+
+impl Record for BadLine {
+    const FIELDS: &'static [&'static str] = &["line", "problem"];
+    const HEADINGS: &'static [&'static str] = &["LINE", "PROBLEM"];
+
+    fn cells(&self, _eyes: &Eyes) -> Vec<String> {
+        vec![self.line.to_string(), self.problem.clone()]
+    }
+}
+
+type Bring<'b> =
+    dyn Fn(&mut Session<'_, SqliteStore>, Rows<'_>, bool, Tell<'_>) -> Result<Imported, pdkeys::Error> + 'b;
+
+impl From {
+    fn run(
+        &self,
+        context: &Context,
+        columns: &'static [&'static str],
+        needed: &[&str],
+        bring: impl Fn(&mut Session<'_, SqliteStore>, Rows<'_>, bool, Tell<'_>) -> Result<Imported, pdkeys::Error>,
+    ) -> Result<Exit, Failure> {
+        let format = RowFormat::of(&self.file, self.format)?;
+        let progress = context.terminal.progress();
+        // Opened, and its header read, before a store is opened, or made.
+        let rows = Rows::open(&self.file, format, columns, needed, &progress)?;
+        let imported = context.with_session(FirstUse::MakesStore, |session| {
+            let imported = self.bring(context, session, rows, &bring);
+            progress.end();
+            imported
+        })?;
+        self.tell(context, &imported);
+        Ok(Exit::Done)
+    }
+
+    /// Brings in what is in the file, or tries it; what is wrong is told as a warning, or as data if a format was asked
+    /// for.
+    fn bring(
+        &self,
+        context: &Context,
+        session: &mut Session<'_, SqliteStore>,
+        rows: Rows<'_>,
+        bring: &Bring<'_>,
+    ) -> Result<Imported, Failure> {
+        let import = |tell: Tell<'_>| {
+            if self.dry_run {
+                session.rehearse(|session| bring(session, rows, self.skip_bad, tell))
+            } else {
+                bring(session, rows, self.skip_bad, tell)
+            }
+        };
+        let format = context.globals.output;
+        if format == Format::Table {
+            return Ok(import(&mut |line, problem| {
+                context.terminal.warning(&format!("{}:{line}: {problem}", self.file.display()));
+                Ok(())
+            })?);
+        }
+        let outcome = render::list(&context.terminal, format, SystemClock.now(), |emit| {
+            Ok(import(&mut |line, problem| emit(BadLine { line, problem: problem.to_owned() })))
+        })?;
+        Ok(outcome?)
+    }
+
+    fn tell(&self, context: &Context, imported: &Imported) {
+        let verb = if self.dry_run { "Would import" } else { "Imported" };
+        let counted = [
+            (imported.general_keys, "general key"),
+            (imported.user_tokens, "user token"),
+            (imported.integrations, "integration"),
+            (imported.users, "user"),
+        ];
+        let counted = counted
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, noun)| format!("{count} {noun}{}", if *count == 1 { "" } else { "s" }));
+        let mut told = match imported.count() {
+            0 => "nothing".to_owned(),
+            _ => counted.collect::<Vec<_>>().join(", "),
+        };
+        if imported.skipped > 0 {
+            let plural = if imported.skipped == 1 { "" } else { "s" };
+            told = format!("{told}; {} bad line{plural} left out", imported.skipped);
+        }
+        context.terminal.done(verb, &told);
+    }
+}
+
+/// Rows, read as what they are to be.
+struct Parsed<'r, T> {
+    rows: Rows<'r>,
+    parse: fn(Row) -> Result<T, String>,
+}
+
+impl<T> Entries<T> for Parsed<'_, T> {
+    fn next(&mut self) -> Result<Option<Line<T>>, pdkeys::Error> {
+        let parse = self.parse;
+        Ok(self.rows.next()?.map(|(number, row)| Line { number, entry: row.and_then(parse) }))
+    }
+
+    fn sha256(&self) -> [u8; 32] {
+        self.rows.sha256()
+    }
+}
+
+/// The cells of a row that has so many columns.
+fn cells<const COLUMNS: usize>(row: Row) -> Result<[Option<Zeroizing<String>>; COLUMNS], String> {
+    row.try_into().map_err(|_| "has another number of columns".to_owned())
+}
+
+/// What is wrong with a value, where the message does not repeat it.
+fn wrong(error: &pdkeys::Error) -> String {
+    error.to_string()
+}
+
+fn key_entry(row: Row) -> Result<KeyEntry, String> {
+    let [kind, secret, digest, description, access, owner, created_at, expires_at] = cells(row)?;
+    let kind: CredentialKind = needed("kind", kind.as_ref())?
+        .parse()
+        .map_err(|_| "kind: must be general, user-token or integration".to_owned())?;
+    let material = match (secret, digest) {
+        (Some(mut secret), None) => Material::Secret(Secret::presented(std::mem::take(&mut *secret))),
+        (None, Some(digest)) => Material::Sha256(sha256(&digest)?),
+        (None, None) => return Err("secret: neither that nor its digest is there".to_owned()),
+        (Some(_), Some(_)) => return Err("secret: either that or its digest, and not both".to_owned()),
+    };
+    let description = needed("description", description.as_ref())?;
+    let time = |what, text: Option<Zeroizing<String>>| {
+        text.map(|text| moment(what, &text)).transpose().map_err(|error| wrong(&error))
+    };
+    Ok(KeyEntry {
+        kind,
+        material,
+        description: Label::parse("description", description).map_err(|error| wrong(&error))?,
+        access: access_of(kind, access.as_ref().map(|text| text.as_str()))?,
+        owner: owner.map(|text| text.trim().to_owned()),
+        created_at: time("created_at", created_at)?,
+        expires_at: time("expires_at", expires_at.filter(|text| text.as_str() != "never"))?,
+    })
+}
+
+fn user_entry(row: Row) -> Result<UserEntry, String> {
+    let [name, email, role] = cells(row)?;
+    let name = needed("name", name.as_ref())?;
+    let role = needed("role", role.as_ref())?;
+    Ok(UserEntry {
+        name: Name::parse(Noun::User, name).map_err(|error| wrong(&error))?,
+        email: email.map(|email| Label::parse("email", &email)).transpose().map_err(|error| wrong(&error))?,
+        role: role.parse().map_err(|_| "role: must be one of the eight, such as limited_user".to_owned())?,
+    })
+}
+
+fn needed<'t>(what: &str, text: Option<&'t Zeroizing<String>>) -> Result<&'t str, String> {
+    text.map(|text| text.as_str()).ok_or_else(|| format!("{what}: is missing"))
+}
+
+fn access_of(kind: CredentialKind, text: Option<&str>) -> Result<Access, String> {
+    let scopes = |text: &str| text.parse::<ScopeSet>().ok().filter(|scopes| scopes.iter().next().is_some());
+    let access = match (kind, text.map(|text| text.split_at_checked("scopes:".len()).unwrap_or((text, "")))) {
+        (CredentialKind::UserToken, None | Some(("role", ""))) => Some(Access::Role(None)),
+        (CredentialKind::UserToken, Some(("scopes:", list))) => {
+            scopes(list).map(|scopes| Access::Role(Some(scopes)))
+        }
+        (CredentialKind::General, Some(("scopes:", list))) => scopes(list).map(Access::Scopes),
+        (CredentialKind::General, _) if text == Some("read-only") => Some(Access::ReadOnly),
+        (CredentialKind::General, Some(("full", ""))) => Some(Access::Full),
+        (CredentialKind::Integration | CredentialKind::AppToken, None | Some(("full", ""))) => {
+            Some(Access::Full)
+        }
+        _ => None,
+    };
+    access.ok_or_else(|| {
+        match kind {
+            CredentialKind::General => {
+                "access: must be full, read-only, or scopes: and scopes such as incidents.read"
+            }
+            CredentialKind::UserToken => "access: must be role, or scopes: and scopes such as incidents.read",
+            CredentialKind::Integration | CredentialKind::AppToken => "access: must be full, or nothing",
+        }
+        .to_owned()
+    })
+}
+
+/// A SHA-256, in hexadecimal or in any kind of base64.
+fn sha256(text: &str) -> Result<Fingerprint, String> {
+    const ENGINES: [GeneralPurpose; 4] =
+        [BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE, BASE64_URL_SAFE_NO_PAD];
+    let decoded = |bytes: Zeroizing<Vec<u8>>| <[u8; 32]>::try_from(bytes.as_slice()).ok();
+    let bytes = match hexadecimal(text) {
+        Some(bytes) => Some(bytes),
+        None => ENGINES.iter().find_map(|engine| decoded(Zeroizing::new(engine.decode(text).ok()?))),
+    };
+    bytes.map(Fingerprint::of_sha256).ok_or_else(|| {
+        "digest: must be the 32 bytes of a SHA-256, in 64 hexadecimal digits or in base64".to_owned()
+    })
+}
+
+fn hexadecimal(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if text.len() != 2 * bytes.len() {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+        // The number parsers would take a sign too.
+        if !pair.iter().all(u8::is_ascii_hexdigit) {
+            return None;
+        }
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_read_in_hexadecimal_and_in_every_base64() {
+        let bytes: [u8; 32] = std::array::from_fn(|at| u8::try_from(at * 8 + 7).unwrap());
+        let hex = bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+        let expected = Fingerprint::of_sha256(bytes);
+        for text in [
+            hex.clone(),
+            hex.to_uppercase(),
+            BASE64_STANDARD.encode(bytes),
+            BASE64_STANDARD_NO_PAD.encode(bytes),
+            BASE64_URL_SAFE.encode(bytes),
+            BASE64_URL_SAFE_NO_PAD.encode(bytes),
+        ] {
+            assert!(sha256(&text).unwrap() == expected, "{text}");
+        }
+        for text in
+            ["", "00", &hex[1..], &format!("+{}", &hex[1..]), &BASE64_STANDARD.encode(&bytes[1..]), "é"]
+        {
+            assert!(sha256(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_says_no_access_has_none() {
+        use CredentialKind::{General, Integration, UserToken};
+        for (kind, text) in [
+            (General, None),
+            (General, Some("")),
+            (General, Some("role")),
+            (General, Some("Full")),
+            (General, Some("fullx")),
+            (General, Some("scopes:")),
+            (General, Some("scopes: ")),
+            (General, Some("scopes:everything")),
+            (UserToken, Some("full")),
+            (UserToken, Some("scopes:")),
+            (Integration, Some("read-only")),
+        ] {
+            assert!(access_of(kind, text).is_err(), "{kind} {text:?}");
+        }
+        assert_eq!(access_of(General, Some("read-only")).unwrap(), Access::ReadOnly);
+        assert_eq!(access_of(UserToken, None).unwrap(), Access::Role(None));
+        let scopes = || "incidents.read services.read".parse().unwrap();
+        assert_eq!(
+            access_of(General, Some("scopes:incidents.read services.read")).unwrap(),
+            Access::Scopes(scopes())
+        );
+        assert_eq!(
+            access_of(UserToken, Some("scopes: incidents.read  services.read")).unwrap(),
+            Access::Role(Some(scopes()))
+        );
+    }
+}

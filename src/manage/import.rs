@@ -1,0 +1,517 @@
+//! Importing: bringing credentials and users in from elsewhere, so that no client has to change.
+//!
+//! Everything of one import comes in together or not at all, in one transaction, with one audit record that names the
+//! file by its SHA-256. The entries are taken one by one and not kept; what is bad about one is told with its line,
+//! never with its content.
+
+use std::collections::HashMap;
+
+use super::session::Session;
+use super::tokens::refuse_beyond;
+use super::work::{Work, fresh_id};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{
+    Access, Account, Acting, Action, CredentialKind, Decision, Destination, DestinationRef, Fingerprint,
+    GeneralKey, Hint, Id, Imported, Integration, IntegrationType, Label, Name, Noun, Role, Secret, Target,
+    User, UserToken, decide, require,
+};
+use crate::ports::Entropy;
+use crate::store::{Clash, Death, Intake, Read, Store, Write};
+
+/// Where entries come from, one after the other.
+pub trait Entries<T> {
+    /// The next line with something on it, or none at the end.
+    ///
+    /// # Errors
+    /// If there may be more, but it cannot be read.
+    fn next(&mut self) -> Result<Option<Line<T>>>;
+
+    /// The SHA-256 of all that was read, once there is no more.
+    fn sha256(&self) -> [u8; 32];
+}
+
+/// One line of what is imported.
+#[derive(Debug)]
+pub struct Line<T> {
+    /// Its number, counted from 1.
+    pub number: u64,
+    /// What stands there, or why that is nothing which could come in, without its content.
+    pub entry: Result<T, String>,
+}
+
+/// A credential to be brought in.
+#[derive(Debug)]
+pub struct KeyEntry {
+    /// What it is: a general key, a user token or an integration key.
+    pub kind: CredentialKind,
+    /// What it is to be recognised by.
+    pub material: Material,
+    /// What it is for; what an integration is called.
+    pub description: Label,
+    /// What it may reach.
+    pub access: Access,
+    /// Whose it is: of a user token the user, of an integration the service or the orchestration, by name or id. A
+    /// general key belongs to the account.
+    pub owner: Option<String>,
+    /// When it was made, if that is known.
+    pub created_at: Option<jiff::Timestamp>,
+    /// When its time ends, if it does.
+    pub expires_at: Option<jiff::Timestamp>,
+}
+
+/// What is left of a secret elsewhere.
+#[derive(Debug)]
+pub enum Material {
+    /// The secret itself.
+    Secret(Secret),
+    /// Its SHA-256. What its last characters were is not known then.
+    Sha256(Fingerprint),
+}
+
+/// A user to be brought in.
+#[derive(Clone, Debug)]
+pub struct UserEntry {
+    /// The name.
+    pub name: Name,
+    /// The e-mail address.
+    pub email: Option<Label>,
+    /// The role; any but owner.
+    pub role: Role,
+}
+
+/// Tells what is wrong with a line: its number, and why.
+pub type Tell<'t> = &'t mut dyn FnMut(u64, &str) -> Result<()>;
+
+impl<S: Store> Session<'_, S> {
+    /// Brings credentials in, all of them, or with `skip_bad` those that nothing is wrong with. Each line with which
+    /// something is wrong is told.
+    ///
+    /// # Errors
+    /// If the acting user may not, the account has such keys switched off, a line is bad and bad ones are not skipped;
+    /// nothing has come in then. And whatever `entries` and `tell` return.
+    pub fn import_keys(
+        &mut self,
+        entries: &mut dyn Entries<KeyEntry>,
+        skip_bad: bool,
+        tell: Tell<'_>,
+    ) -> Result<Imported> {
+        self.write(|work| {
+            import(work, entries, skip_bad, tell, |account, acting| KeyImport {
+                account,
+                acting,
+                lines: Lines::default(),
+                users: HashMap::new(),
+                destinations: HashMap::new(),
+            })
+        })
+    }
+
+    /// Brings users in; as [`Session::import_keys`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn import_users(
+        &mut self,
+        entries: &mut dyn Entries<UserEntry>,
+        skip_bad: bool,
+        tell: Tell<'_>,
+    ) -> Result<Imported> {
+        self.write(|work| {
+            import(work, entries, skip_bad, tell, |_, acting| UserImport { acting, lines: HashMap::new() })
+        })
+    }
+}
+
+/// Why an entry does not come in: something is wrong with its line, or the whole import ends here.
+enum Refused {
+    Line(String),
+    Import(Error),
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self::Import(error)
+    }
+}
+
+impl From<String> for Refused {
+    fn from(why: String) -> Self {
+        Self::Line(why)
+    }
+}
+
+impl From<&str> for Refused {
+    fn from(why: &str) -> Self {
+        Self::Line(why.to_owned())
+    }
+}
+
+/// Takes entries of one type in.
+trait Take<T> {
+    /// Takes one in, and counts it.
+    fn take(
+        &mut self,
+        intake: &mut dyn Intake,
+        entropy: &mut dyn Entropy,
+        line: u64,
+        entry: T,
+        imported: &mut Imported,
+    ) -> Result<(), Refused>;
+}
+
+fn import<T, W: Write, I: Take<T>>(
+    work: &mut Work<'_, W>,
+    entries: &mut dyn Entries<T>,
+    skip_bad: bool,
+    tell: Tell<'_>,
+    begin: impl FnOnce(Account, Acting) -> I,
+) -> Result<Imported> {
+    let account = work.tx.account()?;
+    let name = account.name.as_str().to_owned();
+    let permit = work.authorize(Action::Import, &Target::of(&account))?;
+    let mut importer = begin(account, work.acting.clone());
+    let entropy = &mut *work.entropy;
+    work.tx.import(permit, &mut |intake| {
+        let mut sum = Imported { account: name.clone(), ..Imported::default() };
+        let mut lines = 0_u64;
+        while let Some(Line { number, entry }) = entries.next()? {
+            lines += 1;
+            let taken = entry
+                .map_err(Refused::Line)
+                .and_then(|entry| importer.take(intake, entropy, number, entry, &mut sum));
+            match taken {
+                Ok(()) => {}
+                Err(Refused::Import(error)) => return Err(error),
+                Err(Refused::Line(why)) => {
+                    sum.skipped += 1;
+                    tell(number, &why)?;
+                }
+            }
+        }
+        if sum.skipped > 0 && !skip_bad {
+            let plural = if lines == 1 { "" } else { "s" };
+            return Err(Error::conflict(format!(
+                "{} of {lines} line{plural} cannot be imported, and nothing was",
+                sum.skipped
+            )));
+        }
+        sum.sha256 = Some(entries.sha256());
+        Ok(sum)
+    })
+}
+
+/// The lines from which the things of a noun came, by their order. Where a run of lines came in without one left out,
+/// its first says them all.
+#[derive(Default)]
+struct Lines {
+    runs: HashMap<Noun, Vec<(u64, u64)>>,
+}
+
+impl Lines {
+    fn note(&mut self, noun: Noun, nth: u64, line: u64) {
+        let runs = self.runs.entry(noun).or_default();
+        if runs.last().is_none_or(|(first, from)| nth - first != line - from) {
+            runs.push((nth, line));
+        }
+    }
+
+    fn of(&self, noun: Noun, nth: u64) -> Option<u64> {
+        let runs = self.runs.get(&noun)?;
+        let (first, from) = runs.get(runs.partition_point(|(first, _)| *first <= nth).checked_sub(1)?)?;
+        Some(from + (nth - first))
+    }
+}
+
+/// Takes credentials in.
+struct KeyImport {
+    account: Account,
+    acting: Acting,
+    lines: Lines,
+    /// Those who were named so far, and are there: many tokens are a few users'.
+    users: HashMap<String, User>,
+    /// Likewise.
+    destinations: HashMap<(Noun, String), Destination>,
+}
+
+impl Take<KeyEntry> for KeyImport {
+    fn take(
+        &mut self,
+        intake: &mut dyn Intake,
+        entropy: &mut dyn Entropy,
+        line: u64,
+        entry: KeyEntry,
+        imported: &mut Imported,
+    ) -> Result<(), Refused> {
+        let kind = entry.kind;
+        self.refuse_switched_off(kind)?;
+        let (hint, fingerprint) = recognised_by(kind, &entry.material)?;
+        let digest = intake.keyring().digest(&fingerprint);
+        let at = self.acting.at();
+        let created_at = entry.created_at.unwrap_or(at);
+        if created_at > at {
+            return Err("created_at: lies ahead".into());
+        }
+        if entry.expires_at.zip(entry.created_at).is_some_and(|(end, made)| end <= made) {
+            return Err("expires_at: is not after it was made".into());
+        }
+        let (noun, count, clash) = match kind {
+            CredentialKind::General => {
+                if entry.owner.is_some() {
+                    return Err("owner: a general key belongs to the account, and has none".into());
+                }
+                if let Access::Role(_) = entry.access {
+                    return Err("access: that of a role is for user tokens".into());
+                }
+                let key = GeneralKey {
+                    id: fresh_id(intake.store(), Noun::GeneralKey, entropy)?,
+                    description: entry.description,
+                    hint,
+                    access: entry.access,
+                    created_at,
+                    created_by: (&self.acting).into(),
+                    disabled: None,
+                    expires_at: entry.expires_at,
+                    rate_limit: None,
+                    overlap_ends_at: None,
+                    last_used_at: None,
+                };
+                let clash = intake.add_general_key(&key, &digest)?;
+                (Noun::GeneralKey, &mut imported.general_keys, clash)
+            }
+            CredentialKind::UserToken => {
+                let user = self.user(intake.store(), entry.owner.as_deref())?;
+                let Access::Role(scopes) = &entry.access else {
+                    return Err("access: of a user token it is role, or some scopes of it".into());
+                };
+                refuse_beyond(user.role, scopes.as_ref()).map_err(|error| format!("access: {error}"))?;
+                let token = UserToken {
+                    id: fresh_id(intake.store(), Noun::UserToken, entropy)?,
+                    user,
+                    description: entry.description,
+                    hint,
+                    access: entry.access,
+                    created_at,
+                    expires_at: entry.expires_at,
+                    overlap_ends_at: None,
+                    last_used_at: None,
+                };
+                let clash = intake.add_user_token(&token, &digest)?;
+                (Noun::UserToken, &mut imported.user_tokens, clash)
+            }
+            CredentialKind::Integration => {
+                let integration = self.integration(intake, entropy, entry, created_at)?;
+                let clash = intake.add_integration(&integration, &digest)?;
+                (Noun::Integration, &mut imported.integrations, clash)
+            }
+            CredentialKind::AppToken => {
+                return Err("kind: an app token lives for a day, and is not imported".into());
+            }
+        };
+        match clash {
+            None => {
+                self.lines.note(noun, *count, line);
+                *count += 1;
+                Ok(())
+            }
+            Some(clash) => Err(self.in_the_way(&clash).into()),
+        }
+    }
+}
+
+impl KeyImport {
+    /// Refuses what the account, or the acting user, does not have at all.
+    fn refuse_switched_off(&self, kind: CredentialKind) -> Result<()> {
+        let is_token = kind == CredentialKind::UserToken;
+        if is_token {
+            require(&self.acting, Action::Import, &Target::of(&self.account).bringing_user_tokens())?;
+        }
+        let switched_off = match kind {
+            CredentialKind::General | CredentialKind::UserToken if !self.account.rest_api => "REST keys",
+            CredentialKind::UserToken if !self.account.has_user_tokens() => "Advanced Permissions",
+            _ => return Ok(()),
+        };
+        Err(Error::conflict(format!("{switched_off} are switched off in this account")))
+    }
+
+    /// The user whose token it is to be.
+    fn user(&mut self, store: &dyn Read, owner: Option<&str>) -> Result<User, Refused> {
+        let owner = owner.ok_or("owner: a user token has one")?;
+        if let Some(user) = self.users.get(owner) {
+            return Ok(user.clone());
+        }
+        let found = match owner.parse::<Id>() {
+            Ok(id) if id.noun() == Noun::User => store.user(id)?,
+            _ => store.user_named(owner)?,
+        };
+        let user = found.ok_or("owner: there is no such user")?;
+        if user.has_left() {
+            return Err(format!("owner: {} has left the account", user.name).into());
+        }
+        let own = Target::all(Noun::UserToken).belonging_to(&user);
+        if decide(&user, Action::CreateUserToken, &own) != Decision::Allowed {
+            return Err(format!("owner: the role {} has no user tokens", user.role).into());
+        }
+        self.users.insert(owner.to_owned(), user.clone());
+        Ok(user)
+    }
+
+    /// The integration that it is to be.
+    fn integration(
+        &mut self,
+        intake: &dyn Intake,
+        entropy: &mut dyn Entropy,
+        entry: KeyEntry,
+        created_at: jiff::Timestamp,
+    ) -> Result<Integration, Refused> {
+        let Material::Secret(secret) = entry.material else {
+            return Err("digest: an integration key must stay visible, and needs its secret".into());
+        };
+        if entry.access != Access::Full {
+            return Err("access: an integration key has none but full".into());
+        }
+        if entry.expires_at.is_some() {
+            return Err("expires_at: an integration key has no end".into());
+        }
+        let owner = entry.owner.ok_or("owner: an integration leads into a service or an orchestration")?;
+        let noun = if secret.is_of_orchestration() { Noun::Orchestration } else { Noun::Service };
+        let destination = self.destination(intake.store(), noun, &owner)?;
+        let name = Name::parse(Noun::Integration, entry.description.as_str())
+            .map_err(|error| format!("description: {error}"))?;
+        let id = fresh_id(intake.store(), Noun::Integration, entropy)?;
+        Ok(Integration {
+            id,
+            name,
+            kind: IntegrationType::EventsApiV2,
+            destination,
+            hint: secret.hint(),
+            sealed_key: secret.seal(intake.keyring(), id, entropy)?,
+            created_at,
+            created_by: (&self.acting).into(),
+            rate_limit: None,
+            last_used_at: None,
+        })
+    }
+
+    fn destination(&mut self, store: &dyn Read, noun: Noun, named: &str) -> Result<DestinationRef, Refused> {
+        let known = (noun, named.to_owned());
+        if let Some(destination) = self.destinations.get(&known) {
+            return Ok(destination.into());
+        }
+        let by_id = match named.parse::<Id>() {
+            Ok(id) if id.noun() == noun => store.destination(id)?,
+            _ => None,
+        };
+        let found = by_id.map_or_else(|| store.destination_named(noun, named), |found| Ok(Some(found)))?;
+        let found =
+            found.ok_or_else(|| format!("owner: there is no such {noun}, where this key would lead"))?;
+        let destination = DestinationRef::from(&found);
+        self.destinations.insert(known, found);
+        Ok(destination)
+    }
+
+    /// Says whose a secret is already.
+    fn in_the_way(&self, clash: &Clash) -> String {
+        match clash {
+            Clash::Taken(id) => format!("{} {id} has this secret already", id.noun()),
+            Clash::Added { noun, nth } => match self.lines.of(*noun, *nth) {
+                Some(line) => format!("line {line} has the same secret"),
+                None => "an earlier line has the same secret".to_owned(),
+            },
+            Clash::Dead(tombstone) => {
+                let died = match tombstone.death {
+                    Death::Removed => "was removed",
+                    Death::Rotated => "was rotated away",
+                };
+                format!(
+                    "{} {} had this secret; it {died}, and cannot come back",
+                    tombstone.id.noun(),
+                    tombstone.id
+                )
+            }
+        }
+    }
+}
+
+/// What a credential is to be recognised by, if that is what its kind says.
+fn recognised_by(kind: CredentialKind, material: &Material) -> Result<(Option<Hint>, Fingerprint), Refused> {
+    match material {
+        Material::Sha256(fingerprint) => Ok((None, fingerprint.clone())),
+        Material::Secret(secret) => match secret.kind() {
+            None => Err("secret: has the shape of no key".into()),
+            Some(shape) if shape != kind => Err(format!("secret: has the shape of kind {shape}").into()),
+            Some(_) => Ok((Some(secret.hint()), secret.fingerprint())),
+        },
+    }
+}
+
+/// Takes users in.
+struct UserImport {
+    acting: Acting,
+    /// The lines from which those came who are new.
+    lines: HashMap<Id, u64>,
+}
+
+impl Take<UserEntry> for UserImport {
+    fn take(
+        &mut self,
+        intake: &mut dyn Intake,
+        entropy: &mut dyn Entropy,
+        line: u64,
+        entry: UserEntry,
+        imported: &mut Imported,
+    ) -> Result<(), Refused> {
+        let UserEntry { name, email, role } = entry;
+        if role == Role::Owner {
+            return Err("role: an account has exactly one owner".into());
+        }
+        require(&self.acting, Action::AddUser, &Target::all(Noun::User).granting(role)).map_err(|error| {
+            match error.kind() {
+                ErrorKind::NotPermitted { limit: Some(limit), .. } => Refused::Line(format!("role: {limit}")),
+                _ => Refused::Import(error),
+            }
+        })?;
+        if let Some(other) = intake.store().user_named(name.as_str())? {
+            return Err(match self.lines.get(&other.id) {
+                Some(line) => format!("line {line} has the same name"),
+                None => format!("user {} ({}) has this name already", other.name, other.id),
+            }
+            .into());
+        }
+        let user = User {
+            id: fresh_id(intake.store(), Noun::User, entropy)?,
+            name,
+            email,
+            role,
+            os_uid: None,
+            external_id: None,
+            rate_limit: None,
+            created_at: self.acting.at(),
+            left_at: None,
+            left_reason: None,
+        };
+        intake.add_user(&user)?;
+        self.lines.insert(user.id, line);
+        imported.users += 1;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_of_what_came_in_is_found_by_its_order() {
+        let mut lines = Lines::default();
+        // Line 5 was bad, and 7 brought something else.
+        for (nth, line) in [(0, 2), (1, 3), (2, 4), (3, 6), (4, 8), (5, 9)] {
+            lines.note(Noun::GeneralKey, nth, line);
+        }
+        lines.note(Noun::UserToken, 0, 7);
+        let found: Vec<_> = (0..6).map(|nth| lines.of(Noun::GeneralKey, nth).unwrap()).collect();
+        assert_eq!(found, [2, 3, 4, 6, 8, 9]);
+        assert_eq!(lines.of(Noun::UserToken, 0), Some(7));
+        assert_eq!(lines.of(Noun::Integration, 0), None);
+        assert_eq!(lines.runs[&Noun::GeneralKey].len(), 3, "a run is kept by its first");
+    }
+}

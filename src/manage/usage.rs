@@ -1,0 +1,264 @@
+//! Usage: what was counted of credentials, for those who may see it.
+//!
+//! What removed credentials did is in the sums of all, for those who see all, and nowhere else: nothing is left to name
+//! them by.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::ControlFlow;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::session::Session;
+use super::{find, tokens};
+use crate::error::Result;
+use crate::model::{
+    Acting, Action, App, CredentialKind, Decision, GeneralKey, Id, Integration, KeyOrder, Noun, Target,
+    UserToken, decide, require,
+};
+use crate::store::{Flow, Hour, Read, Store};
+
+/// How long the counts of an hour are kept.
+const KEPT: SignedDuration = SignedDuration::from_hours(90 * 24);
+
+/// A credential, and what it did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Used {
+    /// Its id; that of an app for all its tokens together.
+    pub id: Id,
+    /// What it is.
+    pub kind: CredentialKind,
+    /// What it is for; what an integration or an app is called.
+    pub description: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last checked and found alive.
+    pub last_used_at: Option<Timestamp>,
+    /// How often it was allowed something.
+    pub counts: Counts,
+}
+
+/// How often something was allowed, and how often denied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Allowed.
+    pub allowed: u64,
+    /// Denied, though the credential was alive.
+    pub denied: u64,
+}
+
+impl Counts {
+    /// Both together.
+    #[must_use]
+    pub const fn total(self) -> u64 {
+        self.allowed.saturating_add(self.denied)
+    }
+
+    fn add(&mut self, hour: &Hour) {
+        self.allowed = self.allowed.saturating_add(hour.allowed);
+        self.denied = self.denied.saturating_add(hour.denied);
+    }
+}
+
+impl<S: Store> Session<'_, S> {
+    /// The credentials that did most since a moment, at most so many, of those whose usage the acting user may see.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn most_used(&mut self, since: Timestamp, most: usize) -> Result<Vec<Used>> {
+        let since = self.kept_since(since);
+        self.read(|tx, acting| {
+            let seen = Seen::by(tx, acting)?;
+            let mut counts: HashMap<Id, Counts> = HashMap::new();
+            tx.usage(None, since, &mut |hour| {
+                if seen.has(hour.id) {
+                    counts.entry(hour.id).or_default().add(&hour);
+                }
+                Ok(ControlFlow::Continue(()))
+            })?;
+            let mut order: Vec<_> = counts.into_iter().collect();
+            order.sort_unstable_by_key(|(id, counts)| (std::cmp::Reverse(counts.total()), *id));
+            let mut used = Vec::new();
+            for (id, counts) in order {
+                if used.len() == most {
+                    break;
+                }
+                used.extend(credential(tx, id)?.map(|found| Used { counts, ..found }));
+            }
+            Ok(used)
+        })
+    }
+
+    /// Shows the credentials that were not used since a moment, of those whose usage the acting user may see: of each
+    /// kind the oldest first. Of one never used, its making counts.
+    ///
+    /// # Errors
+    /// Whatever `visit` returns.
+    pub fn unused(&mut self, since: Timestamp, visit: &mut dyn FnMut(Used) -> Flow) -> Result<()> {
+        self.read(|tx, acting| {
+            let mut flow = ControlFlow::Continue(());
+            let mut consider = |used: Used| {
+                if used.last_used_at.unwrap_or(used.created_at) < since {
+                    flow = visit(used)?;
+                }
+                Ok(flow)
+            };
+            let sees_all = sees_all(acting);
+            if sees_all {
+                tx.general_keys(KeyOrder::Created, false, &mut |key| consider(key.into()))?;
+            }
+            let whose = (!sees_all).then_some(acting.user().id);
+            tx.user_tokens(whose, &mut |token| consider(token.into()))?;
+            if sees_integrations(acting) {
+                tx.integrations(None, &mut |integration| consider(integration.into()))?;
+            }
+            if sees_all {
+                tx.apps(&mut |app| consider(app.into()))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// One credential, and what it did since a moment.
+    ///
+    /// # Errors
+    /// If the acting user may not see it, or there is none.
+    pub fn usage_of(&mut self, id: &str, since: Timestamp) -> Result<Used> {
+        let since = self.kept_since(since);
+        self.read(|tx, acting| {
+            let mut used = seen_credential(tx, acting, id)?;
+            tx.usage(Some(used.id), since, &mut |hour| {
+                used.counts.add(&hour);
+                Ok(ControlFlow::Continue(()))
+            })?;
+            Ok(used)
+        })
+    }
+
+    /// What one credential did in each hour since a moment, or what all did together whose usage the acting user may
+    /// see: by the beginnings of the hours in which there was anything.
+    ///
+    /// # Errors
+    /// If the acting user may not see it, or there is none.
+    pub fn usage_by_hour(
+        &mut self,
+        id: Option<&str>,
+        since: Timestamp,
+    ) -> Result<BTreeMap<Timestamp, Counts>> {
+        let since = self.kept_since(since);
+        self.read(|tx, acting| {
+            let one = id.map(|id| seen_credential(tx, acting, id)).transpose()?.map(|used| used.id);
+            let seen = if one.is_some() { Seen::All } else { Seen::by(tx, acting)? };
+            let mut hours: BTreeMap<Timestamp, Counts> = BTreeMap::new();
+            tx.usage(one, since, &mut |hour| {
+                if seen.has(hour.id) {
+                    hours.entry(hour.began_at).or_default().add(&hour);
+                }
+                Ok(ControlFlow::Continue(()))
+            })?;
+            Ok(hours)
+        })
+    }
+
+    /// A moment, or that from which on counts are kept: the file is swept once a day, and older ones may still be
+    /// there.
+    fn kept_since(&self, since: Timestamp) -> Timestamp {
+        since.max(self.at().checked_sub(KEPT).unwrap_or(Timestamp::MIN))
+    }
+}
+
+/// Whose usage somebody may see.
+enum Seen {
+    All,
+    These(HashSet<Id>),
+}
+
+impl Seen {
+    fn by(tx: &impl Read, acting: &Acting) -> Result<Self> {
+        if sees_all(acting) {
+            return Ok(Self::All);
+        }
+        let mut seen = HashSet::new();
+        tx.user_tokens(Some(acting.user().id), &mut |token| {
+            seen.insert(token.id);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        if sees_integrations(acting) {
+            tx.integrations(None, &mut |integration| {
+                seen.insert(integration.id);
+                Ok(ControlFlow::Continue(()))
+            })?;
+        }
+        Ok(Self::These(seen))
+    }
+
+    fn has(&self, id: Id) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(ids) => ids.contains(&id),
+        }
+    }
+}
+
+fn sees_all(acting: &Acting) -> bool {
+    decide(acting.user(), Action::SeeUsage, &Target::all(Noun::Account)) == Decision::Allowed
+}
+
+fn sees_integrations(acting: &Acting) -> bool {
+    let all = Target::all(Noun::Integration);
+    decide(acting.user(), Action::SeeIntegrationUsage, &all) == Decision::Allowed
+}
+
+/// A credential whose usage the acting user may see. Whoever may not learns nothing of which there are.
+fn seen_credential(tx: &impl Read, acting: &Acting, typed: &str) -> Result<Used> {
+    let letter = typed.trim_start().chars().next().map(|letter| letter.to_ascii_uppercase());
+    match letter {
+        Some('T') => Ok(tokens::token(tx, acting, typed, Action::SeeUsage)?.into()),
+        Some('I') => {
+            require(acting, Action::SeeIntegrationUsage, &Target::all(Noun::Integration))?;
+            Ok(find::integration(tx, typed)?.into())
+        }
+        Some('A') => {
+            require(acting, Action::SeeUsage, &Target::all(Noun::App))?;
+            Ok(find::app(tx, typed, |_| true)?.into())
+        }
+        _ => {
+            require(acting, Action::SeeUsage, &Target::all(Noun::GeneralKey))?;
+            Ok(find::general_key(tx, typed)?.into())
+        }
+    }
+}
+
+/// A credential that is there.
+fn credential(tx: &impl Read, id: Id) -> Result<Option<Used>> {
+    Ok(match id.noun() {
+        Noun::GeneralKey => tx.general_key(id)?.map(Used::from),
+        Noun::UserToken => tx.user_token(id)?.map(Used::from),
+        Noun::Integration => tx.integration(id)?.map(Used::from),
+        Noun::App => tx.app(id)?.map(Used::from),
+        Noun::Account | Noun::User | Noun::Service | Noun::Orchestration | Noun::AppToken => None,
+    })
+}
+
+macro_rules! used {
+    ($($noun:ty: $kind:ident, $called:ident;)*) => {
+        $(impl From<$noun> for Used {
+            fn from(thing: $noun) -> Self {
+                Self {
+                    id: thing.id,
+                    kind: CredentialKind::$kind,
+                    description: thing.$called.as_str().to_owned(),
+                    created_at: thing.created_at,
+                    last_used_at: thing.last_used_at,
+                    counts: Counts::default(),
+                }
+            }
+        })*
+    };
+}
+
+used! {
+    GeneralKey: General, description;
+    UserToken: UserToken, description;
+    Integration: Integration, name;
+    App: AppToken, name;
+}

@@ -1,0 +1,177 @@
+//! `usage`: what keys did.
+
+use std::fs;
+
+use insta::assert_snapshot;
+use rusqlite::{Connection, params};
+
+use crate::checking::{ask, ask_event, make_integration, make_token, reason, reason_for, token_id};
+use crate::session::{Machine, Ran, now, text_of};
+
+/// Counts so many checks of a key, hours ago, behind the program's back.
+fn count(machine: &Machine, id: &str, hours_ago: i64, allowed: u64, denied: u64) {
+    let usage = Connection::open(machine.directory().join("pdkeys.usage.db")).unwrap();
+    let hour = now().as_second().div_euclid(3600) - hours_ago;
+    usage
+        .execute(
+            "INSERT INTO past (hour, id, allowed, denied) VALUES (?1, ?2, ?3, ?4)",
+            params![hour, id, allowed, denied],
+        )
+        .unwrap();
+}
+
+/// The ids that come first in each line of CSV.
+fn ids(ran: &Ran<'_>) -> Vec<String> {
+    ran.stdout.lines().skip(1).map(|line| line.split(',').next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_keys_that_did_most_come_first_with_what_they_did() {
+    let machine = Machine::with_store();
+    assert_eq!(machine.run(["usage", "-o", "json"]).must_succeed().stdout, "[]\n");
+    let (one, first) = machine.make_key("one", &["--read-only"]);
+    let (two, second) = machine.make_key("two", &[]);
+    let (removed, third) = machine.make_key("removed", &[]);
+    machine.make_key("never used", &[]);
+    for secret in [&first, &second, &second, &third, &third, &third] {
+        assert_eq!(reason_for(&machine, secret), "allowed");
+    }
+    assert_eq!(reason(&ask(&machine, &first, "POST", "/incidents")), "read-only");
+    count(&machine, &two, 24 * 3, 100, 7);
+    count(&machine, &one, 24 * 91, 1_000, 0);
+    machine.run(["remove", &removed, "--yes"]).must_succeed();
+    let ran = machine.run(["usage", "-o", "csv"]).must_succeed();
+    assert_snapshot!(ran, @r"
+    exit: 0
+    --- stdout
+    id,kind,description,created_at,last_used_at,allowed,denied
+    [K1],general,two,[NOW],[NOW],102,7
+    [K2],general,one,[NOW],[NOW],1,1
+    --- stderr
+    ");
+    assert_eq!(ids(&machine.run(["usage", "--top", "1", "-o", "csv"])), std::slice::from_ref(&two));
+    // Of the last day alone, both did as much.
+    let lately = machine.run(["usage", "--since", "1d", "-o", "json"]).must_succeed().json();
+    let sums: Vec<_> = lately
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|used| used["allowed"].as_u64().unwrap() + used["denied"].as_u64().unwrap())
+        .collect();
+    assert_eq!(sums, [2, 2]);
+    let table = machine.run(["usage"]).must_succeed();
+    assert!(table.stdout.starts_with("ID         KIND     DESCRIPTION  CREATED"), "{table}");
+}
+
+#[test]
+fn one_key_is_shown_with_its_days_and_hours_as_bars() {
+    let machine = Machine::with_store();
+    let (id, secret) = machine.make_key("ci", &[]);
+    assert_eq!(reason_for(&machine, &secret), "allowed");
+    count(&machine, &id, 5, 19, 20);
+    count(&machine, &id, 5 + 24 * 91, 1_000, 0);
+    let ran = machine.run(["usage", &id]).must_succeed();
+    assert!(ran.stdout.contains("allowed       20\ndenied        20\n"), "{ran}");
+    assert!(!ran.stdout.contains("1000"), "what is older than 90 days is not told: {ran}");
+    // Half of the longest bar was denied, and the locale says nothing of UTF-8.
+    let longest = format!(" {}{}\n", "#".repeat(19), "-".repeat(20));
+    assert!(ran.stdout.contains(&longest), "{ran}");
+    let hours = machine.run(["usage", &id, "--by", "hour", "-o", "csv"]).must_succeed();
+    assert_eq!(hours.stdout.lines().count(), 1 + 25);
+    assert!(
+        hours.stdout.starts_with("from,allowed,denied\n") && hours.stdout.contains(":00:00.000Z,19,20\n"),
+        "{hours}"
+    );
+    let days =
+        machine.run(["usage", &id, "--by", "day", "--since", "200d", "-o", "json"]).must_succeed().json();
+    assert_eq!(days.as_array().unwrap().len(), 91);
+    let sum: u64 = days.as_array().unwrap().iter().map(|day| day["allowed"].as_u64().unwrap()).sum();
+    assert_eq!(sum, 20);
+    let machine = machine.with("LANG", "en_US.UTF-8");
+    let chart = |options: &[&str]| {
+        let arguments = ["usage", "--by", "hour"].into_iter().chain(options.iter().copied());
+        machine.run(arguments).must_succeed().stdout
+    };
+    assert!(chart(&[]).contains(&format!(" {}{}\n", "█".repeat(19), "░".repeat(20))));
+    assert!(chart(&["--ascii"]).contains(&longest));
+}
+
+#[test]
+fn keys_not_used_for_long_are_listed_by_their_making_if_they_never_were() {
+    let machine = Machine::with_store();
+    let (fresh, secret) = machine.make_key("fresh", &[]);
+    assert_eq!(reason_for(&machine, &secret), "allowed");
+    let header = "kind,digest,description,access,created_at";
+    let digest = "00".repeat(32);
+    fs::write(machine.file("old.csv"), format!("{header}\ngeneral,{digest},old,full,2020-01-01\n")).unwrap();
+    machine.run(["import", "old.csv"]).must_succeed();
+    let ran = machine.run(["usage", "--unused-for", "90d", "-o", "json"]).must_succeed();
+    assert_eq!(ran.json().as_array().unwrap().len(), 1);
+    let unused = ran.json();
+    assert_eq!((&unused[0]["description"], unused[0]["last_used_at"].is_null()), (&"old".into(), true));
+    assert!(!ran.stdout.contains(&fresh));
+    assert_snapshot!(machine.run(["usage", "--unused-for", "90d"]), @r"
+    exit: 0
+    --- stdout
+    ID         KIND     DESCRIPTION  CREATED               LAST USED
+    [K1]  general  old          2020-01-01T00:00:00Z  never
+    --- stderr
+    ");
+    machine.refuses(["usage", "--unused-for", "soon"]).must_exit(2);
+    machine.refuses(["usage", "--unused-for", "90d", "--by", "day"]).must_exit(2);
+}
+
+#[test]
+fn a_manager_sees_own_tokens_and_integrations_and_others_their_own_tokens() {
+    let machine = Machine::with_users();
+    let (key, secret) = machine.make_key("ci", &[]);
+    let (integration, events) = make_integration(&machine, &[]);
+    let (umas, ottos) = (make_token(&machine, "uma", &[]), make_token(&machine, "otto", &[]));
+    let (uma, otto) = (token_id(&machine, "uma"), token_id(&machine, "otto"));
+    for secret in [&secret, &umas, &ottos] {
+        assert_eq!(reason_for(&machine, secret), "allowed");
+    }
+    assert_eq!(reason(&ask_event(&machine, &events, "events-v2")), "allowed");
+    let seen = |user| {
+        let mut seen = ids(&machine.run(["usage", "-o", "csv", "--as", user]).must_succeed());
+        seen.sort();
+        seen
+    };
+    let sorted = |mut ids: Vec<&String>| {
+        ids.sort();
+        ids.into_iter().cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(seen("adam"), sorted(vec![&key, &integration, &uma, &otto]));
+    assert_eq!(seen("uma"), sorted(vec![&integration, &uma]));
+    assert_eq!(seen("otto"), sorted(vec![&otto]));
+    let sum = |user| {
+        let days = machine.run(["usage", "--by", "day", "-o", "json", "--as", user]).must_succeed().json();
+        days.as_array().unwrap().iter().map(|day| day["allowed"].as_u64().unwrap()).sum::<u64>()
+    };
+    assert_eq!([sum("adam"), sum("uma"), sum("otto"), sum("rita")], [4, 2, 1, 0]);
+    for (user, id, code) in [
+        ("uma", &uma, 0),
+        ("uma", &integration, 0),
+        ("uma", &otto, 5),
+        ("uma", &key, 4),
+        ("otto", &integration, 4),
+        ("otto", &otto, 0),
+        ("adam", &otto, 0),
+    ] {
+        assert_eq!(machine.run(["usage", id, "--as", user]).code(), code, "{user} {id}");
+    }
+    assert_eq!(ids(&machine.run(["usage", "--unused-for", "1s", "-o", "csv", "--as", "rita"])), [""; 0]);
+}
+
+#[test]
+fn a_key_that_is_not_there_is_not_found_and_a_lost_usage_file_loses_counts_only() {
+    let machine = Machine::with_store();
+    let (id, secret) = machine.make_key("ci", &[]);
+    machine.refuses(["usage", "KZZZZZZZZ"]).must_exit(5);
+    machine.refuses(["usage", &secret]).must_exit(5);
+    assert_eq!(reason_for(&machine, &secret), "allowed");
+    fs::write(machine.directory().join("pdkeys.usage.db"), "this is no database").unwrap();
+    let ran = machine.run(["usage", &id, "-o", "json"]).must_succeed();
+    assert!(ran.stderr.contains("it is not known when anything was last used"), "{ran}");
+    assert_eq!(text_of(&ran.json(), "id"), id);
+}
