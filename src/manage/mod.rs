@@ -4,6 +4,7 @@ mod account;
 mod acting;
 mod apps;
 mod audit;
+mod backup;
 mod find;
 mod grant;
 mod integrations;
@@ -16,6 +17,7 @@ mod work;
 
 pub use account::Founding;
 pub use acting::Identity;
+pub use backup::restore_lost;
 pub use grant::{Grant, GrantRefusal, GrantRequest, grant_app_token};
 pub use integrations::{NewIntegration, Shown, Where};
 pub use keys::Switched;

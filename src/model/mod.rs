@@ -21,11 +21,12 @@ mod user;
 
 pub use account::{Account, AccountEdit, Policy, Subdomain};
 pub use app::{APP_TOKEN_LIFE, App, AppEdit, AppSpec, AppToken};
+pub(crate) use audit::Restoration;
 pub use audit::{
     Actor, AuditAction, AuditRecord, Details, ExecutionContext, FieldChange, Head, Method, Resource,
 };
 pub use change::{Audited, Change, SecretChange};
-pub use credential::{Credential, Owner};
+pub use credential::{Credential, Lapse, Owner};
 pub use id::{Id, Noun};
 pub use key::{
     API_VERSION, Access, AccessKind, Disabled, GeneralKey, KeyEdit, KeyFilter, KeyOrder, KeySpec, KeyState,

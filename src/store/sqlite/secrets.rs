@@ -24,7 +24,7 @@ impl Kind {
     const ALL: [Self; 5] = [Self::General, Self::UserToken, Self::AppToken, Self::Integration, Self::Client];
 
     /// The kind as the `digest` table names it.
-    const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::General => "general",
             Self::UserToken => "user-token",

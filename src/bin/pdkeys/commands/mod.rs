@@ -3,6 +3,7 @@
 mod account;
 mod apps;
 mod audit;
+mod backup;
 mod generate;
 mod init;
 mod integrations;
@@ -101,6 +102,8 @@ pub(crate) enum Command {
     /// Read and verify the audit trail
     #[command(subcommand)]
     Audit(audit::Audit),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
     Completions(generate::Completions),
     Man(generate::Man),
 }
@@ -130,6 +133,8 @@ impl Command {
             Self::User(command) => command.run(context),
             Self::Account(command) => command.run(context),
             Self::Audit(command) => command.run(context),
+            Self::Backup(command) => command.run(context),
+            Self::Restore(command) => command.run(context),
             Self::Completions(command) => command.run(context),
             Self::Man(command) => command.run(context),
         }
