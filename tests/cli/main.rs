@@ -15,6 +15,7 @@ mod account;
 mod acting_user;
 mod apps;
 mod audit;
+mod backup;
 mod bad_input;
 mod batch;
 mod checking;

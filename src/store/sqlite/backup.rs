@@ -323,7 +323,9 @@ pub(super) fn examine(connection: &Connection, keyring: &Keyring) -> Result<Head
 pub(super) fn examine_pages(connection: &Connection) -> Result<()> {
     let found: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
     if found != "ok" {
-        return Err(ErrorKind::Damaged(found).into());
+        // A heading comes first.
+        let fault = found.lines().last().unwrap_or_default();
+        return Err(ErrorKind::Damaged(fault.to_owned()).into());
     }
     let mut dangling = connection.prepare("PRAGMA foreign_key_check")?;
     let mut rows = dangling.query([])?;
