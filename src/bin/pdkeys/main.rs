@@ -10,8 +10,10 @@ mod lines;
 mod moments;
 mod question;
 mod render;
+mod sarif;
 #[cfg(feature = "serve")]
 mod serve;
+mod sources;
 mod terminal;
 
 use std::ffi::OsString;

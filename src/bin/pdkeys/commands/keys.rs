@@ -130,7 +130,7 @@ impl Record for KeyRecord {
 }
 
 /// What a key is called in questions and notices.
-fn name(key: &GeneralKey) -> String {
+pub(super) fn name(key: &GeneralKey) -> String {
     let hint = key.hint.as_ref().map(|hint| format!(", ...{hint}")).unwrap_or_default();
     format!("key {} ({}{hint})", key.id, key.description)
 }

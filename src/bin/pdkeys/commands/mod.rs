@@ -9,6 +9,7 @@ mod init;
 mod integrations;
 mod keys;
 mod rotation;
+pub(crate) mod scan;
 #[cfg(feature = "serve")]
 mod serve;
 mod services;
@@ -22,6 +23,7 @@ use pdkeys::manage::DestinationKind;
 
 use crate::context::{Context, Globals};
 use crate::failure::{Exit, Failure};
+use crate::render::Format;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -102,6 +104,7 @@ pub(crate) enum Command {
     /// Read and verify the audit trail
     #[command(subcommand)]
     Audit(audit::Audit),
+    Scan(scan::Scan),
     Backup(backup::Backup),
     Restore(backup::Restore),
     Completions(generate::Completions),
@@ -110,6 +113,9 @@ pub(crate) enum Command {
 
 impl Command {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        if context.globals.output == Format::Sarif && !matches!(self, Self::Scan(_)) {
+            return Err(Failure::usage("only pdkeys scan prints SARIF"));
+        }
         match self {
             Self::Init(command) => command.run(context),
             Self::Whoami(command) => command.run(context),
@@ -133,6 +139,7 @@ impl Command {
             Self::User(command) => command.run(context),
             Self::Account(command) => command.run(context),
             Self::Audit(command) => command.run(context),
+            Self::Scan(command) => command.run(context),
             Self::Backup(command) => command.run(context),
             Self::Restore(command) => command.run(context),
             Self::Completions(command) => command.run(context),
