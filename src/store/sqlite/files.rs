@@ -96,6 +96,11 @@ fn guard_content(path: &Path, identity: Identity) -> Result<()> {
     Ok(())
 }
 
+/// Whether permission bits let others read.
+pub(super) fn mode_of_others(mode: u32) -> bool {
+    mode & READABLE_BY_OTHERS != 0
+}
+
 /// Who can write the directory can put another file in the store's place, or a write-ahead log beside it.
 fn guard_directory(place: &Place) -> Result<()> {
     let directory = place.directory();

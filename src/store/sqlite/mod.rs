@@ -10,6 +10,7 @@ mod audit;
 mod backup;
 mod columns;
 mod destinations;
+mod examine;
 mod files;
 mod integrations;
 mod keys;

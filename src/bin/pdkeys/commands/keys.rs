@@ -243,6 +243,10 @@ pub(crate) struct List {
     #[arg(long, value_name = "LENGTH")]
     unused_for: Option<String>,
 
+    /// Only those that work and end within this time, such as `14d`
+    #[arg(long, value_name = "LENGTH")]
+    expiring_within: Option<String>,
+
     /// In which order
     #[arg(long, value_enum, default_value_t)]
     sort: Sort,
@@ -301,6 +305,12 @@ impl List {
                 .map(|user| user.id),
             text: self.text.clone(),
             unused_since,
+            ends_by: self
+                .expiring_within
+                .as_deref()
+                .map(|length| length_of_time("expiring within", length, now))
+                .transpose()?
+                .map(|length| now.checked_add(length).unwrap_or(Timestamp::MAX)),
         })
     }
 }

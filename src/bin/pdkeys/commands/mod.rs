@@ -4,6 +4,7 @@ mod account;
 mod apps;
 mod audit;
 mod backup;
+mod doctor;
 mod generate;
 mod init;
 mod integrations;
@@ -104,6 +105,7 @@ pub(crate) enum Command {
     /// Read and verify the audit trail
     #[command(subcommand)]
     Audit(audit::Audit),
+    Doctor(doctor::Doctor),
     Scan(scan::Scan),
     Backup(backup::Backup),
     Restore(backup::Restore),
@@ -139,6 +141,7 @@ impl Command {
             Self::User(command) => command.run(context),
             Self::Account(command) => command.run(context),
             Self::Audit(command) => command.run(context),
+            Self::Doctor(command) => command.run(context),
             Self::Scan(command) => command.run(context),
             Self::Backup(command) => command.run(context),
             Self::Restore(command) => command.run(context),

@@ -238,10 +238,11 @@ impl Scan {
             context.terminal.warning(unread);
         }
         if report.archives > 0 {
-            context.terminal.warning(&format!(
-                "{} archives and compressed files were not looked into; unpack them to scan them",
-                report.archives
-            ));
+            let them = match report.archives {
+                1 => "1 archive or compressed file was",
+                number => &format!("{number} archives and compressed files were"),
+            };
+            context.terminal.warning(&format!("{them} not looked into; unpack what is to be scanned"));
         }
         match context.globals.output {
             Format::Sarif => render::document(&context.terminal, &sarif::log(&report.found))?,
