@@ -107,12 +107,12 @@ impl<S: Examine> Session<'_, S> {
         if ward.latest.duration_since(ward.now) > TOLERANCE {
             found.push(Ailment::Clock(ward.latest));
         }
-        let classes: [(fn(Vec<Id>) -> Ailment, Vec<Id>); 3] = [
-            (Ailment::Expiring, ward.expiring),
-            (Ailment::Unused, ward.unused),
-            (Ailment::NeverExpiring, ward.never_expiring),
+        let classes = [
+            (!ward.expiring.is_empty()).then_some(Ailment::Expiring(ward.expiring)),
+            (!ward.unused.is_empty()).then_some(Ailment::Unused(ward.unused)),
+            (!ward.never_expiring.is_empty()).then_some(Ailment::NeverExpiring(ward.never_expiring)),
         ];
-        found.extend(classes.into_iter().filter(|(_, ids)| !ids.is_empty()).map(|(class, ids)| class(ids)));
+        found.extend(classes.into_iter().flatten());
         Ok(found)
     }
 }

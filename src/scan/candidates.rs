@@ -69,12 +69,11 @@ fn next_run(bytes: &[u8], from: usize) -> Option<Range<usize>> {
     let mut start = from;
     loop {
         let window = bytes.get(start..start + SHORTEST)?;
-        match window.iter().rposition(|byte| !REST.has(*byte)) {
-            Some(at) => start += at + 1,
-            None => {
-                let more = end_of_run(&bytes[start + SHORTEST..]);
-                return Some(start..start + SHORTEST + more);
-            }
+        if let Some(at) = window.iter().rposition(|byte| !REST.has(*byte)) {
+            start += at + 1;
+        } else {
+            let more = end_of_run(&bytes[start + SHORTEST..]);
+            return Some(start..start + SHORTEST + more);
         }
     }
 }

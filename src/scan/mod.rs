@@ -172,7 +172,7 @@ impl<S: Store> Scanner<S> {
                 });
             }
         }
-        self.answer(asked, progress, found)?;
+        self.answer(&asked, progress, found)?;
         let kept =
             if endless { candidates::REMEMBERED } else { self.buffer.len() - from + candidates::BEFORE };
         let cut = self.buffer.len().saturating_sub(kept);
@@ -187,7 +187,7 @@ impl<S: Store> Scanner<S> {
 
     fn answer(
         &mut self,
-        asked: Vec<Asked>,
+        asked: &[Asked],
         progress: &Progress,
         found: &mut dyn FnMut(Finding),
     ) -> Result<(), Error> {

@@ -1,5 +1,6 @@
 //! `scan`: where keys of the store have got to.
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::symlink;
@@ -28,15 +29,25 @@ fn one_of_each(machine: &Machine) -> Vec<(&'static str, String)> {
     ]
 }
 
+/// Where the programs of this machine are: git need not be where pdkeys is tested.
+#[expect(clippy::disallowed_methods, reason = "git is found the way the tests themselves are")]
+fn programs() -> String {
+    std::env::var("PATH").unwrap()
+}
+
+/// Runs git in the directory `tree`.
 fn git(machine: &Machine, arguments: &[&str]) {
-    let mut command = machine.command([]);
-    let variables: Vec<_> =
-        command.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
-    command = Command::new("git");
-    command.env_clear().envs(variables).env("PATH", std::env::var_os("PATH").unwrap());
-    command.args(["-C", "tree", "-c", "user.name=ann", "-c", "user.email=ann@example.com"]).args(arguments);
-    let output = command.current_dir(machine.home()).output().unwrap();
+    let mut git = Command::new("git");
+    git.env_clear().env("HOME", machine.home()).env("PATH", programs()).current_dir(machine.file("tree"));
+    git.args(["-c", "user.name=ann", "-c", "user.email=ann@example.com"]).args(arguments);
+    let output = git.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Scans with git at hand.
+fn scan_git<'m>(machine: &'m Machine, options: &[&str]) -> Ran<'m> {
+    let arguments = ["scan", "--git", "tree"].into_iter().chain(options.iter().copied());
+    machine.finish(machine.command(arguments).env("PATH", programs()))
 }
 
 /// A machine with a key, and an empty directory `tree`.
@@ -79,7 +90,10 @@ fn a_key_of_each_kind_is_found_in_a_text_a_binary_a_deleted_file_and_a_pipe() {
     let secrets = one_of_each(&machine);
     let mut expected: Vec<_> = secrets.iter().map(|(kind, _)| (*kind).to_owned()).collect();
     expected.sort();
-    let text: String = secrets.iter().map(|(kind, secret)| format!("# {kind}\nKEY=\"{secret}\"\n")).collect();
+    let mut text = String::new();
+    for (kind, secret) in &secrets {
+        writeln!(text, "# {kind}\nKEY=\"{secret}\"").unwrap();
+    }
     let mut binary = vec![0, 159, 146, 150];
     for (_, secret) in &secrets {
         binary.extend_from_slice(secret.as_bytes());
@@ -107,13 +121,7 @@ fn a_key_of_each_kind_is_found_in_a_text_a_binary_a_deleted_file_and_a_pipe() {
     git(&machine, &["commit", "-qam", "remove it"]);
     git(&machine, &["commit", "-qm", "go on", "--allow-empty"]);
     machine.run(["scan", "tree"]).must_succeed();
-    let with_path = |ran: Command| {
-        let mut ran = ran;
-        ran.env("PATH", std::env::var_os("PATH").unwrap());
-        ran
-    };
-    let ran =
-        machine.finish(&mut with_path(machine.command(["scan", "--git", "tree", "-o", "json"]))).must_exit(3);
+    let ran = scan_git(&machine, &["-o", "json"]).must_exit(3);
     assert_eq!(kinds(&ran), expected, "history");
     assert_no_secret(&ran, &secrets);
     for found in ran.json().as_array().unwrap() {
@@ -124,10 +132,9 @@ fn a_key_of_each_kind_is_found_in_a_text_a_binary_a_deleted_file_and_a_pipe() {
     fs::write(machine.file("tree/staged"), &text).unwrap();
     git(&machine, &["add", "."]);
     fs::remove_file(machine.file("tree/staged")).unwrap();
-    machine.finish(&mut with_path(machine.command(["scan", "--git", "tree"]))).must_exit(3);
+    scan_git(&machine, &[]).must_exit(3);
 }
 
-/// Two hundred candidates a line, and lines that end within a chunk and across it.
 #[test]
 fn of_a_hundred_thousand_random_strings_of_the_same_shapes_none_is_found() {
     let (machine, _, _) = with_key();
@@ -177,12 +184,14 @@ fn what_is_found_is_told_with_its_place_and_what_it_is_good_for_and_what_ends_it
     "#);
 }
 
-/// Reads are of a quarter of a MiB: keys lie across the end of one, and behind and inside runs that go on for several.
+/// How much is read at a time.
+const READ: usize = 1 << 18;
+
+/// Across the end of what is read at a time, and behind and inside runs that go on for several times as much.
 #[test]
 fn a_key_is_found_wherever_it_lies_in_a_long_input() {
     let machine = Machine::with_store();
     let secrets = one_of_each(&machine);
-    const READ: usize = 1 << 18;
     for (kind, secret) in &secrets {
         for before in [READ - 60, READ - secret.len() - 1, READ - 20, READ - 1, READ, READ + 1, 3 * READ - 7]
         {
@@ -193,7 +202,7 @@ fn a_key_is_found_wherever_it_lies_in_a_long_input() {
             text.extend_from_slice(b"\nthe end\n");
             let ran = scan_pipe(&machine, &text).must_exit(3);
             assert_eq!(kinds(&ran), [*kind], "after {before} bytes");
-            let line = text[..before].iter().filter(|byte| **byte == b'\n').count() + 1;
+            let line = text[..before].split(|byte| *byte == b'\n').count();
             assert_eq!(ran.json()[0]["line"], line, "after {before} bytes");
         }
     }
@@ -244,7 +253,7 @@ fn pipes_loops_and_archives_are_passed_over_and_what_is_named_and_cannot_be_read
     warning: tree/fifo was not read: not a file
     ");
     // Without a repository there is no history.
-    machine.run(["scan", "--git", "tree"]).must_exit(1);
+    scan_git(&machine, &[]).must_exit(1);
     if can_be_others() {
         for link in ["tree/loop", "tree/dangling"] {
             fs::remove_file(machine.file(link)).unwrap();
@@ -325,16 +334,10 @@ fn the_pre_commit_hook_stops_a_commit_that_adds_a_key() {
     git(&machine, &["init", "-q"]);
     let tree = machine.file("tree");
     let commit = || {
-        let program = crate::session::pdkeys().parent().unwrap().to_str().unwrap().to_owned();
-        let path = format!("{program}:{}", std::env::var("PATH").unwrap());
-        machine.finish(
-            Command::new(&hook)
-                .current_dir(&tree)
-                .env_clear()
-                .env("PATH", path)
-                .env("HOME", machine.home())
-                .env("XDG_DATA_HOME", machine.home()),
-        )
+        let path = format!("{}:{}", crate::session::pdkeys().parent().unwrap().display(), programs());
+        let mut hook = Command::new(&hook);
+        hook.env_clear().env("PATH", path).env("HOME", machine.home()).env("XDG_DATA_HOME", machine.home());
+        machine.finish(hook.current_dir(&tree))
     };
     fs::write(tree.join("config"), format!("key = {key}\n")).unwrap();
     commit().must_succeed();

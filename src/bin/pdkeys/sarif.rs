@@ -1,5 +1,7 @@
 //! Findings as SARIF 2.1.0, which code-scanning pages read.
 
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
 
 use crate::commands::scan::FoundRecord;
@@ -55,7 +57,8 @@ fn uri(path: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
             uri.push(char::from(byte));
         } else {
-            uri.push_str(&format!("%{byte:02X}"));
+            // Writing to a string does not fail.
+            let _ = write!(uri, "%{byte:02X}");
         }
     }
     uri

@@ -1,6 +1,7 @@
 //! `scan`: find this store's keys in files, in git's history, in a pipe.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -126,8 +127,8 @@ struct Report {
 }
 
 impl Report {
-    fn unread(&mut self, path: &str, why: impl ToString) {
-        self.unread.push(format!("{path} was not read: {}", why.to_string()));
+    fn unread(&mut self, path: &str, why: &dyn Display) {
+        self.unread.push(format!("{path} was not read: {why}"));
     }
 }
 
@@ -140,8 +141,8 @@ impl Scan {
         let mut report = Report::default();
         let (paths, pipe) = self.sources(context)?;
         if pipe {
-            let scanned = scan_one(&mut scanner, &mut context.terminal.input(), "-", &mut report);
-            scanned.map_err(|error| not_read("standard input", error))?;
+            scan_one(&mut scanner, &mut context.terminal.input(), "-", &mut report)
+                .map_err(|error| not_read("standard input", error))?;
         }
         if self.git {
             let repositories: BTreeSet<_> = paths.iter().collect();
@@ -311,12 +312,12 @@ fn scan_entry(
     match entry.file_type() {
         Some(kind) if kind.is_file() || (named && kind.is_symlink()) => {}
         Some(kind) if named && !kind.is_dir() => {
-            report.unread(&path, "not a file");
+            report.unread(&path, &"not a file");
             return WalkState::Continue;
         }
         _ => return WalkState::Continue,
     }
-    let scanned = match sources::open(entry.path()) {
+    let done = match sources::open(entry.path()) {
         Ok(Opened::Content(mut content)) => scan_one(scanner, &mut *content, &path, report),
         Ok(Opened::Archive) => {
             report.archives += 1;
@@ -325,10 +326,10 @@ fn scan_entry(
         Ok(Opened::NoFile) => Ok(()),
         Err(error) => Err(error.into()),
     };
-    match scanned {
+    match done {
         Ok(()) => WalkState::Continue,
         Err(ScanError::Input(error)) => {
-            report.unread(&path, error);
+            report.unread(&path, &error);
             WalkState::Continue
         }
         Err(ScanError::Store(fault)) => {
@@ -341,7 +342,7 @@ fn scan_entry(
 /// Looks through all that git keeps of the repository that a path is in.
 fn scan_git(scanner: &mut Scanner<SqliteStore>, path: &Path, report: &mut Report) -> Result<(), Failure> {
     let repository = Repository::of(path);
-    let scanned = repository.each(|object: Object, content| {
+    let done = repository.each(|object: Object, content| {
         let mut found = Vec::new();
         scanner.scan(content, &mut |finding| found.push(finding))?;
         if !found.is_empty() {
@@ -352,10 +353,10 @@ fn scan_git(scanner: &mut Scanner<SqliteStore>, path: &Path, report: &mut Report
         }
         Ok::<_, ScanError>(())
     });
-    match scanned {
+    match done {
         Ok(()) => Ok(()),
         Err(ScanError::Input(error)) => {
-            report.unread(&format!("the history of {}", path.display()), error);
+            report.unread(&format!("the history of {}", path.display()), &error);
             Ok(())
         }
         Err(ScanError::Store(error)) => Err(error.into()),
