@@ -287,6 +287,33 @@ fn a_kill_at_any_moment_leaves_the_old_store_or_the_new_one() {
 }
 
 #[test]
+fn on_a_full_disk_the_store_stays_what_it_was() {
+    let machine = Machine::with_store();
+    machine.run(["backup", "copy.db"]).must_succeed();
+    let copied = fs::metadata(machine.file("copy.db")).unwrap().len();
+    let (mut refused, mut restored) = (0, 0);
+    // In blocks of 512 bytes: from next to nothing, past the size of a copy and of the log through which it becomes the
+    // store, to enough for everything.
+    let blocks = copied / 512;
+    for limit in
+        (20..blocks).step_by(60).chain((blocks..blocks + 40).step_by(4)).chain([blocks + 90, 4 * blocks])
+    {
+        machine.run(["create", "later", "-q"]).must_succeed();
+        let before = machine.dump();
+        let script = format!("trap '' XFSZ; ulimit -f {limit}; exec \"$pdkeys\" restore copy.db --yes");
+        if machine.run_shell(&script).status.success() {
+            restored += 1;
+            assert_eq!(machine.count("general_key"), 0, "{limit}");
+        } else {
+            refused += 1;
+            assert_eq!(machine.dump(), before, "{limit}");
+        }
+        machine.run(["audit", "verify", "-q"]).must_succeed();
+    }
+    assert!(refused > 0 && restored > 0, "{refused} and {restored}");
+}
+
+#[test]
 fn what_is_no_backup_of_this_store_is_refused_and_the_store_untouched() {
     let (machine, _) = with_backup();
     let whole = fs::read(machine.file("copy.db")).unwrap();

@@ -115,6 +115,12 @@ impl Repository {
         git
     }
 
+    /// Where git keeps it: the same for every path in it.
+    pub(crate) fn git_directory(&self) -> Option<Vec<u8>> {
+        let output = self.git(&["rev-parse", "--absolute-git-dir"]).output().ok()?;
+        output.status.success().then_some(output.stdout)
+    }
+
     /// Shows each object that is not a directory, once.
     pub(crate) fn each<E: From<io::Error>>(
         &self,
@@ -122,7 +128,10 @@ impl Repository {
     ) -> Result<(), E> {
         let format = "--batch=%(objectname) %(objecttype) %(objectsize)";
         let mut git = self.git(&["cat-file", "--batch-all-objects", "--unordered", "--buffer", format]);
-        let mut child = git.spawn()?;
+        let mut child = git.spawn().map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => io::Error::other("git is not installed"),
+            _ => error,
+        })?;
         let done = read_objects(&mut child, &mut visit);
         if done.is_err() {
             // It would go on writing to nobody.

@@ -140,7 +140,8 @@ fn of_store(fault: &Fault) -> AilmentRecord {
             (Problem, "store".to_owned(), format!("damaged: {why}"), remedy)
         }
         Fault::BrokenChain(number) => {
-            let remedy = "compare with a backup: who has the store key altered it, or who has not left a gap";
+            let remedy =
+                "records were altered, inserted or left out: compare pdkeys audit list with that of a backup";
             (Problem, "audit trail".to_owned(), format!("broken at record {number}"), remedy.to_owned())
         }
         Fault::StoreKey(error) => {

@@ -145,9 +145,12 @@ impl Scan {
                 .map_err(|error| not_read("standard input", error))?;
         }
         if self.git {
-            let repositories: BTreeSet<_> = paths.iter().collect();
-            for path in repositories {
-                scan_git(&mut scanner, path, &mut report)?;
+            let mut seen = BTreeSet::new();
+            for path in &paths {
+                let repository = Repository::of(path);
+                if repository.git_directory().is_none_or(|directory| seen.insert(directory)) {
+                    scan_git(&mut scanner, &repository, path, &mut report)?;
+                }
             }
         }
         if !paths.is_empty() {
@@ -340,8 +343,12 @@ fn scan_entry(
 }
 
 /// Looks through all that git keeps of the repository that a path is in.
-fn scan_git(scanner: &mut Scanner<SqliteStore>, path: &Path, report: &mut Report) -> Result<(), Failure> {
-    let repository = Repository::of(path);
+fn scan_git(
+    scanner: &mut Scanner<SqliteStore>,
+    repository: &Repository,
+    path: &Path,
+    report: &mut Report,
+) -> Result<(), Failure> {
     let done = repository.each(|object: Object, content| {
         let mut found = Vec::new();
         scanner.scan(content, &mut |finding| found.push(finding))?;
