@@ -71,6 +71,9 @@ const WIRING: &[(&[&str], &str, &str)] = &[
     (&["audit", "list"], "adam", "uma"),
     (&["audit", "head"], "adam", "uma"),
     (&["audit", "verify"], "adam", "uma"),
+    (&["doctor"], "adam", "uma"),
+    (&["backup", "copy.db"], "adam", "uma"),
+    (&["restore", "copy.db", "--yes"], "", "adam"),
 ];
 
 #[test]
@@ -230,6 +233,7 @@ fn no_command_is_forgotten() {
         "init",
         "verify",
         "explain",
+        "scan",
         "completions",
         "man",
         "whoami",
