@@ -8,7 +8,10 @@
 //! `PDKEYS_BENCH_KEYS` sets the number of keys, `PDKEYS_BENCH_IMPORTS` how often it is done.
 
 #![expect(clippy::disallowed_methods, reason = "a program of its own, with its own environment and streams")]
+#![expect(dead_code, reason = "the benches share what they are made of, and this one takes a part")]
 
+#[path = "support/runs.rs"]
+mod runs;
 mod support;
 
 use std::env;
@@ -24,8 +27,9 @@ use std::time::{Duration, Instant};
 use pdkeys::model::{Digest, Secret};
 use pdkeys::store::Store as _;
 use pdkeys::store::sqlite::SqliteStore;
+use runs::{command, in_turn, time};
 use rusqlite::{Connection, TransactionBehavior, params};
-use support::measure::{self, Results, command, copy, directory, high_water_mark, in_turn, number, time};
+use support::measure::{self, Results, copy, directory, high_water_mark, number};
 
 /// The most memory that an import may take, in MiB, however long its file is: what SQLite may keep of the store, and
 /// some for the rest.

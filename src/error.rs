@@ -104,6 +104,14 @@ pub enum ErrorKind {
         /// Why it was refused.
         refusal: Refusal,
     },
+    /// What was to be restored is no backup that can be.
+    #[error("{}: {refusal}", path.display())]
+    BackupRefused {
+        /// The file that was refused.
+        path: PathBuf,
+        /// Why it was refused.
+        refusal: Refusal,
+    },
     /// Another process kept the store locked.
     #[error("the store was locked by another process for {} s", waited.as_secs())]
     StoreLocked {
@@ -235,6 +243,9 @@ pub enum Refusal {
     /// SQLite finds it damaged.
     #[error("damaged or cut off")]
     Corrupt,
+    /// It is not what was once written.
+    #[error("damaged: {0}")]
+    Damaged(String),
 }
 
 /// Why a store key is not used.

@@ -69,6 +69,7 @@
 //!   [`Permit`](model::Permit) that every changing call of a store uses up.
 //! * [`manage`]: what an acting user may do, one file a noun.
 //! * [`verify`]: what a presented credential may do: present, find, judge, count, answer.
+//! * [`scan`]: finds the account's credentials in any bytes.
 //! * [`store`]: reads in a snapshot, writes in a transaction; the only place that knows SQL.
 //! * [`ports`]: the only doors to time and randomness.
 //! * [`error`]: the one error, with a closed set of kinds.
@@ -80,6 +81,7 @@ pub mod error;
 pub mod manage;
 pub mod model;
 pub mod ports;
+pub mod scan;
 pub mod store;
 pub mod verify;
 

@@ -4,6 +4,8 @@ mod account;
 mod acting;
 mod apps;
 mod audit;
+mod backup;
+mod doctor;
 mod export;
 mod find;
 mod grant;
@@ -20,6 +22,8 @@ mod work;
 
 pub use account::Founding;
 pub use acting::Identity;
+pub use backup::restore_lost;
+pub use doctor::{Ailment, Checkup};
 pub use grant::{Grant, GrantRefusal, GrantRequest, grant_app_token};
 pub use import::{Entries, KeyEntry, Line, Material, Tell, UserEntry};
 pub use integrations::{NewIntegration, Shown, Where};

@@ -118,6 +118,11 @@ impl<'s, S: Store> Session<'s, S> {
         self.store.keyring()
     }
 
+    /// The store, for what is done to it as a whole.
+    pub(super) fn store(&mut self) -> (&mut S, &mut dyn Entropy) {
+        (self.store, self.entropy)
+    }
+
     /// Computes the audit chain anew.
     pub(super) fn verify_chain(&mut self, kept: Option<Head>) -> Result<Chain> {
         self.store.verify_audit(kept)

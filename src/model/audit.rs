@@ -11,6 +11,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::{Account, Audited, Name, Noun};
 use crate::error::{Error, Result};
 
 /// What a change did.
@@ -147,6 +148,38 @@ mod milliseconds {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
         Timestamp::deserialize(deserializer)
+    }
+}
+
+/// An account whose store is, or is not yet, what a backup held: what the restoring of it records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Restoration {
+    /// What the account is called.
+    pub(crate) account: Name,
+    /// The end of the chain that was restored.
+    pub(crate) restored: Option<Head>,
+    /// The end of the chain that was replaced, if there was one to be read.
+    pub(crate) replaced: Option<Head>,
+}
+
+impl Audited for Restoration {
+    fn noun(&self) -> Noun {
+        Noun::Account
+    }
+
+    fn audit_id(&self) -> String {
+        Account::AUDIT_ID.to_owned()
+    }
+
+    fn audit_summary(&self) -> String {
+        self.account.as_str().to_owned()
+    }
+
+    fn audit_fields(&self) -> Vec<(&'static str, Option<String>)> {
+        vec![
+            ("restored", self.restored.as_ref().map(ToString::to_string)),
+            ("replaced", self.replaced.as_ref().map(ToString::to_string)),
+        ]
     }
 }
 

@@ -42,11 +42,41 @@ impl Credential {
         })
     }
 
+    /// Why it does not work at a moment, if it does not.
+    #[must_use]
+    pub fn lapse(&self, at: Timestamp) -> Option<Lapse> {
+        let is_over = |end: Option<Timestamp>| end.is_some_and(|end| end <= at);
+        if is_over(self.secret_ends_at) {
+            Some(Lapse::Rotated)
+        } else if self.disabled {
+            Some(Lapse::Disabled)
+        } else if is_over(self.expires_at) {
+            Some(Lapse::Expired)
+        } else if self.owner.as_ref().is_some_and(|owner| owner.has_left) {
+            Some(Lapse::UserLeft)
+        } else {
+            None
+        }
+    }
+
     /// What is counted together: all tokens of a user, all tokens of an app, every other credential by itself.
     #[must_use]
     pub fn counted_as(&self) -> Id {
         self.owner.as_ref().map_or(self.id, |owner| owner.id)
     }
+}
+
+/// Why a credential that is in the store does not work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lapse {
+    /// The overlap in which this secret went on is over.
+    Rotated,
+    /// It is switched off.
+    Disabled,
+    /// Its time is over.
+    Expired,
+    /// Its user has left.
+    UserLeft,
 }
 
 /// The user whose token it is.

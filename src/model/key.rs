@@ -316,6 +316,8 @@ pub struct KeyFilter {
     pub text: Option<String>,
     /// Those not used since; of one never used, its making counts.
     pub unused_since: Option<Timestamp>,
+    /// Those that work, and end before or at this moment.
+    pub ends_by: Option<Timestamp>,
 }
 
 impl KeyFilter {
@@ -326,6 +328,9 @@ impl KeyFilter {
             && self.access.is_none_or(|access| key.access.kind() == access)
             && self.created_by.is_none_or(|user| key.created_by.id == user)
             && self.unused_since.is_none_or(|since| key.last_used_at.unwrap_or(key.created_at) < since)
+            && self.ends_by.is_none_or(|by| {
+                key.state(now) == KeyState::Active && key.expires_at.is_some_and(|end| end <= by)
+            })
             && self
                 .text
                 .as_ref()

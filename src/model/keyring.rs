@@ -59,6 +59,11 @@ impl fmt::Debug for StoreKey {
 pub struct Digest([u8; 32]);
 
 impl Digest {
+    /// Takes what the store kept.
+    pub(crate) fn stored(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// The bytes of the digest.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {

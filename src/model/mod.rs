@@ -22,11 +22,12 @@ mod user;
 
 pub use account::{Account, AccountEdit, Policy, Subdomain};
 pub use app::{APP_TOKEN_LIFE, App, AppEdit, AppSpec, AppToken};
+pub(crate) use audit::Restoration;
 pub use audit::{
     Actor, AuditAction, AuditRecord, Details, ExecutionContext, FieldChange, Head, Method, Resource,
 };
 pub use change::{Audited, Change, SecretChange};
-pub use credential::{Credential, Owner};
+pub use credential::{Credential, Lapse, Owner};
 pub use id::{Id, Noun};
 pub use import::Imported;
 pub use key::{
@@ -40,6 +41,7 @@ pub use rate::RateLimit;
 pub use role::Role;
 pub use scope::{Scope, ScopeSet};
 pub use secret::{CredentialKind, Fingerprint, Hint, Secret, looks_secret};
+pub(crate) use secret::{LOWER_HEX, REST, UPPER_ALPHANUMERIC, is_client_secret};
 pub use service::{Destination, DestinationEdit, DestinationRef, Integration, IntegrationType};
 pub use text::{Label, Name, escape, is_hazardous};
 pub use token::{TokenEdit, TokenSpec, UserToken};

@@ -228,6 +228,7 @@ impl Action {
             Self::Import => {
                 &["file_sha256", "general_keys", "user_tokens", "integrations", "users", "skipped_lines"]
             }
+            Self::Restore => &["restored", "replaced"],
             _ => &[],
         }
     }
@@ -492,6 +493,30 @@ impl Permit {
             target: held.audit_id(),
             actors: vec![held.resource()],
             method: Method { kind: "holder".to_owned(), truncated_token: Some(secret.as_str().to_owned()) },
+            request_id: request_id.to_owned(),
+            at,
+        }
+    }
+
+    /// The restoring of a backup where there is no store that could be asked, by an operating-system user who can
+    /// write the files. If the restored account knows that user, the record names the one.
+    pub(crate) fn restorer(
+        uid: u32,
+        user: Option<&User>,
+        account: &impl Audited,
+        request_id: &str,
+        at: Timestamp,
+    ) -> Self {
+        let unknown = || Resource {
+            id: uid.to_string(),
+            kind: "os_user".to_owned(),
+            summary: format!("operating-system user {uid}"),
+        };
+        Self {
+            action: Action::Restore,
+            target: account.audit_id(),
+            actors: vec![user.map_or_else(unknown, Audited::resource)],
+            method: Method { kind: "os_user".to_owned(), truncated_token: None },
             request_id: request_id.to_owned(),
             at,
         }

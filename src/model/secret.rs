@@ -19,11 +19,12 @@ use super::{Id, Keyring, Sealed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ports::Entropy;
 
-static REST: Alphabet = Alphabet::of(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-");
+pub(crate) static REST: Alphabet =
+    Alphabet::of(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-");
 static ALPHANUMERIC: Alphabet =
     Alphabet::of(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789");
-static UPPER_ALPHANUMERIC: Alphabet = Alphabet::of(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789");
-static LOWER_HEX: Alphabet = Alphabet::of(b"0123456789abcdef");
+pub(crate) static UPPER_ALPHANUMERIC: Alphabet = Alphabet::of(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789");
+pub(crate) static LOWER_HEX: Alphabet = Alphabet::of(b"0123456789abcdef");
 /// The digit of a random UUID that says which of its variants it is.
 static UUID_VARIANT: Alphabet = Alphabet::of(b"89ab");
 
@@ -32,7 +33,7 @@ const CLIENT_SECRET: &[u8] = b"pdcs_";
 const CLIENT_SECRET_RANDOM: usize = 43;
 
 /// Characters of which secrets are made: drawn from, and looked for in what was presented.
-struct Alphabet {
+pub(crate) struct Alphabet {
     characters: &'static [u8],
     /// Every check asks: an entry for each byte there is.
     has: [bool; 256],
@@ -49,7 +50,7 @@ impl Alphabet {
         Self { characters, has }
     }
 
-    fn has(&self, byte: u8) -> bool {
+    pub(crate) fn has(&self, byte: u8) -> bool {
         self.has[usize::from(byte)]
     }
 
@@ -112,7 +113,7 @@ pub fn looks_secret(text: &[u8]) -> bool {
     CredentialKind::of_shape(text).is_some() || is_client_secret(text)
 }
 
-fn is_client_secret(text: &[u8]) -> bool {
+pub(crate) fn is_client_secret(text: &[u8]) -> bool {
     text.strip_prefix(CLIENT_SECRET)
         .is_some_and(|rest| rest.len() == CLIENT_SECRET_RANDOM && REST.spells(rest))
 }
@@ -274,7 +275,7 @@ impl Secret {
     /// The one-way door: what the store may know.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint(Sha256::digest(self.0.as_bytes()).into())
+        Fingerprint::of(self.0.as_bytes())
     }
 
     /// Its length in characters, and whether it has others than letters and digits.
@@ -352,6 +353,11 @@ impl Fingerprint {
     #[must_use]
     pub const fn of_sha256(bytes: [u8; 32]) -> Self {
         Self(bytes)
+    }
+
+    /// The fingerprint of what may be a secret, wherever it stands.
+    pub(crate) fn of(candidate: &[u8]) -> Self {
+        Self(Sha256::digest(candidate).into())
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8; 32] {

@@ -8,15 +8,17 @@ mod place;
 pub mod sqlite;
 
 use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 use std::slice;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
     Account, App, AppToken, AuditAction, AuditRecord, Change, Credential, Destination, Digest, GeneralKey,
-    Head, Id, Imported, Integration, KeyOrder, Keyring, Label, Noun, Permit, SecretChange, User, UserToken,
+    Head, Hint, Id, Imported, Integration, KeyOrder, Keyring, Label, Lapse, Noun, Permit, SecretChange, User,
+    UserToken,
 };
 use crate::ports::Entropy;
 
@@ -116,6 +118,132 @@ pub trait Create: Store + Sized {
         entropy: &mut dyn Entropy,
         found: impl FnOnce(&mut Self::Transaction<'_>, &mut dyn Entropy) -> Result<()>,
     ) -> Result<Self>;
+}
+
+/// A store that can be copied while it is used, and whose copies can be put back.
+pub trait Preserve: Store + Sized {
+    /// A backup that was found to be whole and is ready to take the store's place.
+    type Backup;
+
+    /// Copies the store as it is at one moment that is not before the call, while others write, to a new file; and
+    /// the store key to another, if one is named. What is there under the name afterwards is whole and was verified.
+    ///
+    /// # Errors
+    /// If a file of the name is there, the copy cannot be written, or what was copied is damaged. Then there is
+    /// nothing under the name.
+    fn back_up(&mut self, to: &Path, store_key_to: Option<&Path>, entropy: &mut dyn Entropy) -> Result<Head>;
+
+    /// Looks at a backup, without touching it or the store. It must fit the store key that is at the place, or the
+    /// one in the file that is named; that one is put at the place, where there is none, when the backup is
+    /// restored.
+    ///
+    /// # Errors
+    /// [`ErrorKind::BackupRefused`] if the file is no backup of a store, or damaged; and if the store key does not
+    /// fit.
+    fn check_backup(
+        place: &Place,
+        file: &Path,
+        store_key: Option<&Path>,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Self::Backup>;
+
+    /// The account of a backup, and the end of its audit chain.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    fn account_of(backup: &Self::Backup) -> Result<(Account, Head)>;
+
+    /// The present user of a backup's account as whom an operating-system user acts.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    fn user_of(backup: &Self::Backup, uid: u32) -> Result<Option<User>>;
+
+    /// What works at a moment by a backup, and does not by the store.
+    ///
+    /// # Errors
+    /// If one of them cannot be read.
+    fn revived_by(&self, backup: &Self::Backup, at: Timestamp) -> Result<Vec<Revived>>;
+
+    /// Puts a backup in the store's place, in one transaction that all who have it open see at once, with the record
+    /// of it on the restored audit chain. What is there now is copied aside first. Refused if more would work again
+    /// than is `known`.
+    ///
+    /// # Errors
+    /// If it cannot be done; the store is as it was then.
+    fn restore(
+        &mut self,
+        backup: Self::Backup,
+        known: &[Revived],
+        permit: Permit,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Restored>;
+
+    /// Does the same where no store is, or one that cannot be read.
+    ///
+    /// # Errors
+    /// If it cannot be done.
+    fn restore_lost(
+        place: &Place,
+        backup: Self::Backup,
+        permit: Permit,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Restored>;
+}
+
+/// A store that can be looked at for what is wrong with it.
+pub trait Examine: Store {
+    /// What is wrong with the files of the store, as far as it can be read at all.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn examine(&mut self) -> Result<Vec<Fault>>;
+}
+
+/// Something that is wrong with the files of a store, or ought to be known of them.
+#[derive(Debug)]
+pub enum Fault {
+    /// Others can read it.
+    Exposed {
+        /// The file or the directory.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The database is damaged.
+    Damaged(String),
+    /// The audit chain breaks at the record of this number.
+    BrokenChain(u64),
+    /// The store key cannot be used.
+    StoreKey(Error),
+    /// The file of what was counted cannot be used.
+    UsageFile(Error),
+    /// A run that was killed left it.
+    LeftBehind(PathBuf),
+    /// It is a store that a backup took the place of.
+    Replaced(PathBuf),
+}
+
+/// Something that will work again when a backup is restored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revived {
+    /// The credential, or the app whose client secret it is.
+    pub id: Id,
+    /// What it is for.
+    pub description: String,
+    /// The last four characters of the secret that will work.
+    pub hint: Option<Hint>,
+    /// What became of it since.
+    pub standing: Standing,
+}
+
+/// What was done to restore a backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// The end of the audit chain now.
+    pub head: Head,
+    /// Where the store is kept that was there before, if one was.
+    pub kept: Option<PathBuf>,
 }
 
 /// Reads of one moment of a store.
@@ -470,6 +598,48 @@ pub enum Presence {
     Known(Arc<Credential>),
     /// To one once.
     Dead(Tombstone),
+}
+
+impl Presence {
+    /// What the secret is good for at a moment.
+    #[must_use]
+    pub fn standing(&self, at: Timestamp) -> Standing {
+        match self {
+            Self::Unknown => Standing::Unknown,
+            Self::Known(credential) => credential.lapse(at).map_or(Standing::Live, Standing::Lapsed),
+            Self::Dead(Tombstone { death: Death::Removed, .. }) => Standing::Removed,
+            Self::Dead(Tombstone { death: Death::Rotated, .. }) => Standing::Lapsed(Lapse::Rotated),
+        }
+    }
+}
+
+/// What a secret is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It belongs to nothing, and never did.
+    Unknown,
+    /// It works.
+    Live,
+    /// It does not work, and its credential is there.
+    Lapsed(Lapse),
+    /// Its credential was removed.
+    Removed,
+}
+
+impl Standing {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Live => "live",
+            Self::Lapsed(Lapse::Rotated) => "rotated",
+            Self::Lapsed(Lapse::Disabled) => "disabled",
+            Self::Lapsed(Lapse::Expired) => "expired",
+            Self::Lapsed(Lapse::UserLeft) => "user-left",
+            Self::Removed => "removed",
+        }
+    }
 }
 
 /// A window of 60 seconds, which began with the first check that was counted in it.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::limit::{Tally, measure};
 use super::policy::is_method;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Account, Credential, CredentialKind, Digest, Keyring};
+use crate::model::{Account, Credential, CredentialKind, Digest, Keyring, Lapse};
 use crate::ports::{Clock, monotonic};
 use crate::store::{Death, Found, Presence, Store, Window};
 use crate::verify::{Api, Path, Presented, Reason, Request, Verdict, judge};
@@ -330,18 +330,12 @@ impl<S: Store + Send + 'static> Shared<S> {
 
 /// Why a credential that is in the store does not work, if it does not.
 fn switched_off(credential: &Credential, at: Timestamp) -> Option<Reason> {
-    let is_over = |end: Option<Timestamp>| end.is_some_and(|end| end <= at);
-    if is_over(credential.secret_ends_at) {
-        Some(Reason::Rotated)
-    } else if credential.disabled {
-        Some(Reason::Disabled)
-    } else if is_over(credential.expires_at) {
-        Some(Reason::Expired)
-    } else if credential.owner.as_ref().is_some_and(|owner| owner.has_left) {
-        Some(Reason::UserLeft)
-    } else {
-        None
-    }
+    credential.lapse(at).map(|lapse| match lapse {
+        Lapse::Rotated => Reason::Rotated,
+        Lapse::Disabled => Reason::Disabled,
+        Lapse::Expired => Reason::Expired,
+        Lapse::UserLeft => Reason::UserLeft,
+    })
 }
 
 /// Judges what is asked of a credential that works, but for how often.

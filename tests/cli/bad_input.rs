@@ -285,7 +285,10 @@ fn a_truncated_store_is_refused() {
         fs::write(machine.store(), &whole[..length]).unwrap();
         let message = refuses_file(&machine, &machine.store(), &["create", "x"]);
         assert!(message.contains("\nerror: "), "{length}: {message}");
-        assert!(message.contains("\nhint: put a backup in its place\n"), "{length}: {message}");
+        assert!(
+            message.contains("\nhint: pdkeys restore FILE puts a backup in its place\n"),
+            "{length}: {message}"
+        );
         let message = refuses_file(&machine, &machine.store(), &["list"]);
         assert!(message.contains("\nerror: "), "{length}: {message}");
     }

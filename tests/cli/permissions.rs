@@ -77,6 +77,9 @@ const WIRING: &[(&[&str], &str, &str)] = &[
     (&["audit", "list"], "adam", "uma"),
     (&["audit", "head"], "adam", "uma"),
     (&["audit", "verify"], "adam", "uma"),
+    (&["doctor"], "adam", "uma"),
+    (&["backup", "copy.db"], "adam", "uma"),
+    (&["restore", "copy.db", "--yes"], "", "adam"),
 ];
 
 #[test]
@@ -245,6 +248,7 @@ fn no_command_is_forgotten() {
         "explain",
         "serve",
         "revoke",
+        "scan",
         "completions",
         "man",
         "whoami",

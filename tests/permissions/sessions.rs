@@ -7,7 +7,7 @@ use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
 use pdkeys::manage::{
-    DestinationKind, Entries, Founding, Identity, KeyEntry, Line, Material, NewIntegration, Session,
+    Checkup, DestinationKind, Entries, Founding, Identity, KeyEntry, Line, Material, NewIntegration, Session,
     UserEntry, UserSpec, Where, Whose,
 };
 use pdkeys::model::{
@@ -323,7 +323,7 @@ fn attempts() -> Vec<Attempt> {
         RemoveOrchestration, RemoveService, RemoveUserToken, RotateUserToken, ShowIntegration, ShowOrchestration, ShowService,
         ShowUserToken, ActAsUser, AddUser, ChangeAccount, CreateGeneralKey, DisableGeneralKey, EditGeneralKey, EditUser, EnableGeneralKey,
         ListGeneralKeys, ReadAudit, RemoveGeneralKey, RemoveUser, RotateGeneralKey, SetUserRole, ShowAccount, ShowGeneralKey,
-        ShowUser, TransferAccount, VerifyAudit, Export, Import,
+        ShowUser, TransferAccount, VerifyAudit, BackUp, Restore, RunDoctor, Export, Import,
     };
     use WhenPermitted::{Changes, ChangesTwice, Conflicts, Reads};
     let attempt = |what, action, target, outcome, act| Attempt { what, action, target, act, outcome };
@@ -507,6 +507,19 @@ fn attempts() -> Vec<Attempt> {
             let entry = UserEntry { name: user_name("new"), email: None, role: Role::User };
             s.import_users(&mut Given(Some(entry)), false, &mut |_, _| Ok(())).map(drop)
         }),
+        attempt("back up", BackUp, account, Reads, |s, _| {
+            let directory = TempDir::new().unwrap();
+            let copy = directory.path().join("copy.db");
+            let outcome = s.back_up(&copy, None).map(drop);
+            assert_eq!(outcome.is_ok(), copy.exists());
+            outcome
+        }),
+        // What follows is asked again when it is done; doing it would need a place, which a session does not tell.
+        attempt("restore", Restore, account, Reads, |s, _| s.require_restore()),
+        attempt("run the doctor", RunDoctor, account, Reads, |s, _| {
+            let ninety_days = SignedDuration::from_hours(90 * 24);
+            s.examine(Checkup { expiring_within: ninety_days, unused_for: ninety_days }).map(drop)
+        }),
         // The session for it is made in the test: acting as another is how a session begins.
         attempt("act as an observer", ActAsUser, account, Reads, |s, _| s.whoami().map(drop)),
     ]
@@ -591,9 +604,6 @@ fn every_permitted_action_is_attempted_or_has_no_method_yet() {
                 // What it lets see is another for everybody; tests/cli/usage.rs asks.
                 "SeeUsage",
                 "SeeIntegrationUsage",
-                "RunDoctor",
-                "BackUp",
-                "Restore",
             ]
             .contains(name)
     };

@@ -161,8 +161,16 @@ impl From<pdkeys::Error> for Failure {
                 Refusal::PermissionDenied => {
                     failure(Exit::Failed).with_hint("run it as the user who owns the store, through sudo for instance")
                 }
-                Refusal::Corrupt => failure(Exit::Failed).with_hint("put a backup in its place"),
+                Refusal::Corrupt | Refusal::Damaged(_) => {
+                    failure(Exit::Failed).with_hint("pdkeys restore FILE puts a backup in its place")
+                }
             },
+            ErrorKind::BackupRefused { refusal: Refusal::NewerSchema { .. }, .. } => {
+                failure(Exit::Failed).with_hint("nothing was touched; install a newer pdkeys")
+            }
+            ErrorKind::BackupRefused { .. } => {
+                failure(Exit::Failed).with_hint("nothing was touched; it takes a file that pdkeys backup made")
+            }
             ErrorKind::StoreLocked { .. } => {
                 failure(Exit::Failed).with_hint("nothing was changed; try again, or see who holds it: fuser -v FILE")
             }
@@ -177,7 +185,9 @@ impl From<pdkeys::Error> for Failure {
                 KeyFault::Unreadable(_) => failure(Exit::Failed)
                     .with_hint("run it as the user who owns the store, through sudo for instance"),
             },
-            ErrorKind::Damaged(_) => failure(Exit::Failed).with_hint("put a backup in its place"),
+            ErrorKind::Damaged(_) => {
+                failure(Exit::Failed).with_hint("pdkeys restore FILE puts a backup in its place")
+            }
         }
     }
 }

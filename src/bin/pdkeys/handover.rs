@@ -63,6 +63,7 @@ impl<'c> Receiver<'c> {
             Format::Table => self.context.terminal.hand_over(&alone(secret)?),
             Format::Json | Format::Jsonl => self.context.terminal.hand_over(&with_record(secret, record)?),
             Format::Csv => Err(io::Error::other("a secret is not printed as csv")),
+            Format::Sarif => Err(io::Error::other("a secret is not printed as SARIF")),
         }
     }
 
@@ -73,7 +74,7 @@ impl<'c> Receiver<'c> {
                 bytes.push(b'\n');
                 self.context.terminal.hand_over(&bytes)
             }
-            Format::Table | Format::Csv => Ok(()),
+            Format::Table | Format::Csv | Format::Sarif => Ok(()),
         }
     }
 

@@ -12,8 +12,10 @@ mod moments;
 mod question;
 mod render;
 mod rows;
+mod sarif;
 #[cfg(feature = "serve")]
 mod serve;
+mod sources;
 mod terminal;
 
 use std::ffi::OsString;

@@ -31,6 +31,8 @@ pub(crate) enum Format {
     Jsonl,
     /// Comma-separated values with a header
     Csv,
+    /// What code-scanning pages read; of scan alone
+    Sarif,
 }
 
 /// Something that can be listed.
@@ -89,7 +91,9 @@ pub(crate) fn show<R: Serialize>(
     let mut out = terminal.data();
     let written = match format {
         Format::Table => show_fields(&mut out, terminal, now, record),
-        Format::Json => write_json(&mut out, PrettyFormatter::new(), record).and_then(|()| writeln!(out)),
+        Format::Json | Format::Sarif => {
+            write_json(&mut out, PrettyFormatter::new(), record).and_then(|()| writeln!(out))
+        }
         Format::Jsonl => write_json(&mut out, CompactFormatter, record).and_then(|()| writeln!(out)),
         Format::Csv => flatten(record).and_then(|fields| {
             write_csv(&mut out, fields.iter().map(|(name, _)| name))?;
@@ -111,6 +115,15 @@ pub(crate) fn changed<R: Record>(
         })?;
     }
     Ok(Exit::Done)
+}
+
+/// Prints one document that is whole already.
+pub(crate) fn document(terminal: &Terminal, document: &Value) -> Result<(), Failure> {
+    let mut out = terminal.data();
+    write_json(&mut out, PrettyFormatter::new(), document)
+        .and_then(|()| writeln!(out))
+        .and_then(|()| out.flush())
+        .map_err(output_error)
 }
 
 /// Prints one line of data.
@@ -154,7 +167,8 @@ impl<'o, W: Write> Sink<'o, W> {
     fn new(out: &'o mut W, format: Format, terminal: &Terminal, now: Timestamp, headings: &[&str]) -> Self {
         let state = match format {
             Format::Table => State::Table(Box::new(new_table(terminal, headings))),
-            Format::Json => State::Json,
+            // Who prints SARIF does so by itself, and nobody else is let as far as this.
+            Format::Json | Format::Sarif => State::Json,
             Format::Jsonl => State::Jsonl,
             Format::Csv => State::Csv,
         };

@@ -35,7 +35,7 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    fn of(metadata: &Metadata) -> Self {
+    pub(super) fn of(metadata: &Metadata) -> Self {
         Self { device: metadata.dev(), inode: metadata.ino() }
     }
 
@@ -97,6 +97,11 @@ fn guard_content(path: &Path, identity: Identity) -> Result<()> {
     schema::check_header(&header).map_err(|refusal| refuse(path, refusal))?;
     looked_into.insert(identity);
     Ok(())
+}
+
+/// Whether permission bits let others read.
+pub(super) fn mode_of_others(mode: u32) -> bool {
+    mode & READABLE_BY_OTHERS != 0
 }
 
 /// Who can write the directory can put another file in the store's place, or a write-ahead log beside it.
@@ -187,13 +192,18 @@ pub(super) fn make_store_key(path: &Path, entropy: &mut dyn Entropy) -> Result<S
         found => return found,
     }
     let store_key = StoreKey::generate(entropy)?;
-    let mut draft = Draft::beside(path, entropy)?;
-    draft.file.write_all(store_key.as_bytes()).map_err(file_error(path))?;
-    match draft.link_into_place() {
+    match write_store_key(&store_key, Draft::beside(path, entropy)?) {
         Ok(()) => Ok(store_key),
         Err(error) if matches!(error.kind(), ErrorKind::StoreExists(_)) => read_store_key(path),
         Err(error) => Err(error),
     }
+}
+
+/// Puts a store key into a new file, for whoever runs this alone, or for the owner of the store's directory.
+pub(super) fn write_store_key(store_key: &StoreKey, mut draft: Draft) -> Result<()> {
+    let target = draft.target.clone();
+    draft.file.write_all(store_key.as_bytes()).map_err(file_error(&target))?;
+    draft.link_into_place()
 }
 
 /// A file in the making, under a name of its own. It goes when it is dropped; linked into place, it stays under the
@@ -205,8 +215,15 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// Begins a file beside the one that it is to become, for its owner alone.
+    /// Begins a file of the store beside the one that it is to become, for its owner alone.
     pub(super) fn beside(target: &Path, entropy: &mut dyn Entropy) -> Result<Self> {
+        let draft = Self::anywhere(target, entropy)?;
+        draft.give_to_owner_of_directory().map_err(file_error(target))?;
+        Ok(draft)
+    }
+
+    /// Begins a file beside the one that it is to become, wherever that is, for whoever runs this alone.
+    pub(super) fn anywhere(target: &Path, entropy: &mut dyn Entropy) -> Result<Self> {
         let mut random = [0; 8];
         entropy.fill(&mut random)?;
         let mut name = std::ffi::OsString::from(".");
@@ -220,9 +237,7 @@ impl Draft {
                     _ => file_error(target)(error),
                 },
             )?;
-        let draft = Self { file, path, target: target.to_owned() };
-        draft.give_to_owner_of_directory().map_err(file_error(target))?;
-        Ok(draft)
+        Ok(Self { file, path, target: target.to_owned() })
     }
 
     /// What root makes in somebody's directory is that user's, who could not open it otherwise.
@@ -236,6 +251,11 @@ impl Draft {
             Err(error) if error.kind() == IoErrorKind::PermissionDenied => Ok(()),
             given => given,
         }
+    }
+
+    /// Where its content goes.
+    pub(super) fn file(&mut self) -> &mut File {
+        &mut self.file
     }
 
     /// Where it is for now.

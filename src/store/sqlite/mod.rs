@@ -7,8 +7,10 @@
 mod account;
 mod apps;
 mod audit;
+mod backup;
 mod columns;
 mod destinations;
+mod examine;
 mod files;
 mod intake;
 mod integrations;
@@ -35,6 +37,7 @@ use crate::model::{Digest, Head, Id, Keyring};
 use crate::ports::{Entropy, monotonic};
 use crate::store::{Chain, Create, Found, Place, Store, UsageCount, Window};
 
+pub use backup::Backup;
 pub use transaction::SqliteTransaction;
 
 /// How often a store that answers checks makes sure that its file is still the one of its name.

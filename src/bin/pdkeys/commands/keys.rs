@@ -131,7 +131,7 @@ impl Record for KeyRecord {
 }
 
 /// What a key is called in questions and notices.
-fn name(key: &GeneralKey) -> String {
+pub(super) fn name(key: &GeneralKey) -> String {
     let hint = key.hint.as_ref().map(|hint| format!(", ...{hint}")).unwrap_or_default();
     format!("key {} ({}{hint})", key.id, key.description)
 }
@@ -244,6 +244,10 @@ pub(crate) struct List {
     #[arg(long, value_name = "LENGTH")]
     unused_for: Option<String>,
 
+    /// Only those that work and end within this time, such as `14d`
+    #[arg(long, value_name = "LENGTH")]
+    expiring_within: Option<String>,
+
     /// In which order
     #[arg(long, value_enum, default_value_t)]
     sort: Sort,
@@ -302,6 +306,12 @@ impl List {
                 .map(|user| user.id),
             text: self.text.clone(),
             unused_since,
+            ends_by: self
+                .expiring_within
+                .as_deref()
+                .map(|length| length_of_time("expiring within", length, now))
+                .transpose()?
+                .map(|length| now.checked_add(length).unwrap_or(Timestamp::MAX)),
         })
     }
 }

@@ -3,6 +3,8 @@
 mod account;
 mod apps;
 mod audit;
+mod backup;
+mod doctor;
 mod export;
 mod generate;
 mod import;
@@ -11,6 +13,7 @@ mod integrations;
 mod keys;
 mod revoke;
 mod rotation;
+pub(crate) mod scan;
 #[cfg(feature = "serve")]
 mod serve;
 mod services;
@@ -25,6 +28,7 @@ use pdkeys::manage::DestinationKind;
 
 use crate::context::{Context, Globals};
 use crate::failure::{Exit, Failure};
+use crate::render::Format;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -109,12 +113,19 @@ pub(crate) enum Command {
     /// Read and verify the audit trail
     #[command(subcommand)]
     Audit(audit::Audit),
+    Doctor(doctor::Doctor),
+    Scan(scan::Scan),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
     Completions(generate::Completions),
     Man(generate::Man),
 }
 
 impl Command {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        if context.globals.output == Format::Sarif && !matches!(self, Self::Scan(_)) {
+            return Err(Failure::usage("only pdkeys scan prints SARIF"));
+        }
         match self {
             Self::Init(command) => command.run(context),
             Self::Whoami(command) => command.run(context),
@@ -142,6 +153,10 @@ impl Command {
             Self::User(command) => command.run(context),
             Self::Account(command) => command.run(context),
             Self::Audit(command) => command.run(context),
+            Self::Doctor(command) => command.run(context),
+            Self::Scan(command) => command.run(context),
+            Self::Backup(command) => command.run(context),
+            Self::Restore(command) => command.run(context),
             Self::Completions(command) => command.run(context),
             Self::Man(command) => command.run(context),
         }

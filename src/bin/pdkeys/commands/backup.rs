@@ -1,0 +1,204 @@
+//! The store as a whole: `backup`, `restore`.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use clap::Args;
+use pdkeys::ErrorKind;
+use pdkeys::error::Refusal;
+use pdkeys::manage::restore_lost;
+use pdkeys::model::Head;
+use pdkeys::ports::{Clock as _, SystemClock, SystemEntropy};
+use pdkeys::store::sqlite::{Backup as Checked, SqliteStore};
+use pdkeys::store::{Place, Preserve as _, Read as _, Restored, Revived, Store as _};
+use serde::Serialize;
+
+use crate::context::{Context, FirstUse, os_user};
+use crate::failure::{Exit, Failure};
+use crate::render::{self, Format};
+
+/// Copy the store to a new file, while others use it
+///
+/// The copy is the store as it was at one moment, verified before it gets its name; a file of that name is not
+/// overwritten. It is worthless without the store key, which is copied only if you say where to. What checks counted is
+/// not part of it.
+#[derive(Args, Debug)]
+pub(crate) struct Backup {
+    /// The file to make
+    #[arg(value_hint = clap::ValueHint::FilePath)]
+    file: PathBuf,
+
+    /// Copy the store key too, to this new file; keep it apart from the backup
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    with_store_key: Option<PathBuf>,
+}
+
+/// A backup that was made, as it is printed.
+#[derive(Debug, Serialize)]
+struct BackupRecord {
+    file: String,
+    store_key: Option<String>,
+    records: u64,
+    head: String,
+}
+
+impl Backup {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        context.with_session(FirstUse::NeedsStore, |session| {
+            let head = session.back_up(&self.file, self.with_store_key.as_deref())?;
+            let told = format!("the store to {}; {} audit records, none altered", self.file.display(), head.number);
+            context.terminal.done("Copied", &told);
+            match &self.with_store_key {
+                Some(file) => {
+                    context.terminal.done("Copied", &format!("the store key to {}", file.display()));
+                    context.terminal.hint("keep the two apart: together they are the store");
+                }
+                None => context.terminal.hint(
+                    "the copy cannot be used alone: it takes the store key, which --with-store-key FILE copies",
+                ),
+            }
+            if context.globals.output != Format::Table {
+                let record = BackupRecord {
+                    file: self.file.display().to_string(),
+                    store_key: self.with_store_key.as_ref().map(|file| file.display().to_string()),
+                    records: head.number,
+                    head: head.to_string(),
+                };
+                render::show(&context.terminal, context.globals.output, session.at(), &record)?;
+            }
+            Ok(Exit::Done)
+        })
+    }
+}
+
+/// Put a backup in the store's place; only the Account Owner may
+///
+/// The backup is checked first, and what will work again that was disabled, removed or rotated since is named. The
+/// present store is copied aside. Then the backup becomes the store at once, also for processes that have it open.
+/// Where no store is, or one that cannot be read, whoever can write the files may do it, as with init.
+#[derive(Args, Debug)]
+pub(crate) struct Restore {
+    /// The backup
+    #[arg(value_hint = clap::ValueHint::FilePath)]
+    file: PathBuf,
+
+    /// The store key of the backup, where none lies beside the store; it is put there
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    store_key: Option<PathBuf>,
+}
+
+/// A backup that was restored, as it is printed.
+#[derive(Debug, Serialize)]
+struct RestoreRecord {
+    records: u64,
+    head: String,
+    replaced_store: Option<String>,
+    working_again: Option<Vec<String>>,
+}
+
+impl Restore {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let (place, _) = context.place()?;
+        if is_lost(&place)? {
+            self.in_place_of_nothing(context, &place)
+        } else {
+            self.in_place(context, &place)
+        }
+    }
+
+    fn in_place(&self, context: &Context, place: &Place) -> Result<Exit, Failure> {
+        context.with_session(FirstUse::NeedsStore, |session| {
+            // Whoever may not is told so before a file is looked at.
+            session.require_restore()?;
+            let backup = self.check(place)?;
+            let revived = session.revived_by(&backup)?;
+            let what = consequence(place, &backup, Some(&revived))?;
+            context.confirm(&what, "Restore it?")?;
+            let restored = session.restore(backup, &revived)?;
+            // Without a question nobody has been told yet.
+            if context.globals.yes {
+                for revived in &revived {
+                    context.terminal.warning(&format!("{} works again", in_words(revived)));
+                }
+            }
+            tell(context, &restored, Some(&revived))
+        })
+    }
+
+    fn in_place_of_nothing(&self, context: &Context, place: &Place) -> Result<Exit, Failure> {
+        let backup = self.check(place)?;
+        context.confirm(&consequence(place, &backup, None)?, "Restore it?")?;
+        let os_uid = os_user(place.directory())?;
+        let restored = restore_lost::<SqliteStore>(place, backup, os_uid, &SystemClock, &mut SystemEntropy)?;
+        tell(context, &restored, None)
+    }
+
+    fn check(&self, place: &Place) -> Result<Checked, Failure> {
+        let store_key = self.store_key.as_deref();
+        Ok(SqliteStore::check_backup(place, &self.file, store_key, &mut SystemEntropy)?)
+    }
+}
+
+/// Whether there is no store, or one in which nobody could be found who may restore it.
+fn is_lost(place: &Place) -> Result<bool, Failure> {
+    let read = SqliteStore::open(place).and_then(|mut store| {
+        let tx = store.read()?;
+        tx.account()?;
+        tx.users(&mut |_| Ok(ControlFlow::Continue(())))
+    });
+    match read {
+        Ok(()) => Ok(false),
+        Err(error) => match error.kind() {
+            ErrorKind::NoStore(_)
+            | ErrorKind::Damaged(_)
+            | ErrorKind::StoreRefused { refusal: Refusal::Corrupt, .. } => Ok(true),
+            _ => Err(error.into()),
+        },
+    }
+}
+
+/// What restoring will do.
+fn consequence(place: &Place, backup: &Checked, revived: Option<&[Revived]>) -> Result<Vec<String>, Failure> {
+    let (account, Head { number, .. }) = SqliteStore::account_of(backup)?;
+    let mut what = vec![format!(
+        "{} becomes the store of account {} as it was after audit record {number}; what was done since is undone.",
+        place.database().display(),
+        account.name
+    )];
+    match revived {
+        None => what.push(
+            "It is not known which keys were disabled, removed or rotated since: there is no store to ask."
+                .to_owned(),
+        ),
+        Some([]) => what.push("Nothing works again that does not work now.".to_owned()),
+        Some(revived) => {
+            what.push("These work again:".to_owned());
+            what.extend(revived.iter().map(|revived| format!("  {}", in_words(revived))));
+        }
+    }
+    Ok(what)
+}
+
+/// What works again, and why it does not now.
+fn in_words(revived: &Revived) -> String {
+    let hint = revived.hint.as_ref().map(|hint| format!(", ...{hint}")).unwrap_or_default();
+    let (id, standing) = (revived.id, revived.standing.as_str());
+    format!("{} {id} ({}{hint}), {standing} now,", id.noun(), revived.description)
+}
+
+fn tell(context: &Context, restored: &Restored, revived: Option<&[Revived]>) -> Result<Exit, Failure> {
+    context.terminal.done("Restored", &format!("the store; {} audit records", restored.head.number));
+    if let Some(kept) = &restored.kept {
+        context.terminal.hint(&format!("what was there before is in {}", kept.display()));
+    }
+    if context.globals.output != Format::Table {
+        let record = RestoreRecord {
+            records: restored.head.number,
+            head: restored.head.to_string(),
+            replaced_store: restored.kept.as_ref().map(|kept| kept.display().to_string()),
+            working_again: revived.map(|all| all.iter().map(|revived| revived.id.to_string()).collect()),
+        };
+        render::show(&context.terminal, context.globals.output, SystemClock.now(), &record)?;
+    }
+    Ok(Exit::Done)
+}

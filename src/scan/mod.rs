@@ -1,0 +1,270 @@
+//! Finding the account's credentials, live or dead, wherever they have got to.
+//!
+//! Every string of a secret's shape is hashed and looked up, so that there is nothing to tune, and nothing is reported
+//! that is not, or was not, a secret of this account. What is read is kept in memory that is wiped, and a finding says
+//! which credential it is, never its secret.
+
+mod candidates;
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher, RandomState};
+use std::io::{self, ErrorKind as IoErrorKind, Read};
+use std::ops::Range;
+
+use jiff::Timestamp;
+use zeroize::Zeroizing;
+
+use crate::error::Error;
+use crate::model::{CredentialKind, Digest, Fingerprint, Hint, Id, Keyring, Lapse, is_client_secret};
+use crate::store::{Holder, Presence, Read as _, Standing, Store};
+
+/// How much is read at a time, in bytes.
+const CHUNK: usize = 1 << 18;
+/// How many candidates are looked up at a time.
+const A_LOT: usize = 1_000;
+/// How many candidates are remembered to be nothing: the same words stand in every file of a tree.
+const MOST_REMEMBERED: usize = 1 << 20;
+
+/// A credential that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// In which line of the input, counted from 1.
+    pub line: u64,
+    /// What it is: a credential, or the client secret of an app.
+    pub kind: Option<CredentialKind>,
+    /// Its id; of an app token or a client secret, the app's.
+    pub id: Id,
+    /// What it is for, if it is there still.
+    pub description: Option<String>,
+    /// The last four characters.
+    pub hint: Option<Hint>,
+    /// What it is good for.
+    pub standing: Standing,
+}
+
+/// Why an input could not be scanned to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum ScanError {
+    /// The input could not be read.
+    #[error(transparent)]
+    Input(#[from] io::Error),
+    /// The store could not be asked.
+    #[error(transparent)]
+    Store(#[from] Error),
+}
+
+/// Looks for the credentials of a store in one input after the other.
+pub struct Scanner<S> {
+    store: S,
+    keyring: Keyring,
+    at: Timestamp,
+    /// Room for a chunk, and for what a run left over.
+    buffer: Zeroizing<Vec<u8>>,
+    /// Candidates that are nothing, by a keyed hash of 64 bits: that a secret collides with one of a million is less
+    /// likely than one in ten million millions.
+    nothing: HashSet<u64, BuildHasherDefault<AsItIs>>,
+    hash: RandomState,
+}
+
+/// A hash is as good a hash as any.
+#[derive(Debug, Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn write(&mut self, _: &[u8]) {}
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// A candidate that is to be looked up.
+struct Asked {
+    place: Range<usize>,
+    hash: u64,
+    digest: Digest,
+}
+
+impl<S: Store> Scanner<S> {
+    /// A scanner over a store, which tells what its credentials are good for at a moment.
+    ///
+    /// # Errors
+    /// If the store key is not to be had.
+    pub fn new(mut store: S, at: Timestamp) -> Result<Self, Error> {
+        let keyring = store.keyring()?;
+        let buffer = Zeroizing::new(Vec::with_capacity(2 * CHUNK + candidates::REMEMBERED));
+        Ok(Self { store, keyring, at, buffer, nothing: HashSet::default(), hash: RandomState::new() })
+    }
+
+    /// Shows every credential in an input, in constant memory, however long it is.
+    ///
+    /// # Errors
+    /// If the input cannot be read to its end, or the store not be asked; what was shown until then stands.
+    pub fn scan(&mut self, input: &mut dyn Read, found: &mut dyn FnMut(Finding)) -> Result<(), ScanError> {
+        self.buffer.clear();
+        let mut progress = Progress::default();
+        loop {
+            let ended = self.fill(input)?;
+            self.look_through(&mut progress, ended, found)?;
+            if ended {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads as much as there is room for; whether that was the end.
+    fn fill(&mut self, input: &mut dyn Read) -> io::Result<bool> {
+        let mut filled = self.buffer.len();
+        let full = filled + CHUNK;
+        // Within its capacity: a buffer that moved would leave a copy of what it held behind.
+        self.buffer.resize(full, 0);
+        while filled < full {
+            match input.read(&mut self.buffer[filled..full]) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == IoErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.buffer.truncate(filled);
+                    return Err(error);
+                }
+            }
+        }
+        self.buffer.truncate(filled);
+        Ok(filled < full)
+    }
+
+    fn look_through(
+        &mut self,
+        progress: &mut Progress,
+        ended: bool,
+        found: &mut dyn FnMut(Finding),
+    ) -> Result<(), Error> {
+        let Self { buffer, hash, nothing, keyring, .. } = self;
+        let bytes = buffer.as_slice();
+        let mut asked = Vec::new();
+        let mut ask = |place: Range<usize>| {
+            let candidate = &bytes[place.clone()];
+            let hash = hash.hash_one(candidate);
+            if !nothing.contains(&hash) {
+                let digest = keyring.digest(&Fingerprint::of(candidate));
+                asked.push(Asked { place, hash, digest });
+            }
+        };
+        let mut from = progress.from;
+        let mut endless = progress.endless;
+        if endless {
+            let end = candidates::end_of_run(bytes);
+            endless = end == bytes.len() && !ended;
+            candidates::each_inside(&bytes[..end], from, !endless, &mut ask);
+            from = end;
+        }
+        if !endless {
+            from = candidates::each(bytes, from, ended, &mut ask);
+            if !ended && bytes.len() - from >= CHUNK {
+                let open = from;
+                endless = true;
+                candidates::each_inside(&bytes[open..], 0, false, &mut |place| {
+                    ask(open + place.start..open + place.end);
+                });
+            }
+        }
+        self.answer(&asked, progress, found)?;
+        let kept =
+            if endless { candidates::REMEMBERED } else { self.buffer.len() - from + candidates::BEFORE };
+        let cut = self.buffer.len().saturating_sub(kept);
+        progress.line += newlines(&self.buffer[..cut]);
+        progress.from = if endless { self.buffer.len() } else { from } - cut;
+        progress.endless = endless;
+        self.buffer.copy_within(cut.., 0);
+        let left = self.buffer.len() - cut;
+        self.buffer.truncate(left);
+        Ok(())
+    }
+
+    fn answer(
+        &mut self,
+        asked: &[Asked],
+        progress: &Progress,
+        found: &mut dyn FnMut(Finding),
+    ) -> Result<(), Error> {
+        for lot in asked.chunks(A_LOT) {
+            let digests: Vec<_> = lot.iter().map(|asked| asked.digest).collect();
+            let answers = self.store.find_credentials(&digests)?;
+            for (asked, answer) in lot.iter().zip(answers) {
+                match self.finding(asked, &answer.presence)? {
+                    Some(finding) => {
+                        let line = progress.line + newlines(&self.buffer[..asked.place.start]) + 1;
+                        found(Finding { line, ..finding });
+                    }
+                    None => self.remember(asked.hash),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What a candidate is, but for its line.
+    fn finding(&mut self, asked: &Asked, presence: &Presence) -> Result<Option<Finding>, Error> {
+        let candidate = &self.buffer[asked.place.clone()];
+        let standing = presence.standing(self.at);
+        match presence {
+            Presence::Known(credential) => Ok(Some(Finding {
+                line: 0,
+                kind: Some(credential.kind),
+                id: credential.id,
+                description: Some(credential.description.clone()),
+                hint: credential.hint.clone(),
+                standing,
+            })),
+            Presence::Dead(tombstone) => {
+                let kind = CredentialKind::of_shape(candidate);
+                Ok(Some(Finding { line: 0, kind, id: tombstone.id, description: None, hint: None, standing }))
+            }
+            Presence::Unknown if is_client_secret(candidate) => self.client(&asked.digest),
+            Presence::Unknown => Ok(None),
+        }
+    }
+
+    /// Remembers that a candidate is nothing.
+    fn remember(&mut self, hash: u64) {
+        if self.nothing.len() >= MOST_REMEMBERED {
+            self.nothing.clear();
+        }
+        self.nothing.insert(hash);
+    }
+
+    /// The app that has this client secret.
+    fn client(&mut self, digest: &Digest) -> Result<Option<Finding>, Error> {
+        let tx = self.store.read()?;
+        let Some(Holder::Live { id, ends_at }) = tx.holder(digest)? else { return Ok(None) };
+        let over = ends_at.is_some_and(|end| end <= self.at);
+        let app = tx.app(id)?;
+        Ok(Some(Finding {
+            line: 0,
+            kind: None,
+            id,
+            description: app.as_ref().map(|app| app.name.to_string()),
+            hint: None,
+            standing: if over { Standing::Lapsed(Lapse::Rotated) } else { Standing::Live },
+        }))
+    }
+}
+
+/// How far an input was looked through.
+#[derive(Default)]
+struct Progress {
+    /// How many lines ended before what is in the buffer.
+    line: u64,
+    /// Up to where the buffer was looked through.
+    from: usize,
+    /// Whether the buffer begins inside a run of a chunk or more, which has no candidates but integration keys.
+    endless: bool,
+}
+
+fn newlines(bytes: &[u8]) -> u64 {
+    bytes.iter().map(|byte| u64::from(*byte == b'\n')).sum()
+}

@@ -1,0 +1,395 @@
+//! Copies of the store: taken while others write, looked at, and put back.
+//!
+//! A copy is made by SQLite's backup interface in one step, which reads one moment of the store and keeps no writer
+//! waiting. A backup is put back by the same interface and never by renaming: those who have the store open go on with
+//! the same file, whose write-ahead log would be laid over another one. It becomes the store in one transaction, so
+//! that a kill leaves what was there or what was to come, and whoever checks keys sees it at the next check.
+//!
+//! A backup that is to be put back is copied beside the store first. There it is looked at, brought up to date, and
+//! given the record of its restoring, so that the record comes with it in that one transaction.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind as IoErrorKind, Read as _};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use rusqlite::Connection;
+use rusqlite::backup::{Backup as Copying, StepResult};
+
+use super::files::{self, Draft, Identity};
+use super::lookup::Memory;
+use super::secrets::{self, Kind};
+use super::{SqliteStore, account, apps, audit, connect, file_error, lookup, schema, users};
+use crate::error::{Error, ErrorKind, KeyFault, Refusal, Result};
+use crate::model::{
+    Account, Change, Digest, Head, Keyring, Permit, Restoration, SecretChange, StoreKey, User,
+};
+use crate::ports::Entropy;
+use crate::store::{Chain, Place, Presence, Preserve, Restored, Revived, Standing};
+
+/// How many digests are looked up at a time.
+const A_LOT: usize = 1_000;
+/// As many pages as there are.
+const ALL: i32 = -1;
+
+/// A backup beside the store, whole and ready to take its place.
+pub struct Backup {
+    /// Closed before the draft goes: closing clears the log away that lies beside it.
+    connection: Connection,
+    draft: Draft,
+    keyring: Keyring,
+    head: Head,
+    /// The store key, if it is to be put where there is none.
+    missing_key: Option<StoreKey>,
+}
+
+impl Preserve for SqliteStore {
+    type Backup = Backup;
+
+    fn back_up(&mut self, to: &Path, store_key_to: Option<&Path>, entropy: &mut dyn Entropy) -> Result<Head> {
+        for file in [Some(to), store_key_to].into_iter().flatten() {
+            refuse_existing(file)?;
+        }
+        let keyring = self.load_keyring()?.clone();
+        let draft = Draft::anywhere(to, entropy)?;
+        let copy = Copy::of(&self.main, &draft)?;
+        let head = examine(&copy.0, &keyring)?;
+        copy.close()?;
+        if let Some(target) = store_key_to {
+            let store_key = files::read_store_key(self.place.store_key())?;
+            let written = files::write_store_key(&store_key, Draft::anywhere(target, entropy)?);
+            written.map_err(|error| taken(error, target))?;
+        }
+        draft.link_into_place().map_err(|error| taken(error, to))?;
+        Ok(head)
+    }
+
+    fn check_backup(
+        place: &Place,
+        file: &Path,
+        store_key: Option<&Path>,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Backup> {
+        let refuse = |refusal| Error::from(ErrorKind::BackupRefused { path: file.to_owned(), refusal });
+        guard_backup(place, file)?;
+        let (keyring, missing_key) = find_key(place, store_key)?;
+        files::make_directory(place)?;
+        let mut draft = Draft::beside(place.database(), entropy)?;
+        File::open(file).and_then(|mut file| io::copy(&mut file, draft.file())).map_err(file_error(file))?;
+        // Whatever SQLite finds wrong from here on is wrong with what was copied.
+        let about_backup = |error: Error| match error.kind() {
+            ErrorKind::Damaged(why) => refuse(Refusal::Damaged(why.clone())),
+            ErrorKind::StoreRefused { refusal: Refusal::Corrupt, .. } => {
+                refuse(Refusal::Damaged("SQLite cannot read it".to_owned()))
+            }
+            ErrorKind::StoreRefused { refusal, .. } => refuse(refusal.clone()),
+            _ => error,
+        };
+        let open = || -> Result<(Connection, Head)> {
+            let mut connection = connect(draft.path())?;
+            connection.pragma_update(None, "synchronous", "OFF")?;
+            connection.pragma_update(None, "journal_mode", "WAL")?;
+            examine_pages(&connection)?;
+            schema::bring_up_to_date(&mut connection, file)?;
+            let check: Vec<u8> =
+                connection.query_row("SELECT value FROM store_key_check", [], |row| row.get(0))?;
+            if !keyring.belongs_to(&check) {
+                let path = store_key.unwrap_or(place.store_key()).to_owned();
+                return Err(ErrorKind::StoreKey { path, fault: KeyFault::Foreign }.into());
+            }
+            let head = examine(&connection, &keyring)?;
+            Ok((connection, head))
+        };
+        let (connection, head) = open().map_err(about_backup)?;
+        Ok(Backup { connection, draft, keyring, head, missing_key })
+    }
+
+    fn account_of(backup: &Backup) -> Result<(Account, Head)> {
+        Ok((account::get(&backup.connection)?, backup.head))
+    }
+
+    fn user_of(backup: &Backup, uid: u32) -> Result<Option<User>> {
+        users::of_uid(&backup.connection, uid)
+    }
+
+    fn revived_by(&self, backup: &Backup, at: Timestamp) -> Result<Vec<Revived>> {
+        revived(&backup.connection, &self.main, at)
+    }
+
+    fn restore(
+        &mut self,
+        backup: Backup,
+        known: &[Revived],
+        permit: Permit,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Restored> {
+        let at = permit.at();
+        let present = connect(self.place.database())?;
+        let head = backup.record(permit, Some(audit::head(&present)?))?;
+        self.memory.forget();
+        self.keyring = None;
+        let aside = aside(&self.place, at);
+        {
+            let copying = Copying::new(&backup.connection, &mut self.main)?;
+            // Not one page yet, but nobody else writes from here on.
+            step(&copying, 0)?;
+            // What was disabled while somebody was thinking about the question was not part of it.
+            let revived = revived(&backup.connection, &present, at)?;
+            if let Some(unknown) = revived.iter().find(|revived| !known.contains(revived)) {
+                return Err(Error::conflict(format!(
+                    "the store has changed meanwhile: {} would work again too",
+                    unknown.id
+                )));
+            }
+            let draft = Draft::beside(&aside, entropy)?;
+            Copy::of(&present, &draft)?.close()?;
+            draft.link_into_place()?;
+            backup.put_key(&self.place, entropy)?;
+            step(&copying, ALL)?;
+        }
+        Ok(Restored { head, kept: Some(aside) })
+    }
+
+    fn restore_lost(
+        place: &Place,
+        backup: Backup,
+        permit: Permit,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Restored> {
+        let at = permit.at();
+        let head = backup.record(permit, None)?;
+        let database = place.database();
+        if !database.exists() {
+            files::refuse_remains(place)?;
+            backup.put_key(place, entropy)?;
+            let Backup { connection, draft, .. } = backup;
+            connection.close().map_err(|(_, error)| error)?;
+            draft.link_into_place()?;
+            return Ok(Restored { head, kept: None });
+        }
+        let aside = aside(place, at);
+        keep_as_it_is(database, &aside, entropy)?;
+        backup.put_key(place, entropy)?;
+        let mut connection = connect(database)?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        step(&Copying::new(&backup.connection, &mut connection)?, ALL)?;
+        Ok(Restored { head, kept: Some(aside) })
+    }
+}
+
+impl Backup {
+    /// Adds the record of the restoring to the chain that will be restored.
+    fn record(&self, permit: Permit, replaced: Option<Head>) -> Result<Head> {
+        let account = account::get(&self.connection)?.name;
+        let before = Restoration { account, restored: None, replaced: None };
+        let after = Restoration { restored: Some(self.head), replaced, ..before.clone() };
+        let change = Change::Update { before, after };
+        audit::append(&self.connection, &self.keyring, permit, &change, SecretChange::Keep)?;
+        audit::head(&self.connection)
+    }
+
+    /// Puts the store key in its place, if there is none.
+    fn put_key(&self, place: &Place, entropy: &mut dyn Entropy) -> Result<()> {
+        let Some(store_key) = &self.missing_key else { return Ok(()) };
+        let target = place.store_key();
+        let written = files::write_store_key(store_key, Draft::beside(target, entropy)?);
+        written.map_err(|error| taken(error, target))
+    }
+}
+
+/// A copy in the making: nobody sees it before it is whole and synced, so that it needs no journal on disk.
+struct Copy(Connection);
+
+impl Copy {
+    fn of(from: &Connection, draft: &Draft) -> Result<Self> {
+        let mut copy = connect(draft.path())?;
+        copy.pragma_update(None, "journal_mode", "MEMORY")?;
+        copy.pragma_update(None, "synchronous", "OFF")?;
+        step(&Copying::new(from, &mut copy)?, ALL)?;
+        Ok(Self(copy))
+    }
+
+    fn close(self) -> Result<()> {
+        self.0.close().map_err(|(_, error)| error.into())
+    }
+}
+
+fn step(copying: &Copying<'_, '_>, pages: i32) -> Result<()> {
+    match copying.step(pages)? {
+        StepResult::Done => Ok(()),
+        StepResult::More if pages == 0 => Ok(()),
+        StepResult::Busy | StepResult::Locked => {
+            Err(ErrorKind::StoreLocked { waited: super::BUSY_TIMEOUT }.into())
+        }
+        _ => Err(ErrorKind::Damaged("the copy did not come to its end".to_owned()).into()),
+    }
+}
+
+/// Where the store goes that a backup takes the place of.
+fn aside(place: &Place, at: Timestamp) -> PathBuf {
+    place.database().with_extension(format!("{}.db", at.strftime("replaced-%Y%m%dT%H%M%S%3fZ")))
+}
+
+/// Keeps a store that SQLite may not be able to read, with its log, byte by byte. Nothing in this process has it open:
+/// closing the file would let go of SQLite's locks.
+fn keep_as_it_is(database: &Path, aside: &Path, entropy: &mut dyn Entropy) -> Result<()> {
+    for (from, to) in [(files::log_of(database), files::log_of(aside)), (database.into(), aside.into())] {
+        match File::open(&from) {
+            Ok(mut file) => {
+                let mut draft = Draft::beside(&to, entropy)?;
+                io::copy(&mut file, draft.file()).map_err(file_error(&to))?;
+                draft.link_into_place()?;
+            }
+            Err(error) if error.kind() == IoErrorKind::NotFound => {}
+            Err(error) => return Err(file_error(&from)(error)),
+        }
+    }
+    Ok(())
+}
+
+fn refuse_existing(file: &Path) -> Result<()> {
+    match fs::symlink_metadata(file) {
+        Ok(_) => Err(exists(file)),
+        Err(_) => Ok(()),
+    }
+}
+
+fn exists(file: &Path) -> Error {
+    Error::conflict(format!("{} is there already, and is not overwritten", file.display()))
+}
+
+/// Says that somebody else has just made a file of the name.
+fn taken(error: Error, file: &Path) -> Error {
+    if matches!(error.kind(), ErrorKind::StoreExists(_)) { exists(file) } else { error }
+}
+
+/// Looks at a file from outside before it is read.
+fn guard_backup(place: &Place, file: &Path) -> Result<()> {
+    let refuse = |refusal| Error::from(ErrorKind::BackupRefused { path: file.to_owned(), refusal });
+    let metadata = fs::metadata(file).map_err(file_error(file))?;
+    if !metadata.is_file() {
+        return Err(refuse(Refusal::NotAFile));
+    }
+    let is_store = |store: &fs::Metadata| Identity::of(store) == Identity::of(&metadata);
+    if fs::metadata(place.database()).is_ok_and(|store| is_store(&store)) {
+        return Err(Error::conflict(format!("{} is the store itself", file.display())));
+    }
+    if fs::metadata(files::log_of(file)).is_ok_and(|log| log.len() > 0) {
+        return Err(Error::conflict(format!(
+            "{} is a store in use, with a write-ahead log beside it, and no backup",
+            file.display()
+        )));
+    }
+    let mut header = [0; schema::HEADER_LEN];
+    match File::open(file).and_then(|mut file| file.read_exact(&mut header)) {
+        Ok(()) => schema::check_header(&header).map_err(refuse),
+        Err(error) if error.kind() == IoErrorKind::UnexpectedEof => Err(refuse(Refusal::NotAStore)),
+        Err(error) => Err(file_error(file)(error)),
+    }
+}
+
+/// The store key for a backup: the one at the place, or the one that is given, which must not be another.
+fn find_key(place: &Place, given: Option<&Path>) -> Result<(Keyring, Option<StoreKey>)> {
+    let Some(given) = given else {
+        return Ok((Keyring::new(&files::read_store_key(place.store_key())?)?, None));
+    };
+    let store_key = files::read_store_key(given)?;
+    let keyring = Keyring::new(&store_key)?;
+    match files::read_store_key(place.store_key()) {
+        Ok(there) if keyring.belongs_to(&Keyring::new(&there)?.check_value()) => Ok((keyring, None)),
+        Ok(_) => Err(Error::conflict(format!(
+            "{} is another store key; move it away first, if it is not needed any more",
+            place.store_key().display()
+        ))),
+        Err(error) if matches!(error.kind(), ErrorKind::StoreKey { fault: KeyFault::Missing, .. }) => {
+            Ok((keyring, Some(store_key)))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes sure that a database is whole, and gives the end of its audit chain.
+pub(super) fn examine(connection: &Connection, keyring: &Keyring) -> Result<Head> {
+    examine_pages(connection)?;
+    match audit::verify(connection, keyring, None)? {
+        Chain::Intact(head) => Ok(head),
+        Chain::BrokenAt(number) => {
+            Err(ErrorKind::Damaged(format!("the audit trail is broken at record {number}")).into())
+        }
+    }
+}
+
+/// Makes sure that every page and index is as it should be, and that nothing refers to what is not there.
+pub(super) fn examine_pages(connection: &Connection) -> Result<()> {
+    let found: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+    if found != "ok" {
+        // A heading comes first.
+        let fault = found.lines().last().unwrap_or_default();
+        return Err(ErrorKind::Damaged(fault.to_owned()).into());
+    }
+    let mut dangling = connection.prepare("PRAGMA foreign_key_check")?;
+    let mut rows = dangling.query([])?;
+    match rows.next()? {
+        None => Ok(()),
+        Some(row) => {
+            let table: String = row.get(0)?;
+            Err(ErrorKind::Damaged(format!("a row of {table} refers to nothing")).into())
+        }
+    }
+}
+
+/// What works by a backup, and does not by the store that is there.
+fn revived(backup: &Connection, present: &Connection, at: Timestamp) -> Result<Vec<Revived>> {
+    let mut found = Vec::new();
+    let mut statement = backup.prepare("SELECT digest, kind FROM digest")?;
+    let mut rows = statement.query([])?;
+    let (mut then, mut now) = (Memory::default(), Memory::default());
+    let mut lot: Vec<Digest> = Vec::with_capacity(A_LOT);
+    let mut look = |lot: &mut Vec<Digest>, found: &mut Vec<Revived>| -> Result<()> {
+        let before = lookup::find(backup, &mut then, lot)?;
+        let after = lookup::find(present, &mut now, lot)?;
+        for (before, after) in before.iter().zip(after) {
+            let Presence::Known(credential) = &before.presence else { continue };
+            let standing = after.presence.standing(at);
+            if credential.lapse(at).is_none() && standing != Standing::Live {
+                let (id, description, hint) =
+                    (credential.id, credential.description.clone(), credential.hint.clone());
+                found.push(Revived { id, description, hint, standing });
+            }
+        }
+        lot.clear();
+        Ok(())
+    };
+    while let Some(row) = rows.next()? {
+        let digest = Digest::stored(row.get(0)?);
+        if row.get_ref(1)?.as_str().is_ok_and(|kind| kind == Kind::Client.as_str()) {
+            found.extend(revived_client(backup, present, &digest, at)?);
+            continue;
+        }
+        lot.push(digest);
+        if lot.len() == A_LOT {
+            look(&mut lot, &mut found)?;
+        }
+    }
+    look(&mut lot, &mut found)?;
+    found.sort_by_key(|revived| revived.id.to_string());
+    Ok(found)
+}
+
+/// The app whose client secret works by a backup and not by the store.
+fn revived_client(
+    backup: &Connection,
+    present: &Connection,
+    digest: &Digest,
+    at: Timestamp,
+) -> Result<Option<Revived>> {
+    let Some(app) = apps::of_client_secret(backup, digest, at)? else { return Ok(None) };
+    if apps::of_client_secret(present, digest, at)?.is_some() {
+        return Ok(None);
+    }
+    let standing = match secrets::tombstone(present, digest)? {
+        Some(tombstone) => Presence::Dead(tombstone).standing(at),
+        None => Standing::Unknown,
+    };
+    Ok(Some(Revived { id: app.id, description: app.name.to_string(), hint: Some(app.hint), standing }))
+}

@@ -1,0 +1,74 @@
+//! What is wrong with the files of a store.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use super::files::{log_of, mode_of_others};
+use super::{SqliteStore, audit, backup, file_error, usage};
+use crate::error::{ErrorKind, Result};
+use crate::store::{Chain, Examine, Fault};
+
+impl Examine for SqliteStore {
+    fn examine(&mut self) -> Result<Vec<Fault>> {
+        let mut faults = Vec::new();
+        self.examine_files(&mut faults)?;
+        match backup::examine_pages(&self.main) {
+            Ok(()) => {}
+            Err(error) => match error.kind() {
+                ErrorKind::Damaged(why) => faults.push(Fault::Damaged(why.clone())),
+                _ => return Err(error),
+            },
+        }
+        match self.load_keyring().cloned() {
+            Ok(keyring) => match audit::verify(&self.main, &keyring, None)? {
+                Chain::Intact(_) => {}
+                Chain::BrokenAt(number) => faults.push(Fault::BrokenChain(number)),
+            },
+            Err(error) => match error.kind() {
+                ErrorKind::StoreKey { .. } => faults.push(Fault::StoreKey(error)),
+                _ => return Err(error),
+            },
+        }
+        if self.place.usage().exists()
+            && let Err(error) = usage::open(&self.place)
+        {
+            faults.push(Fault::UsageFile(error));
+        }
+        Ok(faults)
+    }
+}
+
+impl SqliteStore {
+    /// Looks at who may read the files, and at what earlier runs left beside them.
+    fn examine_files(&self, faults: &mut Vec<Fault>) -> Result<()> {
+        let database = self.place.database();
+        let directory = self.place.directory();
+        let usage = self.place.usage();
+        faults.extend(exposed(directory));
+        // A log has the mode that its database had when it was made.
+        for path in [database, &usage] {
+            faults.extend(exposed(path).or_else(|| exposed(&log_of(path))));
+        }
+        let name = database.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let stem = database.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let entries = fs::read_dir(directory).map_err(file_error(directory))?;
+        for entry in entries {
+            let path = entry.map_err(file_error(directory))?.path();
+            let beside = path.file_name().unwrap_or_default().to_string_lossy();
+            if beside.starts_with(&format!(".{name}.")) && beside.ends_with(".new") {
+                faults.push(Fault::LeftBehind(path));
+            } else if beside.starts_with(&format!("{stem}.replaced-")) && beside.ends_with(".db") {
+                faults.push(Fault::Replaced(path));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A file or a directory that others can read.
+fn exposed(path: &Path) -> Option<Fault> {
+    // What is not there exposes nothing.
+    let mode = fs::metadata(path).ok()?.permissions().mode() & 0o7777;
+    mode_of_others(mode).then(|| Fault::Exposed { path: path.to_owned(), mode })
+}

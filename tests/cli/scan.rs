@@ -1,0 +1,361 @@
+//! `scan`: where keys of the store have got to.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use insta::assert_snapshot;
+use pdkeys::model::Secret;
+use pdkeys::ports::SystemEntropy;
+
+use crate::session::{Machine, Ran, SOMEBODY, can_be_others, set_mode, text_of};
+
+/// A secret of each kind, by its name.
+fn one_of_each(machine: &Machine) -> Vec<(&'static str, String)> {
+    machine.run(["service", "create", "web"]).must_succeed();
+    machine.run(["orchestration", "create", "router"]).must_succeed();
+    let client =
+        machine.run(["app", "register", "bot", "--scope", "incidents.read"]).must_succeed().line().to_owned();
+    vec![
+        ("general", machine.make_key("ci", &[]).1),
+        ("user-token", machine.make_token("ann", "laptop", &[]).1),
+        ("integration", machine.make_integration("service", "web", "alerts").1),
+        ("integration", machine.make_integration("orchestration", "router", "routed").1),
+        ("app-token", machine.run(["app", "token", "bot"]).must_succeed().line().to_owned()),
+        ("client-secret", client),
+    ]
+}
+
+/// Where the programs of this machine are: git need not be where pdkeys is tested.
+#[expect(clippy::disallowed_methods, reason = "git is found the way the tests themselves are")]
+fn programs() -> String {
+    std::env::var("PATH").unwrap()
+}
+
+/// Runs git in the directory `tree`.
+fn git(machine: &Machine, arguments: &[&str]) {
+    let mut git = Command::new("git");
+    git.env_clear().env("HOME", machine.home()).env("PATH", programs()).current_dir(machine.file("tree"));
+    git.args(["-c", "user.name=ann", "-c", "user.email=ann@example.com"]).args(arguments);
+    let output = git.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Scans with git at hand.
+fn scan_git<'m>(machine: &'m Machine, options: &[&str]) -> Ran<'m> {
+    let arguments = ["scan", "--git", "tree"].into_iter().chain(options.iter().copied());
+    machine.finish(machine.command(arguments).env("PATH", programs()))
+}
+
+/// A machine with a key, and an empty directory `tree`.
+fn with_key() -> (Machine, String, String) {
+    let machine = Machine::with_store();
+    let (id, key) = machine.make_key("ci", &[]);
+    fs::create_dir(machine.file("tree")).unwrap();
+    (machine, id, key)
+}
+
+fn scan_pipe<'m>(machine: &'m Machine, text: &[u8]) -> Ran<'m> {
+    let mut child = machine
+        .command(["scan", "-", "-o", "json"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(text).unwrap();
+    machine.ran(child.wait_with_output().unwrap())
+}
+
+/// The kinds that were found, in order.
+fn kinds(ran: &Ran<'_>) -> Vec<String> {
+    let mut kinds: Vec<_> =
+        ran.json().as_array().unwrap().iter().map(|found| text_of(found, "kind")).collect();
+    kinds.sort();
+    kinds
+}
+
+fn assert_no_secret(ran: &Ran<'_>, secrets: &[(&str, String)]) {
+    for (kind, secret) in secrets {
+        assert!(!ran.stdout.contains(secret) && !ran.stderr.contains(secret), "it prints the {kind}");
+    }
+}
+
+#[test]
+fn a_key_of_each_kind_is_found_in_a_text_a_binary_a_deleted_file_and_a_pipe() {
+    let machine = Machine::with_store();
+    let secrets = one_of_each(&machine);
+    let mut expected: Vec<_> = secrets.iter().map(|(kind, _)| (*kind).to_owned()).collect();
+    expected.sort();
+    let mut text = String::new();
+    for (kind, secret) in &secrets {
+        writeln!(text, "# {kind}\nKEY=\"{secret}\"").unwrap();
+    }
+    let mut binary = vec![0, 159, 146, 150];
+    for (_, secret) in &secrets {
+        binary.extend_from_slice(secret.as_bytes());
+        binary.extend_from_slice(&[0, 255, 7]);
+    }
+    fs::create_dir(machine.file("tree")).unwrap();
+    for (name, content) in [("text", text.as_bytes()), ("binary", &binary)] {
+        let path = machine.file("tree").join(name);
+        fs::write(&path, content).unwrap();
+        let ran = machine.run(["scan", "tree", "-o", "json"]).must_exit(3);
+        assert_eq!(kinds(&ran), expected, "{name}");
+        assert_no_secret(&ran, &secrets);
+        fs::remove_file(path).unwrap();
+    }
+    let ran = scan_pipe(&machine, text.as_bytes()).must_exit(3);
+    assert_eq!(kinds(&ran), expected, "pipe");
+    assert_no_secret(&ran, &secrets);
+
+    git(&machine, &["init", "-q"]);
+    let leak = machine.file("tree/leak");
+    fs::write(&leak, &text).unwrap();
+    git(&machine, &["add", "."]);
+    git(&machine, &["commit", "-qm", "leak"]);
+    fs::remove_file(&leak).unwrap();
+    git(&machine, &["commit", "-qam", "remove it"]);
+    git(&machine, &["commit", "-qm", "go on", "--allow-empty"]);
+    machine.run(["scan", "tree"]).must_succeed();
+    let ran = scan_git(&machine, &["-o", "json"]).must_exit(3);
+    assert_eq!(kinds(&ran), expected, "history");
+    assert_no_secret(&ran, &secrets);
+    for found in ran.json().as_array().unwrap() {
+        assert_eq!(found["file"], "leak");
+        assert_eq!(text_of(found, "commit").len(), 40);
+    }
+    // In the index alone.
+    fs::write(machine.file("tree/staged"), &text).unwrap();
+    git(&machine, &["add", "."]);
+    fs::remove_file(machine.file("tree/staged")).unwrap();
+    scan_git(&machine, &[]).must_exit(3);
+}
+
+#[test]
+fn of_a_hundred_thousand_random_strings_of_the_same_shapes_none_is_found() {
+    let (machine, _, _) = with_key();
+    one_of_each(&machine);
+    let mut text = Vec::new();
+    for number in 0..100_000 {
+        let draw = [
+            Secret::general_key,
+            Secret::user_token,
+            Secret::service_integration_key,
+            Secret::orchestration_integration_key,
+            Secret::app_token,
+        ][number % 5];
+        draw(&mut SystemEntropy).unwrap().write_to(&mut text).unwrap();
+        text.push(if number % 200 == 0 { b'\n' } else { b' ' });
+    }
+    fs::write(machine.file("tree/random"), text).unwrap();
+    assert_snapshot!(machine.run(["scan", "tree"]), @"
+    exit: 0
+    --- stdout
+    --- stderr
+    ");
+}
+
+#[test]
+fn what_is_found_is_told_with_its_place_and_what_it_is_good_for_and_what_ends_it() {
+    let (machine, id, key) = with_key();
+    let (dead, dead_key) = machine.make_key("old", &[]);
+    machine.run(["remove", &dead, "--yes"]).must_succeed();
+    fs::write(machine.file("tree/.env"), format!("A=1\n\nKEY={key}\nOLD={dead_key}\n")).unwrap();
+    assert_snapshot!(machine.run(["scan", "tree"]), @"
+    exit: 3
+    --- stdout
+    FILE       LINE  KIND     ID         DESCRIPTION  HINT     STATUS
+    tree/.env  3     general  [K1]  ci           ...[HINT 1]  live
+    tree/.env  4     general  [K2]                        removed
+    --- stderr
+    hint: pdkeys disable [K1] --reason key-compromise
+    ");
+    machine.run(["disable", &id, "--yes"]).must_succeed();
+    assert_snapshot!(machine.run(["scan", "tree", "-o", "jsonl"]), @r#"
+    exit: 0
+    --- stdout
+    {"file":"tree/.env","commit":null,"line":3,"kind":"general","id":"[K1]","description":"ci","hint":"[HINT 1]","status":"disabled"}
+    {"file":"tree/.env","commit":null,"line":4,"kind":"general","id":"[K2]","description":null,"hint":null,"status":"removed"}
+    --- stderr
+    "#);
+}
+
+/// How much is read at a time.
+const READ: usize = 1 << 18;
+
+/// Across the end of what is read at a time, and behind and inside runs that go on for several times as much.
+#[test]
+fn a_key_is_found_wherever_it_lies_in_a_long_input() {
+    let machine = Machine::with_store();
+    let secrets = one_of_each(&machine);
+    for (kind, secret) in &secrets {
+        for before in [READ - 60, READ - secret.len() - 1, READ - 20, READ - 1, READ, READ + 1, 3 * READ - 7]
+        {
+            let mut text = b"x y\n".repeat(before.div_ceil(4));
+            text.truncate(before - 1);
+            text.push(b' ');
+            text.extend_from_slice(secret.as_bytes());
+            text.extend_from_slice(b"\nthe end\n");
+            let ran = scan_pipe(&machine, &text).must_exit(3);
+            assert_eq!(kinds(&ran), [*kind], "after {before} bytes");
+            let line = text[..before].split(|byte| *byte == b'\n').count();
+            assert_eq!(ran.json()[0]["line"], line, "after {before} bytes");
+        }
+    }
+    let (_, integration) = &secrets[2];
+    for before in [READ - 40, READ - 1, 2 * READ - 16, 2 * READ + 128, 5 * READ] {
+        let mut text = vec![b'Z'; before];
+        text.extend_from_slice(integration.as_bytes());
+        text.extend(vec![b'Z'; READ + 3]);
+        let ran = scan_pipe(&machine, &text).must_exit(3);
+        assert_eq!(kinds(&ran), ["integration"], "after {before} bytes of one run");
+    }
+}
+
+#[test]
+fn what_git_ignores_is_left_out_unless_it_is_wanted() {
+    let (machine, _, key) = with_key();
+    git(&machine, &["init", "-q"]);
+    fs::write(machine.file("tree/.gitignore"), "secret.txt\n").unwrap();
+    fs::write(machine.file("tree/secret.txt"), key).unwrap();
+    machine.run(["scan", "tree"]).must_succeed();
+    machine.run(["scan", "tree", "--no-ignore"]).must_exit(3);
+    machine.run(["scan", "tree/secret.txt"]).must_exit(3);
+}
+
+#[test]
+fn pipes_loops_and_archives_are_passed_over_and_what_is_named_and_cannot_be_read_is_told() {
+    let (machine, _, key) = with_key();
+    machine.run_shell("mkfifo tree/fifo").must_succeed();
+    symlink("..", machine.file("tree/loop")).unwrap();
+    symlink("nowhere", machine.file("tree/dangling")).unwrap();
+    fs::write(machine.file("tree/archive.zip"), format!("PK\x03\x04{key}")).unwrap();
+    assert_snapshot!(machine.run(["scan", "tree"]), @"
+    exit: 0
+    --- stdout
+    --- stderr
+    warning: 1 archive or compressed file was not looked into; unpack what is to be scanned
+    ");
+    assert_snapshot!(machine.run(["scan", "gone"]), @"
+    exit: 1
+    --- stdout
+    --- stderr
+    warning: gone: No such file or directory (os error 2)
+    ");
+    assert_snapshot!(machine.run(["scan", "tree/fifo"]), @"
+    exit: 1
+    --- stdout
+    --- stderr
+    warning: tree/fifo was not read: not a file
+    ");
+    // Without a repository there is no history.
+    scan_git(&machine, &[]).must_exit(1);
+    if can_be_others() {
+        for link in ["tree/loop", "tree/dangling"] {
+            fs::remove_file(machine.file(link)).unwrap();
+        }
+        let unreadable = machine.file("tree/unreadable");
+        fs::write(&unreadable, key).unwrap();
+        machine.give_to(SOMEBODY);
+        set_mode(&unreadable, 0o000);
+        assert_snapshot!(machine.run_as(SOMEBODY, ["scan", "tree"]), @"
+        exit: 1
+        --- stdout
+        --- stderr
+        warning: tree/unreadable was not read: Permission denied (os error 13)
+        warning: 1 archive or compressed file was not looked into; unpack what is to be scanned
+        ");
+    }
+}
+
+#[test]
+fn a_sparse_file_of_ten_gigabytes_takes_neither_memory_nor_time() {
+    let (machine, _, key) = with_key();
+    let mut file = File::create(machine.file("tree/sparse")).unwrap();
+    for at in [1 << 20, 10 << 30] {
+        file.seek(SeekFrom::Start(at)).unwrap();
+        writeln!(file, "{key}").unwrap();
+    }
+    file.set_len(11 << 30).unwrap();
+    drop(file);
+    // 512 MiB of address space: far less than the file, and enough for the program.
+    let ran = machine.run_shell("ulimit -v 524288; exec \"$pdkeys\" scan tree -o json").must_exit(3);
+    let lines: Vec<_> = ran.json().as_array().unwrap().iter().map(|found| found["line"].clone()).collect();
+    assert_eq!(lines, [1, 2]);
+}
+
+#[test]
+fn disable_asks_and_disables_the_general_keys_that_work() {
+    let (machine, id, key) = with_key();
+    let (_, token) = machine.make_token("ann", "laptop", &[]);
+    fs::write(machine.file("tree/leak"), format!("{key}\n{token}\n")).unwrap();
+    machine.refuses(["scan", "tree", "--disable"]).must_exit(6);
+    assert_snapshot!(machine.run(["scan", "tree", "--disable", "--yes"]), @"
+    exit: 3
+    --- stdout
+    FILE       LINE  KIND        ID         DESCRIPTION  HINT     STATUS
+    tree/leak  1     general     [K1]  ci           ...[HINT 1]  live
+    tree/leak  2     user-token  [T1]  laptop       ...[HINT 2]  live
+    --- stderr
+    hint: pdkeys token remove [T1] --reason key-compromise
+    Disabled key [K1] (ci, ...[HINT 1])
+    ");
+    let shown = machine.run(["show", &id, "-o", "json"]).must_succeed().json();
+    assert_eq!((&shown["status"], &shown["disabled_reason"]), (&"disabled".into(), &"key-compromise".into()));
+    machine.run(["user", "add", "otto", "--role", "observer"]).must_succeed();
+    machine.run(["enable", &id]).must_succeed();
+    machine.refuses(["scan", "tree", "--disable", "--yes", "--as", "otto"]).must_exit(4);
+}
+
+#[test]
+fn sarif_is_for_scan_alone() {
+    let (machine, id, key) = with_key();
+    fs::write(machine.file("tree/a b.txt"), format!("\n{key}\n")).unwrap();
+    let log = machine.run(["scan", "tree", "-o", "sarif"]).must_exit(3).json();
+    assert_eq!(log["version"], "2.1.0");
+    let result = &log["runs"][0]["results"][0];
+    assert_eq!((&result["ruleId"], &result["level"]), (&"live-credential".into(), &"error".into()));
+    assert_eq!(result["message"]["text"], format!("general {id} (ci) is live"));
+    let place = &result["locations"][0]["physicalLocation"];
+    assert_eq!(place["artifactLocation"]["uri"], "tree/a%20b.txt");
+    assert_eq!(place["region"]["startLine"], 2);
+    machine.refuses(["list", "-o", "sarif"]).must_exit(2);
+    machine.refuses(["create", "ci", "-o", "sarif"]).must_exit(2);
+}
+
+#[test]
+fn the_pre_commit_hook_stops_a_commit_that_adds_a_key() {
+    let (machine, id, key) = with_key();
+    let hook = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/pre-commit");
+    git(&machine, &["init", "-q"]);
+    let tree = machine.file("tree");
+    let commit = || {
+        let path = format!("{}:{}", crate::session::pdkeys().parent().unwrap().display(), programs());
+        let mut hook = Command::new(&hook);
+        hook.env_clear().env("PATH", path).env("HOME", machine.home()).env("XDG_DATA_HOME", machine.home());
+        machine.finish(hook.current_dir(&tree))
+    };
+    fs::write(tree.join("config"), format!("key = {key}\n")).unwrap();
+    commit().must_succeed();
+    git(&machine, &["add", "."]);
+    let ran = commit().must_exit(1);
+    assert!(ran.stderr.contains("would be committed") && ran.stdout.contains(&id), "{ran}");
+    // It got in all the same: taking it out is no leak.
+    git(&machine, &["commit", "-qm", "leak", "--no-verify"]);
+    fs::write(tree.join("config"), "key = from the environment\n").unwrap();
+    git(&machine, &["add", "."]);
+    commit().must_succeed();
+}
+
+#[test]
+fn scan_without_a_store_or_a_store_key_never_says_that_nothing_is_there() {
+    let (machine, _, key) = with_key();
+    fs::write(machine.file("tree/leak"), key).unwrap();
+    fs::rename(machine.store_key(), machine.file("away")).unwrap();
+    machine.run(["scan", "tree"]).must_exit(1);
+    Machine::new().run(["scan", "/dev/null"]).must_exit(1);
+}
