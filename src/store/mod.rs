@@ -111,8 +111,7 @@ pub trait Create: Store + Sized {
     /// happens meanwhile; of two that race one wins.
     ///
     /// # Errors
-    /// [`ErrorKind::StoreExists`](crate::ErrorKind::StoreExists) if there is one already, or another process was
-    /// faster.
+    /// [`ErrorKind::StoreExists`] if there is one already, or another process was faster.
     fn create(
         place: &Place,
         entropy: &mut dyn Entropy,
