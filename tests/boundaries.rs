@@ -272,9 +272,18 @@ fn tables_prompts_and_the_time_have_one_door_each() {
 fn the_features_carry_what_the_library_does_without() {
     let package = package();
     let optional = optional_dependencies(&package);
-    for name in
-        ["anstream", "clap", "clap_complete", "clap_mangen", "comfy-table", "csv", "dialoguer", "directories"]
-    {
+    for name in [
+        "anstream",
+        "clap",
+        "clap_complete",
+        "clap_mangen",
+        "comfy-table",
+        "csv",
+        "csv-core",
+        "dialoguer",
+        "directories",
+        "indicatif",
+    ] {
         assert!(optional.contains(name), "{name} is not optional");
     }
     let features = &package["features"];
