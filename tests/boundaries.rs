@@ -280,9 +280,11 @@ fn the_features_carry_what_the_library_does_without() {
         "clap_mangen",
         "comfy-table",
         "csv",
+        "csv-core",
         "dialoguer",
         "directories",
         "ignore",
+        "indicatif",
     ] {
         assert!(optional.contains(name), "{name} is not optional");
     }

@@ -8,6 +8,8 @@
 
 #[path = "store/audit.rs"]
 mod audit;
+#[path = "store/import.rs"]
+mod import;
 #[path = "store/keys.rs"]
 mod keys;
 #[path = "store/others.rs"]
@@ -88,6 +90,9 @@ macro_rules! conformance {
             others::a_check_finds_what_a_secret_belongs_to,
             others::a_check_sees_at_once_what_another_connection_committed,
             others::checks_are_counted_in_windows_of_sixty_seconds,
+            import::what_is_imported_reads_back_and_leaves_one_record,
+            import::a_secret_that_is_somebodys_does_not_come_in,
+            import::an_import_that_fails_or_brings_nothing_leaves_nothing,
             usage::the_last_use_is_the_latest_that_was_counted,
             usage::keys_come_in_the_order_of_their_last_use_and_backwards,
             usage::a_list_by_last_use_stops_where_its_visitor_has_enough,

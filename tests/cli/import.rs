@@ -332,6 +332,9 @@ fn a_file_without_a_header_or_with_a_wrong_one_is_refused_without_a_word_of_what
         assert!(ran.stderr.contains("not a file"), "{ran}");
     }
     let machine = Machine::new();
+    write(&machine, "keys.csv", &[]);
+    machine.run(["import", "keys.csv", "--dry-run"]).must_exit(1);
+    assert!(!machine.directory().exists(), "what is only tried makes no store");
     let ran = machine.run(["import", "missing.csv"]).must_exit(1);
     assert!(ran.stderr.starts_with("error: missing.csv: "), "{ran}");
 }

@@ -220,6 +220,11 @@ impl Progress {
         self.0.inc(u64::try_from(bytes).unwrap_or(u64::MAX));
     }
 
+    /// Lets something be said meanwhile.
+    pub(crate) fn make_way<T>(&self, say: impl FnOnce() -> T) -> T {
+        self.0.suspend(say)
+    }
+
     /// It is over, and need not be seen any more.
     pub(crate) fn end(&self) {
         self.0.finish_and_clear();

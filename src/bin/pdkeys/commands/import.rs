@@ -8,7 +8,7 @@ use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE, 
 use clap::Args;
 use pdkeys::manage::{Entries, KeyEntry, Line, Material, Session, Tell, UserEntry};
 use pdkeys::model::{
-    Access, CredentialKind, Fingerprint, Imported, Label, Name, Noun, ScopeSet, Secret, moment,
+    Access, CredentialKind, Fingerprint, Imported, Label, Name, Noun, ScopeSet, Secret, escape, moment,
 };
 use pdkeys::ports::Clock as _;
 use pdkeys::ports::SystemClock;
@@ -20,6 +20,7 @@ use crate::context::{Context, FirstUse};
 use crate::failure::{Exit, Failure};
 use crate::render::{self, Eyes, Format, Record};
 use crate::rows::{Row, RowFormat, Rows};
+use crate::terminal::Progress;
 
 /// What all imports are told.
 #[derive(Args, Debug)]
@@ -134,8 +135,10 @@ impl From {
         let progress = context.terminal.progress();
         // Opened, and its header read, before a store is opened, or made.
         let rows = Rows::open(&self.file, format, columns, needed, &progress)?;
-        let imported = context.with_session(FirstUse::MakesStore, |session| {
-            let imported = self.bring(context, session, rows, &bring);
+        // What is only tried makes no store either.
+        let first_use = if self.dry_run { FirstUse::NeedsStore } else { FirstUse::MakesStore };
+        let imported = context.with_session(first_use, |session| {
+            let imported = self.bring(context, session, rows, &progress, &bring);
             progress.end();
             imported
         })?;
@@ -150,6 +153,7 @@ impl From {
         context: &Context,
         session: &mut Session<'_, SqliteStore>,
         rows: Rows<'_>,
+        progress: &Progress,
         bring: &Bring<'_>,
     ) -> Result<Imported, Failure> {
         let import = |tell: Tell<'_>| {
@@ -162,7 +166,8 @@ impl From {
         let format = context.globals.output;
         if format == Format::Table {
             return Ok(import(&mut |line, problem| {
-                context.terminal.warning(&format!("{}:{line}: {problem}", self.file.display()));
+                let told = format!("{}:{line}: {problem}", self.file.display());
+                progress.make_way(|| context.terminal.warning(&escape(&told)));
                 Ok(())
             })?);
         }
