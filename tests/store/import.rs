@@ -95,8 +95,8 @@ pub(crate) fn what_is_imported_reads_back_and_leaves_one_record<E: Engine>(site:
 }
 
 pub(crate) fn a_secret_that_is_somebodys_does_not_come_in<E: Engine>(site: &mut Site<E>) {
-    let taken = site.new_key("K00000001", "taken");
-    site.add_key(&taken, "taken");
+    let present = site.new_key("K00000001", "taken");
+    site.add_key(&present, "taken");
     let removed = site.new_key("K00000002", "removed");
     site.add_key(&removed, "removed");
     let removed_at = site.wait(1);
@@ -108,7 +108,7 @@ pub(crate) fn a_secret_that_is_somebodys_does_not_come_in<E: Engine>(site: &mut 
     let gone = Tombstone { id: removed.id, death: Death::Removed, at: removed_at };
     let imported = import(site, Action::Import, &mut |intake| {
         assert_eq!(intake.add_general_key(&ids[0], &first)?, None);
-        assert_eq!(intake.add_general_key(&ids[1], &taken_digest)?, Some(Clash::Taken(taken.id)));
+        assert_eq!(intake.add_general_key(&ids[1], &taken_digest)?, Some(Clash::Taken(present.id)));
         assert_eq!(intake.add_general_key(&ids[1], &removed_digest)?, Some(Clash::Dead(gone.clone())));
         assert_eq!(intake.add_general_key(&ids[1], &second)?, None);
         assert_eq!(intake.add_user_token(&of_a_user, &third)?, None);

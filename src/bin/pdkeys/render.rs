@@ -74,9 +74,10 @@ pub(crate) fn list<R: Record, T>(
 ) -> Result<T, Failure> {
     let mut out = terminal.data();
     let mut sink = Sink::new(&mut out, format, terminal, now, R::HEADINGS);
-    sink.begin(R::FIELDS).map_err(output_error)?;
     let produced =
         produce(&mut |record: R| sink.put(&record).map_err(|error| ErrorKind::Output(error).into()))?;
+    // Only now: who may not see anything is not shown a header either.
+    sink.begin(R::FIELDS).map_err(output_error)?;
     sink.finish().and_then(|()| out.flush()).map_err(output_error)?;
     Ok(produced)
 }
@@ -177,12 +178,13 @@ impl<'o, W: Write> Sink<'o, W> {
 
     fn begin(&mut self, fields: &[&str]) -> io::Result<()> {
         match self.state {
-            State::Csv => write_csv(self.out, fields),
-            State::Table(_) | State::Json | State::Jsonl => Ok(()),
+            State::Csv if !self.started => write_csv(self.out, fields),
+            State::Csv | State::Table(_) | State::Json | State::Jsonl => Ok(()),
         }
     }
 
     fn put<R: Record>(&mut self, record: &R) -> io::Result<()> {
+        self.begin(R::FIELDS)?;
         let first = !std::mem::replace(&mut self.started, true);
         match &mut self.state {
             State::Table(table) => {

@@ -249,19 +249,20 @@ impl Csv {
             return Err("a quote is not closed on its line".to_owned());
         }
         self.reader.reset();
-        let (read, taken, written, mut cells) = self.reader.read_record(line, &mut self.text, &mut self.ends);
+        let (mut read, taken, written, mut cells) =
+            self.reader.read_record(line, &mut self.text, &mut self.ends);
         if taken < line.len() && matches!(read, ReadRecordResult::Record) {
             return Err("a line end stands inside the line".to_owned());
         }
-        match read {
-            ReadRecordResult::InputEmpty => {
-                // What was not said to be the end of the input could go on.
-                let (_, _, _, more) =
-                    self.reader.read_record(&[], &mut self.text[written..], &mut self.ends[cells..]);
-                cells += more;
-            }
-            ReadRecordResult::OutputEndsFull => return Err(format!("has more than {MOST_CELLS} cells")),
-            ReadRecordResult::OutputFull | ReadRecordResult::Record | ReadRecordResult::End => {}
+        if let ReadRecordResult::InputEmpty = read {
+            // What was not said to be the end of the input could go on.
+            let more;
+            (read, _, _, more) =
+                self.reader.read_record(&[], &mut self.text[written..], &mut self.ends[cells..]);
+            cells += more;
+        }
+        if let ReadRecordResult::OutputEndsFull = read {
+            return Err(format!("has more than {MOST_CELLS} cells"));
         }
         let mut from = 0;
         for (place, end) in self.ends[..cells].iter().enumerate() {

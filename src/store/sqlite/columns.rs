@@ -50,18 +50,27 @@ pub(super) fn save<T>(
     change: &Change<T>,
     values: impl Params,
 ) -> Result<()> {
-    let names = columns.join(", ");
-    let places = (1..=columns.len()).map(|place| format!("?{place}")).collect::<Vec<_>>().join(", ");
     let sql = match change {
-        Change::Create(_) => format!("INSERT INTO {table} ({names}) VALUES ({places})"),
+        Change::Create(_) => insert(table, columns),
         Change::Update { .. } | Change::Delete { .. } => {
-            format!("UPDATE {table} SET ({names}) = ({places}) WHERE {} = ?1", columns[0])
+            let names = columns.join(", ");
+            format!("UPDATE {table} SET ({names}) = ({}) WHERE {} = ?1", places(columns), columns[0])
         }
     };
     match connection.prepare_cached(&sql)?.execute(values)? {
         1 => Ok(()),
         _ => Err(ErrorKind::Damaged(format!("what was to be changed in {table} is gone")).into()),
     }
+}
+
+/// How a new row is written.
+pub(super) fn insert(table: &str, columns: &[&str]) -> String {
+    format!("INSERT INTO {table} ({}) VALUES ({})", columns.join(", "), places(columns))
+}
+
+/// A place for the value of each column.
+fn places(columns: &[&str]) -> String {
+    (1..=columns.len()).map(|place| format!("?{place}")).collect::<Vec<_>>().join(", ")
 }
 
 /// Reads the columns of a row one after the other.

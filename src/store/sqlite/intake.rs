@@ -22,6 +22,8 @@ pub(super) struct SqliteIntake<'t> {
     store: &'t dyn Read,
     keyring: &'t Keyring,
     issue: CachedStatement<'t>,
+    /// Of the million that an import can have, most are general keys.
+    general_key: CachedStatement<'t>,
     general_keys: Rows,
     user_tokens: Rows,
     integrations: Rows,
@@ -54,6 +56,7 @@ impl<'t> SqliteIntake<'t> {
             issue: connection.prepare_cached(
                 "INSERT INTO digest (digest, kind, holder) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
             )?,
+            general_key: keys::insertion(connection)?,
             general_keys: Rows::of(connection, Kind::General)?,
             user_tokens: Rows::of(connection, Kind::UserToken)?,
             integrations: Rows::of(connection, Kind::Integration)?,
@@ -75,7 +78,7 @@ impl<'t> SqliteIntake<'t> {
         &mut self,
         kind: Kind,
         digest: &Digest,
-        add: impl FnOnce(&Connection) -> Result<()>,
+        add: impl FnOnce(&mut Self) -> Result<()>,
     ) -> Result<Option<Clash>> {
         if let Some(tombstone) = secrets::tombstone(self.connection, digest)? {
             return Ok(Some(Clash::Dead(tombstone)));
@@ -86,7 +89,7 @@ impl<'t> SqliteIntake<'t> {
         if self.issue.execute(params![digest.as_bytes(), kind.as_str(), row])? == 0 {
             return self.clash(digest).map(Some);
         }
-        add(self.connection)?;
+        add(self)?;
         if self.connection.last_insert_rowid() != row {
             return Err(ErrorKind::Damaged(format!("the rows of {} are out of order", kind.table())).into());
         }
@@ -131,24 +134,22 @@ impl Intake for SqliteIntake<'_> {
     }
 
     fn add_general_key(&mut self, key: &GeneralKey, digest: &Digest) -> Result<Option<Clash>> {
-        let change = Change::Create(key.clone());
-        let at = key.created_at;
-        self.add(Kind::General, digest, |connection| keys::save(connection, &change, SecretChange::Keep, at))
+        self.add(Kind::General, digest, |intake| keys::insert(&mut intake.general_key, key))
     }
 
     fn add_user_token(&mut self, token: &UserToken, digest: &Digest) -> Result<Option<Clash>> {
         let change = Change::Create(token.clone());
         let at = token.created_at;
-        self.add(Kind::UserToken, digest, |connection| {
-            tokens::save(connection, &change, SecretChange::Keep, at)
+        self.add(Kind::UserToken, digest, |intake| {
+            tokens::save(intake.connection, &change, SecretChange::Keep, at)
         })
     }
 
     fn add_integration(&mut self, integration: &Integration, digest: &Digest) -> Result<Option<Clash>> {
         let change = Change::Create(integration.clone());
         let at = integration.created_at;
-        self.add(Kind::Integration, digest, |connection| {
-            integrations::save(connection, &change, SecretChange::Keep, at)
+        self.add(Kind::Integration, digest, |intake| {
+            integrations::save(intake.connection, &change, SecretChange::Keep, at)
         })
     }
 

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, params};
+use rusqlite::{CachedStatement, Connection, ToSql, params};
 
 use super::columns::{self, Columns, optional_millisecond, optional_text, text};
 use super::secrets::{self, Kind};
@@ -117,6 +117,43 @@ pub(super) fn each_by_last_use(
     Ok(())
 }
 
+const TABLE: &str = "general_key";
+const COLUMNS: &[&str] = &[
+    "id",
+    "description",
+    "hint",
+    "access",
+    "scopes",
+    "created_at",
+    "created_by",
+    "disabled_at",
+    "disabled_by",
+    "disabled_reason",
+    "expires_at",
+    "rate_limit",
+    "overlap_ends_at",
+];
+
+/// Lends what the columns hold of a key.
+fn with_values<T>(key: &GeneralKey, take: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
+    let disabled = key.disabled.as_ref();
+    take(params![
+        text(&key.id),
+        key.description.as_str(),
+        key.hint.as_ref().map(Hint::as_str),
+        key.access.kind().as_str(),
+        optional_text(key.access.scopes()),
+        key.created_at.as_millisecond(),
+        text(&key.created_by.id),
+        optional_millisecond(disabled.map(|disabled| disabled.at)),
+        disabled.and_then(|disabled| Some(text(&disabled.by.as_ref()?.id))),
+        disabled.and_then(|disabled| optional_text(disabled.reason.as_ref())),
+        optional_millisecond(key.expires_at),
+        optional_text(key.rate_limit.as_ref()),
+        optional_millisecond(key.overlap_ends_at),
+    ])
+}
+
 pub(super) fn save(
     connection: &Connection,
     change: &Change<GeneralKey>,
@@ -127,40 +164,17 @@ pub(super) fn save(
     if let Change::Delete { .. } = change {
         return secrets::remove_holder(connection, Kind::General, key.id, at);
     }
-    columns::save(
-        connection,
-        "general_key",
-        &[
-            "id",
-            "description",
-            "hint",
-            "access",
-            "scopes",
-            "created_at",
-            "created_by",
-            "disabled_at",
-            "disabled_by",
-            "disabled_reason",
-            "expires_at",
-            "rate_limit",
-            "overlap_ends_at",
-        ],
-        change,
-        params![
-            text(&key.id),
-            key.description.as_str(),
-            key.hint.as_ref().map(Hint::as_str),
-            key.access.kind().as_str(),
-            optional_text(key.access.scopes()),
-            key.created_at.as_millisecond(),
-            text(&key.created_by.id),
-            optional_millisecond(key.disabled.as_ref().map(|disabled| disabled.at)),
-            key.disabled.as_ref().and_then(|disabled| Some(text(&disabled.by.as_ref()?.id))),
-            key.disabled.as_ref().and_then(|disabled| optional_text(disabled.reason.as_ref())),
-            optional_millisecond(key.expires_at),
-            optional_text(key.rate_limit.as_ref()),
-            optional_millisecond(key.overlap_ends_at),
-        ],
-    )?;
+    with_values(key, |values| columns::save(connection, TABLE, COLUMNS, change, values))?;
     secrets::apply(connection, Kind::General, key.id, secrets, at)
+}
+
+/// Prepares for adding many keys one after the other.
+pub(super) fn insertion(connection: &Connection) -> Result<CachedStatement<'_>> {
+    Ok(connection.prepare_cached(&columns::insert(TABLE, COLUMNS))?)
+}
+
+/// Adds a key by such a statement.
+pub(super) fn insert(insertion: &mut CachedStatement<'_>, key: &GeneralKey) -> Result<()> {
+    with_values(key, |values| insertion.execute(values))?;
+    Ok(())
 }

@@ -195,22 +195,28 @@ pub(super) fn tombstone(connection: &Connection, digest: &Digest) -> Result<Opti
 
 /// Whether an id is in use, or was: tombstones and the audit trail remember what is gone.
 pub(super) fn is_taken(connection: &Connection, id: Id) -> Result<bool> {
-    let table = match id.noun() {
-        Noun::User => "user",
-        Noun::GeneralKey => "general_key",
-        Noun::UserToken => "user_token",
-        Noun::Service | Noun::Orchestration => "destination",
-        Noun::Integration => "integration",
-        Noun::App => "app",
+    // Whole statements, since every key of an import asks.
+    macro_rules! in_use {
+        ($table:literal) => {
+            concat!(
+                "SELECT EXISTS (SELECT 1 FROM ",
+                $table,
+                " WHERE id = ?1)
+                     OR EXISTS (SELECT 1 FROM tombstone WHERE id = ?1)
+                     OR EXISTS (SELECT 1 FROM audit WHERE target = ?1)"
+            )
+        };
+    }
+    let sql = match id.noun() {
+        Noun::User => in_use!("user"),
+        Noun::GeneralKey => in_use!("general_key"),
+        Noun::UserToken => in_use!("user_token"),
+        Noun::Service | Noun::Orchestration => in_use!("destination"),
+        Noun::Integration => in_use!("integration"),
+        Noun::App => in_use!("app"),
         noun @ (Noun::Account | Noun::AppToken) => {
             return Err(ErrorKind::Damaged(format!("no table holds a {noun}")).into());
         }
     };
-    Ok(connection
-        .prepare_cached(&format!(
-            "SELECT EXISTS (SELECT 1 FROM {table} WHERE id = ?1)
-                 OR EXISTS (SELECT 1 FROM tombstone WHERE id = ?1)
-                 OR EXISTS (SELECT 1 FROM audit WHERE target = ?1)"
-        ))?
-        .query_row([text(&id)], |row| row.get(0))?)
+    Ok(connection.prepare_cached(sql)?.query_row([text(&id)], |row| row.get(0))?)
 }
