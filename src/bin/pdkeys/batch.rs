@@ -19,7 +19,7 @@ use crate::render;
 pub(crate) fn run(context: &Context, verifier: Verifier<SqliteStore>) -> Result<Exit, Failure> {
     let output = |error| Failure::from(pdkeys::Error::from(ErrorKind::Output(error)));
     let mut lines = Lines::new(context.terminal.input());
-    let mut out = context.terminal.data();
+    let mut out = context.terminal.plain_data();
     let (mut number, mut denied, mut unanswered) = (0_u64, false, false);
     // What is there is asked together, of the store as it is after the last of it has come.
     while let Some(lot) = lines

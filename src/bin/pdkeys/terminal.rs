@@ -76,8 +76,13 @@ impl Terminal {
         (size.ws_col > 0).then_some(size.ws_col)
     }
 
-    /// Where data goes, which has no colour.
+    /// Where data goes.
     pub(crate) fn data(&self) -> impl Write {
+        BufWriter::new(AutoStream::new(stdout(), self.color).lock())
+    }
+
+    /// Where data goes of which there is a lot, and which has no colour.
+    pub(crate) fn plain_data(&self) -> impl Write {
         BufWriter::with_capacity(1 << 16, stdout().lock())
     }
 
