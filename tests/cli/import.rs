@@ -87,6 +87,14 @@ fn two_hundred_keys_go_on_working_whether_they_came_as_plaintext_or_as_sha_256()
         let hint = if number % 2 == 0 { Value::from("fghi") } else { Value::Null };
         assert_eq!(credential["hint"], hint);
     }
+    // Elsewhere, with the store key, every key is what it was.
+    machine.run(["backup", "copy.db", "--with-store-key", "copy.key"]).must_succeed();
+    let (copy, store_key) = (machine.file("copy.db"), machine.file("copy.key"));
+    let elsewhere = Machine::new();
+    let restore = ["restore", copy.to_str().unwrap(), "--store-key", store_key.to_str().unwrap(), "--yes"];
+    elsewhere.run(restore).must_succeed();
+    let (there, _) = batch(&elsewhere, lines(questions("GET").chain(questions("POST"))).as_bytes());
+    assert_eq!(there, answers);
     // One record for all of them, with the SHA-256 of the file.
     let record = newest(&machine);
     assert_eq!(text_of(&record, "id"), "3");
