@@ -135,7 +135,7 @@ const BATCH: usize = 10_000;
 struct Checked {
     keys: u64,
     place: Place,
-    library: Worker,
+    verifier: Worker,
     raw_loop: Worker,
 }
 
@@ -150,7 +150,7 @@ impl Checked {
         }
         Ok(Self {
             keys,
-            library: Worker::start(LIBRARY, place.database(), keys)?,
+            verifier: Worker::start(LIBRARY, place.database(), keys)?,
             raw_loop: Worker::start(RAW_LOOP, &raw, keys)?,
             place,
         })
@@ -158,7 +158,7 @@ impl Checked {
 
     /// Ends both processes, and gives the store.
     fn end(self) -> Result<(u64, Place), Box<dyn Error>> {
-        self.library.end()?;
+        self.verifier.end()?;
         self.raw_loop.end()?;
         Ok((self.keys, self.place))
     }
@@ -166,11 +166,11 @@ impl Checked {
     /// The time of one check, by the library and by the raw loop, over the same keys.
     fn round(&mut self, round: u64) -> Result<(Duration, Duration), Box<dyn Error>> {
         if round.is_multiple_of(2) {
-            let library = self.library.batch(round)?;
-            Ok((library, self.raw_loop.batch(round)?))
+            let checked = self.verifier.batch(round)?;
+            Ok((checked, self.raw_loop.batch(round)?))
         } else {
             let raw = self.raw_loop.batch(round)?;
-            Ok((self.library.batch(round)?, raw))
+            Ok((self.verifier.batch(round)?, raw))
         }
     }
 }

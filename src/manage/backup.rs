@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::session::Session;
+use super::work::request_id;
 use crate::error::Result;
 use crate::model::{Action, Head, Noun, Permit, Target, authorize, require};
 use crate::ports::{Clock, Entropy};
@@ -63,9 +64,7 @@ pub fn restore_lost<S: Preserve>(
     clock: &dyn Clock,
     entropy: &mut dyn Entropy,
 ) -> Result<Restored> {
-    let mut random = [0; 8];
-    entropy.fill(&mut random)?;
-    let request_id = format!("{:016x}", u64::from_be_bytes(random));
+    let request_id = request_id(entropy)?;
     let (account, _) = S::account_of(&backup)?;
     let user = S::user_of(&backup, os_uid)?;
     let permit = Permit::restorer(os_uid, user.as_ref(), &account, &request_id, clock.now());

@@ -4,25 +4,30 @@
 //! the conformance suite, `tests/store.rs`, unedited. Every changing call takes the
 //! [`Permit`] for it, and writes the audit record in the same transaction.
 
+mod counted;
+mod examine;
+mod found;
 mod place;
+mod preserve;
 pub mod sqlite;
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
 use std::slice;
-use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::model::{
-    Account, App, AppToken, AuditAction, AuditRecord, Change, Credential, Destination, Digest, GeneralKey,
-    Head, Hint, Id, Imported, Integration, KeyOrder, Keyring, Label, Lapse, Noun, Permit, SecretChange, User,
-    UserToken,
+    Account, App, AppToken, AuditAction, AuditRecord, Change, Destination, Digest, GeneralKey, Head, Id,
+    Imported, Integration, KeyOrder, Keyring, Label, Noun, Permit, SecretChange, User, UserToken,
 };
 use crate::ports::Entropy;
 
+pub use counted::{Hour, UsageCount, Window};
+pub use examine::{Examine, Fault};
+pub use found::{Death, Found, Holder, Presence, Standing, Tombstone};
 pub use place::Place;
+pub use preserve::{Preserve, Restored, Revived};
 
 /// What a reader of many things answers after each: whether to go on.
 pub type Flow = Result<ControlFlow<()>>;
@@ -117,132 +122,6 @@ pub trait Create: Store + Sized {
         entropy: &mut dyn Entropy,
         found: impl FnOnce(&mut Self::Transaction<'_>, &mut dyn Entropy) -> Result<()>,
     ) -> Result<Self>;
-}
-
-/// A store that can be copied while it is used, and whose copies can be put back.
-pub trait Preserve: Store + Sized {
-    /// A backup that was found to be whole and is ready to take the store's place.
-    type Backup;
-
-    /// Copies the store as it is at one moment that is not before the call, while others write, to a new file; and
-    /// the store key to another, if one is named. What is there under the name afterwards is whole and was verified.
-    ///
-    /// # Errors
-    /// If a file of the name is there, the copy cannot be written, or what was copied is damaged. Then there is
-    /// nothing under the name.
-    fn back_up(&mut self, to: &Path, store_key_to: Option<&Path>, entropy: &mut dyn Entropy) -> Result<Head>;
-
-    /// Looks at a backup, without touching it or the store. It must fit the store key that is at the place, or the
-    /// one in the file that is named; that one is put at the place, where there is none, when the backup is
-    /// restored.
-    ///
-    /// # Errors
-    /// [`ErrorKind::BackupRefused`] if the file is no backup of a store, or damaged; and if the store key does not
-    /// fit.
-    fn check_backup(
-        place: &Place,
-        file: &Path,
-        store_key: Option<&Path>,
-        entropy: &mut dyn Entropy,
-    ) -> Result<Self::Backup>;
-
-    /// The account of a backup, and the end of its audit chain.
-    ///
-    /// # Errors
-    /// If it cannot be read.
-    fn account_of(backup: &Self::Backup) -> Result<(Account, Head)>;
-
-    /// The present user of a backup's account as whom an operating-system user acts.
-    ///
-    /// # Errors
-    /// If it cannot be read.
-    fn user_of(backup: &Self::Backup, uid: u32) -> Result<Option<User>>;
-
-    /// What works at a moment by a backup, and does not by the store.
-    ///
-    /// # Errors
-    /// If one of them cannot be read.
-    fn revived_by(&self, backup: &Self::Backup, at: Timestamp) -> Result<Vec<Revived>>;
-
-    /// Puts a backup in the store's place, in one transaction that all who have it open see at once, with the record
-    /// of it on the restored audit chain. What is there now is copied aside first. Refused if more would work again
-    /// than is `known`.
-    ///
-    /// # Errors
-    /// If it cannot be done; the store is as it was then.
-    fn restore(
-        &mut self,
-        backup: Self::Backup,
-        known: &[Revived],
-        permit: Permit,
-        entropy: &mut dyn Entropy,
-    ) -> Result<Restored>;
-
-    /// Does the same where no store is, or one that cannot be read.
-    ///
-    /// # Errors
-    /// If it cannot be done.
-    fn restore_lost(
-        place: &Place,
-        backup: Self::Backup,
-        permit: Permit,
-        entropy: &mut dyn Entropy,
-    ) -> Result<Restored>;
-}
-
-/// A store that can be looked at for what is wrong with it.
-pub trait Examine: Store {
-    /// What is wrong with the files of the store, as far as it can be read at all.
-    ///
-    /// # Errors
-    /// If the store cannot be read.
-    fn examine(&mut self) -> Result<Vec<Fault>>;
-}
-
-/// Something that is wrong with the files of a store, or ought to be known of them.
-#[derive(Debug)]
-pub enum Fault {
-    /// Others can read it.
-    Exposed {
-        /// The file or the directory.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// The database is damaged.
-    Damaged(String),
-    /// The audit chain breaks at the record of this number.
-    BrokenChain(u64),
-    /// The store key cannot be used.
-    StoreKey(Error),
-    /// The file of what was counted cannot be used.
-    UsageFile(Error),
-    /// A run that was killed left it.
-    LeftBehind(PathBuf),
-    /// It is a store that a backup took the place of.
-    Replaced(PathBuf),
-}
-
-/// Something that will work again when a backup is restored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Revived {
-    /// The credential, or the app whose client secret it is.
-    pub id: Id,
-    /// What it is for.
-    pub description: String,
-    /// The last four characters of the secret that will work.
-    pub hint: Option<Hint>,
-    /// What became of it since.
-    pub standing: Standing,
-}
-
-/// What was done to restore a backup.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Restored {
-    /// The end of the audit chain now.
-    pub head: Head,
-    /// Where the store is kept that was there before, if one was.
-    pub kept: Option<PathBuf>,
 }
 
 /// Reads of one moment of a store.
@@ -543,161 +422,6 @@ pub enum Clash {
     },
     /// One's that is gone. A dead secret does not come back.
     Dead(Tombstone),
-}
-
-/// What a secret belongs, or belonged, to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Holder {
-    /// A credential that has it.
-    Live {
-        /// The credential.
-        id: Id,
-        /// When the secret ends, if it is one that was rotated away with an overlap.
-        ends_at: Option<Timestamp>,
-    },
-    /// A credential that has it no more.
-    Dead(Tombstone),
-}
-
-/// What is left of a secret that is dead for good.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tombstone {
-    /// The credential that had it.
-    pub id: Id,
-    /// Why it is dead.
-    pub death: Death,
-    /// Since when.
-    pub at: Timestamp,
-}
-
-/// How a secret died.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Death {
-    /// Its credential was removed.
-    Removed,
-    /// Another took its place.
-    Rotated,
-}
-
-/// What a check finds: the account's settings, and what the secret belongs to.
-#[derive(Clone, Debug)]
-pub struct Found {
-    /// The account.
-    pub account: Arc<Account>,
-    /// The credential.
-    pub presence: Presence,
-}
-
-/// Whether a secret belongs to a credential.
-#[derive(Clone, Debug)]
-pub enum Presence {
-    /// To none, and never did.
-    Unknown,
-    /// To one that is there.
-    Known(Arc<Credential>),
-    /// To one once.
-    Dead(Tombstone),
-}
-
-impl Presence {
-    /// What the secret is good for at a moment.
-    #[must_use]
-    pub fn standing(&self, at: Timestamp) -> Standing {
-        match self {
-            Self::Unknown => Standing::Unknown,
-            Self::Known(credential) => credential.lapse(at).map_or(Standing::Live, Standing::Lapsed),
-            Self::Dead(Tombstone { death: Death::Removed, .. }) => Standing::Removed,
-            Self::Dead(Tombstone { death: Death::Rotated, .. }) => Standing::Lapsed(Lapse::Rotated),
-        }
-    }
-}
-
-/// What a secret is good for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// It belongs to nothing, and never did.
-    Unknown,
-    /// It works.
-    Live,
-    /// It does not work, and its credential is there.
-    Lapsed(Lapse),
-    /// Its credential was removed.
-    Removed,
-}
-
-impl Standing {
-    /// The word for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::Live => "live",
-            Self::Lapsed(Lapse::Rotated) => "rotated",
-            Self::Lapsed(Lapse::Disabled) => "disabled",
-            Self::Lapsed(Lapse::Expired) => "expired",
-            Self::Lapsed(Lapse::UserLeft) => "user-left",
-            Self::Removed => "removed",
-        }
-    }
-}
-
-/// A window of 60 seconds, which began with the first check that was counted in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// When it began.
-    pub began_at: Timestamp,
-    /// How many checks are counted in it.
-    pub count: u64,
-}
-
-impl Window {
-    /// How long a window is.
-    pub const LENGTH: SignedDuration = SignedDuration::from_secs(60);
-    /// How long a check can have waited to be counted, since it took the time: others may have begun the window
-    /// meanwhile.
-    const LATE: SignedDuration = SignedDuration::from_secs(10);
-
-    /// Whether it is still open at a moment. A clock that was set back opens a new one.
-    #[must_use]
-    pub fn is_open(&self, at: Timestamp) -> bool {
-        let age = at.duration_since(self.began_at);
-        -Self::LATE < age && age < Self::LENGTH
-    }
-
-    /// The window after one more check at a moment: this one, or a new one.
-    #[must_use]
-    pub fn with_one_more(window: Option<Self>, at: Timestamp) -> Self {
-        match window.filter(|window| window.is_open(at)) {
-            Some(window) => Self { count: window.count.saturating_add(1), ..window },
-            None => Self { began_at: at, count: 1 },
-        }
-    }
-}
-
-/// So many checks of a credential, in the hour of a moment.
-#[derive(Clone, Debug)]
-pub struct UsageCount {
-    /// The credential.
-    pub id: Id,
-    /// When the last of them was.
-    pub at: Timestamp,
-    /// How many were allowed.
-    pub allowed: u64,
-    /// How many were denied.
-    pub denied: u64,
-}
-
-/// What was counted of a credential in one hour.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hour {
-    /// The credential.
-    pub id: Id,
-    /// When the hour began.
-    pub began_at: Timestamp,
-    /// How many checks were allowed.
-    pub allowed: u64,
-    /// How many were denied.
-    pub denied: u64,
 }
 
 /// Which audit records to show; everything that is given must hold.

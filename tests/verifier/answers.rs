@@ -219,3 +219,40 @@ fn a_verdict_can_be_had_from_many_threads_at_once() {
         }
     });
 }
+
+#[test]
+fn questions_asked_together_have_the_answers_of_each_alone_in_their_order() {
+    let world = World::new();
+    let [full, removed] = [(); 2].map(|()| world.key(Access::Full, None));
+    let events = world.integration(DestinationKind::Service, None);
+    world.act(|session| session.remove_keys(std::slice::from_ref(&removed.id), None));
+    let ask = || {
+        vec![
+            rest("no key at all", "GET", "/incidents"),
+            rest(&full.secret, "GET", "/incidents"),
+            rest(&events.secret, "GET", "/incidents"),
+            rest("AAAAbbbbCCCCddddEEE1", "GET", "/incidents"),
+            rest(&removed.secret, "GET", "/incidents"),
+            rest(&full.secret, "GET", "//"),
+            event(&events.secret, Api::EventsV2),
+        ]
+    };
+    let verifier = world.verifier(Counting::Nowhere);
+    let together: Vec<_> =
+        verifier.verify_all(&ask()).unwrap().iter().map(|verdict| (verdict.reason, verdict.api)).collect();
+    let requests = ask();
+    let alone = requests.iter().map(|request| verifier.verify(request).unwrap());
+    assert_eq!(together, alone.map(|verdict| (verdict.reason, verdict.api)).collect::<Vec<_>>());
+    assert_eq!(
+        together.iter().map(|(reason, _)| *reason).collect::<Vec<_>>(),
+        [
+            Reason::Malformed,
+            Reason::Allowed,
+            Reason::WrongApi,
+            Reason::Unknown,
+            Reason::Removed,
+            Reason::AmbiguousPath,
+            Reason::Allowed,
+        ]
+    );
+}
