@@ -320,6 +320,7 @@ fn what_is_no_backup_of_this_store_is_refused_and_the_store_untouched() {
     fs::write(machine.file("text"), "id,description\nK1,one\n".repeat(100)).unwrap();
     fs::write(machine.file("empty"), "").unwrap();
     fs::write(machine.file("cut"), &whole[..whole.len() / 2]).unwrap();
+    fs::write(machine.file("clipped"), &whole[..whole.len() - 500]).unwrap();
     let mut garbled = whole.clone();
     garbled[8192..12_288].fill(0xa5);
     fs::write(machine.file("garbled"), garbled).unwrap();
@@ -332,9 +333,10 @@ fn what_is_no_backup_of_this_store_is_refused_and_the_store_untouched() {
     edited("tampered", "DROP TRIGGER audit_is_not_shortened; DELETE FROM audit WHERE number = 3");
     edited("dangling", "PRAGMA foreign_keys = OFF; UPDATE general_key SET created_by = 'U00000000'");
     let mut said = String::new();
-    for name in
-        ["text", "empty", "cut", "garbled", "newer", "foreign", "tampered", "dangling", "pdkeys", "gone"]
-    {
+    for name in [
+        "text", "empty", "cut", "clipped", "garbled", "newer", "foreign", "tampered", "dangling", "pdkeys",
+        "gone",
+    ] {
         let ran = machine.refuses(["restore", name, "--yes"]).must_exit(1);
         assert_eq!(ran.stdout, "");
         said.push_str(ran.stderr.lines().next().unwrap());
@@ -346,7 +348,8 @@ fn what_is_no_backup_of_this_store_is_refused_and_the_store_untouched() {
     assert_snapshot!(said, @"
     error: text: not a pdkeys store
     error: empty: not a pdkeys store
-    error: cut: damaged: database disk image is malformed
+    error: cut: damaged or cut off
+    error: clipped: damaged or cut off
     error: garbled: damaged: Tree 3 page 3: btreeInitPage() returns error code 11
     error: newer: written by a newer pdkeys (schema 999; this one knows 4)
     error: foreign: an SQLite database, but not a pdkeys store
@@ -417,6 +420,13 @@ fn where_no_store_can_be_read_no_role_is_asked() {
     machine.run(["restore", "copy.db", "--yes"]).must_succeed();
     assert_eq!(verdicts(&machine, &secrets), before);
     machine.run(["audit", "verify"]).must_succeed();
+    // Cut short by less than a page.
+    let whole = fs::read(machine.store()).unwrap();
+    fs::write(machine.store(), &whole[..whole.len() - 500]).unwrap();
+    machine.run(["list"]).must_exit(1);
+    machine.run(["restore", "copy.db", "--yes"]).must_succeed();
+    assert_eq!(verdicts(&machine, &secrets), before);
+    machine.run(["doctor"]).must_succeed();
     // Deleted altogether.
     fs::remove_dir_all(machine.directory()).unwrap();
     machine.run(["restore", "copy.db", "--store-key", "copy.key", "--yes"]).must_succeed();

@@ -292,6 +292,29 @@ fn a_truncated_store_is_refused() {
         let message = refuses_file(&machine, &machine.store(), &["list"]);
         assert!(message.contains("\nerror: "), "{length}: {message}");
     }
+    // Less than a page is missing, which SQLite would take for zeros.
+    for missing in [1, 50, 500, 2000, 4095, 4096] {
+        fs::write(machine.store(), &whole[..whole.len() - missing]).unwrap();
+        for command in [
+            &["create", "x"][..],
+            &["list"],
+            &["doctor"],
+            &["audit", "verify"],
+            &["backup", "copy.db"],
+            &["verify", "--method", "GET", "--path", "/incidents"],
+        ] {
+            let message = refuses_file(&machine, &machine.store(), command);
+            assert!(message.contains("/pdkeys.db: damaged or cut off\n"), "{missing}: {message}");
+        }
+        assert!(!machine.file("copy.db").exists());
+    }
+    assert_snapshot!(refuses_file(&machine, &machine.store(), &["doctor"]), @r"
+    exit: 1
+    --- stdout
+    --- stderr
+    error: [HOME]/pdkeys/pdkeys.db: damaged or cut off
+    hint: pdkeys restore FILE puts a backup in its place
+    ");
     fs::write(machine.store(), &whole[..50]).unwrap();
     assert_snapshot!(refuses_file(&machine, &machine.store(), &["list"]), @r"
     exit: 1
@@ -300,6 +323,23 @@ fn a_truncated_store_is_refused() {
     error: [HOME]/pdkeys/pdkeys.db: not a pdkeys store
     hint: nothing was touched; --store or PDKEYS_STORE names another place
     ");
+}
+
+#[test]
+fn a_store_whose_changes_wait_in_its_log_is_not_taken_for_truncated() {
+    let machine = Machine::with_store();
+    let reader = machine.sql();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM audit").unwrap();
+    let length = fs::metadata(machine.store()).unwrap().len();
+    for _ in 0..30 {
+        machine.make_key("ci", &[]);
+    }
+    assert_eq!(fs::metadata(machine.store()).unwrap().len(), length, "all is in the log");
+    machine.run(["list"]).must_succeed();
+    drop(reader);
+    machine.run(["list"]).must_succeed();
+    assert!(fs::metadata(machine.store()).unwrap().len() > length);
+    machine.run(["doctor"]).must_succeed();
 }
 
 #[test]

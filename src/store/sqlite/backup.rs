@@ -282,7 +282,9 @@ fn guard_backup(place: &Place, file: &Path) -> Result<()> {
     }
     let mut header = [0; schema::HEADER_LEN];
     match File::open(file).and_then(|mut file| file.read_exact(&mut header)) {
-        Ok(()) => schema::check_header(&header).map_err(refuse),
+        Ok(()) => schema::check_header(&header)
+            .and_then(|()| schema::check_length(&header, metadata.len()))
+            .map_err(refuse),
         Err(error) if error.kind() == IoErrorKind::UnexpectedEof => Err(refuse(Refusal::NotAStore)),
         Err(error) => Err(file_error(file)(error)),
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{ErrorKind as IoErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{
-    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown,
+    DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown,
 };
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -92,11 +92,28 @@ fn guard_content(path: &Path, identity: Identity) -> Result<()> {
         IoErrorKind::PermissionDenied => refuse(path, Refusal::PermissionDenied),
         _ => file_error(path)(error),
     };
-    let mut header = [0; schema::HEADER_LEN];
-    File::open(path).and_then(|mut file| file.read_exact(&mut header)).map_err(cannot)?;
-    schema::check_header(&header).map_err(|refusal| refuse(path, refusal))?;
+    let file = File::open(path).map_err(cannot)?;
+    let look = || {
+        let has_log = has_log(path);
+        let mut header = [0; schema::HEADER_LEN];
+        file.read_exact_at(&mut header, 0).map_err(cannot)?;
+        schema::check_header(&header).map_err(|refusal| refuse(path, refusal))?;
+        if has_log {
+            return Ok(());
+        }
+        let length = file.metadata().map_err(cannot)?.len();
+        schema::check_length(&header, length).map_err(|refusal| refuse(path, refusal))
+    };
+    // Another process may just be writing its log back, or have done so between one look and the other: what is cut off
+    // is so at the second glance too, and has no log then either.
+    look().or_else(|error| if has_log(path) { Ok(()) } else { look().map_err(|_| error) })?;
     looked_into.insert(identity);
     Ok(())
+}
+
+/// Whether changes wait in a write-ahead log beside a database.
+fn has_log(database: &Path) -> bool {
+    fs::metadata(log_of(database)).is_ok_and(|log| log.len() > 0)
 }
 
 /// Whether permission bits let others read.

@@ -39,6 +39,28 @@ pub(super) fn check_header(header: &[u8; HEADER_LEN]) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Makes sure that nothing of a file is cut off, if no write-ahead log goes with it: it has whole pages, and as many as
+/// its header says. With a log it may be behind.
+pub(super) fn check_length(header: &[u8; HEADER_LEN], length: u64) -> Result<(), Refusal> {
+    let number = |at: usize| {
+        let bytes = [header[at], header[at + 1], header[at + 2], header[at + 3]];
+        u64::from(u32::from_be_bytes(bytes))
+    };
+    let page_size = match u16::from_be_bytes([header[16], header[17]]) {
+        // What does not fit into two bytes.
+        1 => 65_536,
+        0 => return Err(Refusal::Corrupt),
+        size => u64::from(size),
+    };
+    // The number of pages is of the same change as the rest of the header, or it says nothing.
+    let pages = if number(24) == number(92) { number(28) } else { 0 };
+    if length.is_multiple_of(page_size) && length >= pages * page_size {
+        Ok(())
+    } else {
+        Err(Refusal::Corrupt)
+    }
+}
+
 /// Takes the steps that the file lacks, and refuses one that has taken more than are known.
 pub(super) fn bring_up_to_date(connection: &mut Connection, path: &Path) -> Result<()> {
     let version = |connection: &Connection| {
