@@ -79,6 +79,10 @@ impl<S: Examine> Session<'_, S> {
     pub fn examine(&mut self, checkup: Checkup) -> Result<Vec<Ailment>> {
         self.read(|_, acting| require(acting, Action::RunDoctor, &Target::all(Noun::Account)))?;
         let mut found: Vec<_> = self.store().0.examine()?.into_iter().map(Ailment::Store).collect();
+        // Of a damaged store, what its keys seem to be is nothing to go by.
+        if found.iter().any(|ailment| matches!(ailment, Ailment::Store(Fault::Damaged(_)))) {
+            return Ok(found);
+        }
         let now = self.at();
         let mut ward = Ward {
             now,

@@ -99,6 +99,24 @@ fn a_damaged_database_and_a_broken_audit_trail_are_found() {
 }
 
 #[test]
+fn a_hole_in_the_audit_trail_is_told_as_damage() {
+    let machine = Machine::with_store();
+    machine.make_key("ci", &[]);
+    let mut file = fs::read(machine.store()).unwrap();
+    let number_at: i64 = machine
+        .sql()
+        .query_row("SELECT pageno FROM dbstat WHERE name = 'audit' AND pagetype = 'leaf'", [], |row| {
+            row.get(0)
+        })
+        .unwrap();
+    let end = usize::try_from(number_at).unwrap() * 4096;
+    // The end of a page is its first record.
+    file[end - 500..end].fill(0);
+    fs::write(machine.store(), file).unwrap();
+    assert_eq!(found(&machine, &[])[0], ("problem".to_owned(), "store".to_owned()));
+}
+
+#[test]
 fn a_clock_that_is_behind_is_found() {
     let machine = Machine::with_store();
     machine.make_key("ci", &["--expires", "90d"]);

@@ -13,8 +13,8 @@ use std::io::{self, ErrorKind as IoErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use rusqlite::Connection;
 use rusqlite::backup::{Backup as Copying, StepResult};
+use rusqlite::{Connection, ErrorCode};
 
 use super::files::{self, Draft, Identity};
 use super::lookup::Memory;
@@ -323,7 +323,14 @@ pub(super) fn examine(connection: &Connection, keyring: &Keyring) -> Result<Head
 
 /// Makes sure that every page and index is as it should be, and that nothing refers to what is not there.
 pub(super) fn examine_pages(connection: &Connection) -> Result<()> {
-    let found: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+    let found: String =
+        connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(|error| {
+            match error.sqlite_error_code() {
+                // It computes what is indexed, and stumbles over what is no JSON any more.
+                Some(ErrorCode::Unknown) => ErrorKind::Damaged(error.to_string()).into(),
+                _ => Error::from(error),
+            }
+        })?;
     if found != "ok" {
         // A heading comes first.
         let fault = found.lines().last().unwrap_or_default();
