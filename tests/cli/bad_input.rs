@@ -276,6 +276,66 @@ fn a_store_of_a_newer_program_is_left_alone() {
     refuses_file(&machine, &machine.store(), &["list"]);
 }
 
+/// The same files on another machine, as they are there while somebody has them open, but for what is shared.
+fn copied_with_log(machine: &Machine) -> Machine {
+    let copied = Machine::new();
+    fs::create_dir(copied.directory()).unwrap();
+    set_mode(&copied.directory(), 0o700);
+    for name in ["pdkeys.db", "pdkeys.db-wal", "pdkeys.storekey"] {
+        fs::copy(machine.directory().join(name), copied.directory().join(name)).unwrap();
+    }
+    copied
+}
+
+/// What the newer program committed may still wait in the log, and so may that it is newer.
+#[test]
+fn a_store_of_a_newer_program_is_left_alone_with_its_log() {
+    let machine = Machine::with_store();
+    machine.make_key("ci", &[]);
+    let newer = machine.sql();
+    newer.execute_batch("BEGIN; SELECT count(*) FROM audit; COMMIT; PRAGMA user_version = 99").unwrap();
+    let content = |machine: &Machine| {
+        let directory = machine.directory();
+        names_in(&directory)
+            .into_iter()
+            .map(|name| (name.clone(), fs::read(directory.join(name)).unwrap()))
+            .collect::<Vec<_>>()
+    };
+    let killed = copied_with_log(&machine);
+    let before = content(&killed);
+    for arguments in [&["create", "x"][..], &["list"], &["doctor"], &["init", "again"]] {
+        let ran = killed.run(arguments.iter().copied()).must_exit(1);
+        assert!(
+            arguments[0] == "init" || ran.stderr.contains("written by a newer pdkeys (schema 99;"),
+            "{ran}"
+        );
+        assert!(content(&killed) == before, "{arguments:?} touched it");
+    }
+    // The same while it is in use, and after a kill that leaves what was shared.
+    let log = fs::read(machine.directory().join("pdkeys.db-wal")).unwrap();
+    machine.run(["list"]).must_exit(1);
+    fs::copy(machine.directory().join("pdkeys.db-shm"), killed.directory().join("pdkeys.db-shm")).unwrap();
+    killed.run(["list"]).must_exit(1);
+    for machine in [&machine, &killed] {
+        assert!(fs::read(machine.directory().join("pdkeys.db-wal")).unwrap() == log);
+    }
+    assert!(fs::read(killed.store()).unwrap() == before[0].1);
+    drop(newer);
+}
+
+/// Left by a kill or a power cut, a log is no reason to refuse a store.
+#[test]
+fn what_waits_in_a_log_that_was_left_behind_is_not_lost() {
+    let machine = Machine::with_store();
+    let reader = machine.sql();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM audit").unwrap();
+    let (id, _) = machine.make_key("ci", &[]);
+    let killed = copied_with_log(&machine);
+    killed.run(["show", &id]).must_succeed();
+    assert_eq!(names_in(&killed.directory()), ["pdkeys.db", "pdkeys.storekey"]);
+    killed.run(["doctor"]).must_succeed();
+}
+
 #[test]
 fn a_truncated_store_is_refused() {
     let machine = Machine::with_store();

@@ -107,12 +107,15 @@ fn guard_content(path: &Path, identity: Identity) -> Result<()> {
     // Another process may just be writing its log back, or have done so between one look and the other: what is cut off
     // is so at the second glance too, and has no log then either.
     look().or_else(|error| if has_log(path) { Ok(()) } else { look().map_err(|_| error) })?;
+    if has_log(path) && !beside(path, "-shm").exists() {
+        schema::refuse_newer(path)?;
+    }
     looked_into.insert(identity);
     Ok(())
 }
 
 /// Whether changes wait in a write-ahead log beside a database.
-fn has_log(database: &Path) -> bool {
+pub(super) fn has_log(database: &Path) -> bool {
     fs::metadata(log_of(database)).is_ok_and(|log| log.len() > 0)
 }
 
@@ -173,9 +176,13 @@ pub(super) fn refuse_remains(place: &Place) -> Result<()> {
 
 /// The write-ahead log of a database.
 pub(super) fn log_of(database: &Path) -> PathBuf {
-    let mut log = database.as_os_str().to_owned();
-    log.push("-wal");
-    log.into()
+    beside(database, "-wal")
+}
+
+fn beside(database: &Path, suffix: &str) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
 }
 
 /// Reads a store key.

@@ -89,7 +89,11 @@ impl SqliteStore {
         let (file, exposed) = files::guard(place)?;
         let mut main = connect(place.database())?;
         main.busy_timeout(patience)?;
-        schema::bring_up_to_date(&mut main, place.database())?;
+        if let Err(refused) = schema::bring_up_to_date(&mut main, place.database()) {
+            // It stays as it is, and what waits in its log stays there.
+            main.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, files::has_log(place.database()))?;
+            return Err(refused);
+        }
         // What was printed must survive a power cut.
         main.pragma_update(None, "synchronous", "FULL")?;
         main.pragma_update(None, "foreign_keys", true)?;

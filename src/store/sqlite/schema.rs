@@ -1,12 +1,14 @@
 //! The schema: whose file it is, how old, and how to bring it up to date.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 use rusqlite_migration::{M, Migrations};
 
-use super::refused;
-use crate::error::{ErrorKind, Refusal, Result};
+use super::{connect, refused};
+use crate::error::{Error, ErrorKind, Refusal, Result};
 
 /// What SQLite's header calls a pdkeys store: "pdky".
 pub(super) const APPLICATION_ID: i32 = 0x7064_6b79;
@@ -61,28 +63,47 @@ pub(super) fn check_length(header: &[u8; HEADER_LEN], length: u64) -> Result<(),
     }
 }
 
+/// Refuses a file that has taken more steps than are known, which its log alone may say, and leaves no trace beside it:
+/// whoever has the file to himself shares nothing. Anything else that is wrong comes to light when it is opened for use.
+pub(super) fn refuse_newer(path: &Path) -> Result<()> {
+    let connection = connect(path)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.busy_timeout(Duration::ZERO)?;
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    match version(&connection, path) {
+        Ok(found) if found > KNOWN => Err(newer(path, found)),
+        _ => Ok(()),
+    }
+}
+
 /// Takes the steps that the file lacks, and refuses one that has taken more than are known.
 pub(super) fn bring_up_to_date(connection: &mut Connection, path: &Path) -> Result<()> {
-    let version = |connection: &Connection| {
-        connection
-            .pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))
-            .map_err(|error| refused(path, error))
-    };
-    let found = version(connection)?;
+    let found = version(connection, path)?;
     if found == KNOWN {
         return Ok(());
     }
     if found > KNOWN {
-        let refusal = Refusal::NewerSchema { found, known: KNOWN };
-        return Err(ErrorKind::StoreRefused { path: path.to_owned(), refusal }.into());
+        return Err(newer(path, found));
     }
     match Migrations::from_slice(STEPS).to_latest(connection) {
         Ok(()) => Ok(()),
         // Another process may have taken the same steps meanwhile.
-        Err(_) if version(connection)? == KNOWN => Ok(()),
+        Err(_) if version(connection, path)? == KNOWN => Ok(()),
         Err(rusqlite_migration::Error::RusqliteError { err, .. }) => Err(err.into()),
         Err(error) => Err(ErrorKind::Engine(Box::new(error)).into()),
     }
+}
+
+/// How many steps a file has taken.
+fn version(connection: &Connection, path: &Path) -> Result<i64> {
+    connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(|error| refused(path, error))
+}
+
+fn newer(path: &Path, found: i64) -> Error {
+    let refusal = Refusal::NewerSchema { found, known: KNOWN };
+    ErrorKind::StoreRefused { path: path.to_owned(), refusal }.into()
 }
 
 #[cfg(test)]
