@@ -207,7 +207,40 @@ fn a_token_that_is_set_but_empty_is_refused_and_no_store_is_made() {
     let machine = Machine::new().with("PDKEYS_TOKEN", "");
     machine.run(["create", "ci"]).must_exit(4);
     machine.run(["user", "add", "adam", "--role", "admin"]).must_exit(4);
+    assert_snapshot!(machine.run(["init", "acme"]), @r"
+    exit: 4
+    --- stdout
+    --- stderr
+    error: the user token is not accepted: it is empty
+    hint: the token comes from --token-file or PDKEYS_TOKEN; unset it to act as the operating-system user
+    ");
     assert_eq!(crate::session::names_in(machine.home()), [""; 0]);
+}
+
+#[test]
+fn where_there_is_no_store_a_token_makes_none_and_nobody_does_in_its_place() {
+    let (machine, other) = (Machine::with_store(), Machine::new());
+    let (_, token) = machine.make_token("ann", "laptop", &[]);
+    std::fs::write(other.file("token"), &token).unwrap();
+    assert_snapshot!(other.run_with_token(&token, ["init", "acme"]), @r"
+    exit: 4
+    --- stdout
+    --- stderr
+    error: a user token is of a store that is there; where one is made, the operating-system user acts
+    hint: the token comes from --token-file or PDKEYS_TOKEN; unset it to act as the operating-system user
+    ");
+    other.run(["init", "acme", "--token-file", "token"]).must_exit(4);
+    other.run(["init", "acme", "--token-file", "missing"]).must_exit(4);
+    machine.run(["backup", "copy.db", "--with-store-key", "copy.key"]).must_succeed();
+    let copy = [machine.file("copy.db"), machine.file("copy.key")];
+    let [copy, key] = copy.each_ref().map(|path| path.to_str().unwrap());
+    let restore = ["restore", copy, "--store-key", key, "--yes"];
+    other.run_with_token(&token, restore).must_exit(4);
+    other.run_with_token("", restore).must_exit(4);
+    assert_eq!(crate::session::names_in(other.home()), ["token"]);
+    other.run(restore).must_succeed();
+    // Where there is one, whose token it is may restore.
+    other.run_with_token(&token, restore).must_succeed();
 }
 
 #[test]

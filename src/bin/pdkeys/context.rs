@@ -218,6 +218,18 @@ impl Context {
         Ok(token)
     }
 
+    /// Refuses a user token where a store is made, or put where none can be read: there is none that it could be of, and
+    /// the operating-system user does not act in its place.
+    pub(crate) fn refuse_token(&self) -> Result<(), Failure> {
+        match self.token()? {
+            None => Ok(()),
+            Some(_) => Err(Failure::not_permitted(
+                "a user token is of a store that is there; where one is made, the operating-system user acts",
+            )
+            .with_hint("the token comes from --token-file or PDKEYS_TOKEN; unset it to act as the operating-system user")),
+        }
+    }
+
     fn announced_token(&self) -> Result<Option<Secret>, Failure> {
         if let Some(path) = &self.globals.token_file {
             let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST_TOKEN_FILE + 1));

@@ -126,6 +126,7 @@ impl Restore {
     }
 
     fn in_place_of_nothing(&self, context: &Context, place: &Place) -> Result<Exit, Failure> {
+        context.refuse_token()?;
         let backup = self.check(place)?;
         context.confirm(&consequence(place, &backup, None)?, "Restore it?")?;
         let os_uid = os_user(place.directory())?;

@@ -29,6 +29,7 @@ pub(crate) struct Init {
 
 impl Init {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        context.refuse_token()?;
         let (place, _) = context.place()?;
         let os_uid = os_user(place.directory())?;
         let check = |text: &str| Name::parse(Noun::Account, text).map(drop);
