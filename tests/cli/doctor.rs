@@ -136,6 +136,17 @@ fn what_was_left_behind_is_found() {
 }
 
 #[test]
+fn what_was_left_behind_of_every_file_is_found() {
+    let machine = Machine::with_store();
+    for name in ["pdkeys.db", "pdkeys.storekey", "pdkeys.usage.db"] {
+        let left = machine.directory().join(format!(".{name}.0123456789abcdef.new"));
+        fs::write(&left, "half of it").unwrap();
+        assert_eq!(found(&machine, &[]), one("notice", &machine.redact(left.to_str().unwrap())));
+        fs::remove_file(left).unwrap();
+    }
+}
+
+#[test]
 fn a_usage_file_that_cannot_be_used_is_found() {
     let machine = Machine::with_store();
     fs::write(machine.directory().join("pdkeys.usage.db"), "no database").unwrap();

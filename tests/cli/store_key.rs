@@ -49,6 +49,27 @@ fn a_missing_store_key_is_an_error_that_names_the_file() {
     assert!(!machine.store_key().exists(), "no other one was made");
 }
 
+/// A kill between the two steps in which a store key gets its name leaves it under the other one too.
+#[test]
+fn the_second_name_that_a_kill_left_a_store_key_goes_at_the_next_use() {
+    let (machine, _) = with_key();
+    let beside = |name: &str| machine.directory().join(name);
+    let left = beside(".pdkeys.storekey.0123456789abcdef.new");
+    let mine = beside("copy.storekey");
+    let other = beside(".pdkeys.storekey.fedcba9876543210.new");
+    fs::hard_link(machine.store_key(), &left).unwrap();
+    fs::hard_link(machine.store_key(), &mine).unwrap();
+    fs::write(&other, "of another making").unwrap();
+    machine.run(["create", "ci"]).must_succeed();
+    assert!(!left.exists(), "it was the live key");
+    assert!(mine.exists() && other.exists(), "nothing else was");
+    assert_eq!(fs::read(machine.store_key()).unwrap(), fs::read(mine).unwrap());
+    fs::hard_link(machine.store_key(), &left).unwrap();
+    let ran = machine.run(["doctor", "-o", "jsonl"]).must_succeed();
+    assert!(!left.exists() && !ran.stdout.contains(left.to_str().unwrap()), "{ran}");
+    assert!(ran.stdout.contains(other.to_str().unwrap()), "{ran}");
+}
+
 #[test]
 fn a_store_key_of_the_wrong_size_is_an_error() {
     let (machine, id) = with_key();

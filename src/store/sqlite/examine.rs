@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use super::files::{log_of, mode_of_others};
+use super::files::{is_draft_of, log_of, mode_of_others};
 use super::{SqliteStore, audit, backup, file_error, usage};
 use crate::error::{ErrorKind, Result};
 use crate::store::{Chain, Examine, Fault};
@@ -12,6 +12,8 @@ use crate::store::{Chain, Examine, Fault};
 impl Examine for SqliteStore {
     fn examine(&mut self) -> Result<Vec<Fault>> {
         let mut faults = Vec::new();
+        // Before the files: what a kill left of the making of the store key goes when it is read.
+        let keyring = self.load_keyring().cloned();
         self.examine_files(&mut faults)?;
         match backup::examine_pages(&self.main) {
             Ok(()) => {}
@@ -20,7 +22,7 @@ impl Examine for SqliteStore {
                 _ => return Err(error),
             },
         }
-        match self.load_keyring().cloned() {
+        match keyring {
             Ok(keyring) => match audit::verify(&self.main, &keyring, None)? {
                 Chain::Intact(_) => {}
                 Chain::BrokenAt(number) => faults.push(Fault::BrokenChain(number)),
@@ -50,13 +52,12 @@ impl SqliteStore {
         for path in [database, &usage] {
             faults.extend(exposed(path).or_else(|| exposed(&log_of(path))));
         }
-        let name = database.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let stem = database.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let entries = fs::read_dir(directory).map_err(file_error(directory))?;
         for entry in entries {
             let path = entry.map_err(file_error(directory))?.path();
             let beside = path.file_name().unwrap_or_default().to_string_lossy();
-            if beside.starts_with(&format!(".{name}.")) && beside.ends_with(".new") {
+            if [database, &usage, self.place.store_key()].iter().any(|file| is_draft_of(file, &path)) {
                 faults.push(Fault::LeftBehind(path));
             } else if beside.starts_with(&format!("{stem}.replaced-")) && beside.ends_with(".db") {
                 faults.push(Fault::Replaced(path));

@@ -202,10 +202,26 @@ pub(super) fn read_store_key(path: &Path) -> Result<StoreKey> {
     if mode & (READABLE_BY_OTHERS | WRITABLE_BY_OTHERS) != 0 && !handed_over {
         return Err(fault(KeyFault::OpenToOthers { mode }));
     }
+    if metadata.nlink() > 1 {
+        remove_second_links(path, Identity::of(&metadata));
+    }
     let file = File::open(path).map_err(unreadable)?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(StoreKey::LEN + 1));
     file.take(StoreKey::LEN as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     StoreKey::from_bytes(&bytes).ok_or_else(|| fault(KeyFault::WrongSize(metadata.len())))
+}
+
+/// Removes other names of a file that its making gave it, and a kill kept it from taking back: of a store key each is a
+/// copy that nobody knows of. Where it cannot be done now, the next use tries again.
+fn remove_second_links(path: &Path, identity: Identity) {
+    let Ok(entries) = fs::read_dir(directory_of(path)) else { return };
+    for other in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        if is_draft_of(path, &other)
+            && fs::symlink_metadata(&other).is_ok_and(|other| Identity::of(&other) == identity)
+        {
+            let _ = fs::remove_file(other);
+        }
+    }
 }
 
 /// Makes a store key, or reads the one that is there: one that was left by a kill before its database was made, or
@@ -230,6 +246,16 @@ pub(super) fn write_store_key(store_key: &StoreKey, mut draft: Draft) -> Result<
     draft.link_into_place()
 }
 
+/// What the names of files in the making end with.
+const DRAFT: &str = ".new";
+
+/// Whether a name beside a file is that of a draft of it.
+pub(super) fn is_draft_of(target: &Path, beside: &Path) -> bool {
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let beside = name(beside);
+    beside.starts_with(&format!(".{}.", name(target))) && beside.ends_with(DRAFT)
+}
+
 /// A file in the making, under a name of its own. It goes when it is dropped; linked into place, it stays under the
 /// name that it was made for.
 pub(super) struct Draft {
@@ -252,7 +278,7 @@ impl Draft {
         entropy.fill(&mut random)?;
         let mut name = std::ffi::OsString::from(".");
         name.push(target.file_name().unwrap_or_default());
-        name.push(format!(".{:016x}.new", u64::from_ne_bytes(random)));
+        name.push(format!(".{:016x}{DRAFT}", u64::from_ne_bytes(random)));
         let path = target.with_file_name(name);
         let file =
             OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path).map_err(
