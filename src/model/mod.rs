@@ -3,6 +3,7 @@
 mod account;
 mod app;
 mod audit;
+pub(crate) mod candidates;
 mod change;
 mod credential;
 mod id;
@@ -26,6 +27,7 @@ pub(crate) use audit::Restoration;
 pub use audit::{
     Actor, AuditAction, AuditRecord, Details, ExecutionContext, FieldChange, Head, Method, Resource,
 };
+pub use candidates::secrets_within;
 pub use change::{Audited, Change, SecretChange};
 pub use credential::{Credential, Lapse, Owner};
 pub use id::{Id, Noun};

@@ -4,8 +4,6 @@
 //! that is not, or was not, a secret of this account. What is read is kept in memory that is wiped, and a finding says
 //! which credential it is, never its secret.
 
-mod candidates;
-
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher, RandomState};
 use std::io::{self, ErrorKind as IoErrorKind, Read};
@@ -15,7 +13,9 @@ use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use crate::error::Error;
-use crate::model::{CredentialKind, Digest, Fingerprint, Hint, Id, Keyring, Lapse, is_client_secret};
+use crate::model::{
+    CredentialKind, Digest, Fingerprint, Hint, Id, Keyring, Lapse, candidates, is_client_secret,
+};
 use crate::store::{Holder, Presence, Read as _, Standing, Store};
 
 /// How much is read at a time, in bytes.

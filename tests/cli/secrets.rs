@@ -227,6 +227,47 @@ fn a_secret_pasted_anywhere_is_shown_as_its_hint_only() {
     assert!(machine.run(["show", &secret]).stderr.contains(hint));
 }
 
+/// Nor does it matter what stands around it: a header's word, a comma, a quote, a full stop.
+#[test]
+fn a_secret_amid_something_else_is_shown_as_its_hint_only() {
+    let machine = Machine::with_store();
+    let secrets = [
+        "y_NbAkKc66ryYTWUXYEu",
+        "u+AbCdEfGhIjKlMnOpQr",
+        "0123456789abcdef0123456789abcdef",
+        "R0123456789ABCDEFGHIJKLMNOPQRSTU",
+        "pdus+_0ABC123_01234567-89ab-cdef-0123-456789abcdef",
+        "pdcs_0AbCdEfGhIjKlMnOpQrStUvWxYz0123456789_-abcd",
+    ];
+    for secret in secrets {
+        for around in
+            ["Bearer %", "Token token=%", "%,", "\"%\"", "'%", "%.", " % ", "--key=Bearer %", "KEY_%", "%\n"]
+        {
+            let pasted = around.replace('%', secret);
+            for arguments in [["show", &pasted], ["list", &pasted]] {
+                let ran = machine.refuses(arguments.iter().copied());
+                assert!(!ran.status.success() && !ran.stderr.contains(&secret[..secret.len() - 4]), "{ran}");
+                assert!(!ran.stderr.contains(&secret[4..]), "{ran}");
+            }
+        }
+    }
+    let pasted = format!("Bearer {}", secrets[4]);
+    assert_snapshot!(machine.run(["show", &pasted]), @r"
+    exit: 5
+    --- stdout
+    --- stderr
+    error: key Bearer (a secret ending in cdef) not found
+    hint: pdkeys list shows what there is
+    hint: an argument looks like a secret, and may be in the shell's history now: if it was exposed, rotate it
+    ");
+    // What people write is told as they wrote it.
+    for name in ["PagerDuty-Integration-Production", "the-nightly-deployment-of-the-shop"] {
+        assert!(machine.run(["service", "show", name]).must_exit(5).stderr.contains(name));
+    }
+    let store = "a-directory-of-stores/with-another-below/pdkeys.db";
+    assert!(machine.run(["list", "--store", store]).must_exit(1).stderr.contains(store));
+}
+
 /// The other kinds of credential are known by their shape too.
 #[test]
 fn a_credential_of_any_kind_is_shown_as_its_hint_only() {

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use pdkeys::ErrorKind;
 use pdkeys::error::{KeyFault, Refusal, Unidentified};
-use pdkeys::model::{Noun, Secret, looks_secret};
+use pdkeys::model::{Noun, Secret, looks_secret, secrets_within};
 
 /// How a command ends. The numbers are documented, and never re-ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,19 +205,20 @@ fn list_command(noun: Noun) -> &'static str {
     }
 }
 
-/// The arguments that look like secrets, also where one hangs on an option: `--key=SECRET`, `-kSECRET`, `--SECRET`.
+/// The arguments that look like secrets, also where one hangs on an option: `--key=SECRET`, `-kSECRET`, `--SECRET`. And
+/// what looks like one amid something else, if it is nothing that people write: `Bearer SECRET`, `SECRET,`.
 fn secrets_among(arguments: &[OsString]) -> Vec<Secret> {
     let candidates = |argument: &str| -> Vec<String> {
         let attached = argument.strip_prefix('-').map(|option| option.chars().skip(1).collect());
         argument.split('=').map(str::to_owned).chain(attached).collect()
     };
-    arguments
+    let arguments: Vec<_> = arguments.iter().map(|argument| argument.to_string_lossy()).collect();
+    let whole = arguments
         .iter()
-        .filter_map(|argument| argument.to_str())
-        .flat_map(candidates)
+        .flat_map(|argument| candidates(argument))
         .filter(|candidate| looks_secret(candidate.as_bytes()))
-        .map(Secret::presented)
-        .collect()
+        .map(Secret::presented);
+    whole.chain(arguments.iter().flat_map(|argument| secrets_within(argument))).collect()
 }
 
 /// Prints what clap has to say, help included, with no secret in it: an argument that looks like one shows its hint.

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use crate::model::{CredentialKind, LOWER_HEX, REST, UPPER_ALPHANUMERIC, is_client_secret};
+use crate::model::{CredentialKind, LOWER_HEX, REST, Secret, UPPER_ALPHANUMERIC, is_client_secret};
 
 /// The shortest run that has a candidate in it: what follows the `u+` of a user token.
 const SHORTEST: usize = 18;
@@ -25,13 +25,47 @@ const APP_TOKEN: (&[u8], usize) = (b"pdus+", 45);
 const USER_TOKEN: (&[u8], usize) = (b"u+", 18);
 
 /// How many bytes before a run can belong to a candidate.
-pub(super) const BEFORE: usize = APP_TOKEN.0.len();
+pub(crate) const BEFORE: usize = APP_TOKEN.0.len();
 /// How many of the last bytes of an endless run are enough to know where a run of a narrower alphabet began.
-pub(super) const REMEMBERED: usize = 2 * LONGEST;
+pub(crate) const REMEMBERED: usize = 2 * LONGEST;
+
+/// The parts of a text that look like secrets, for whoever is about to repeat it and has no store to ask. Parts that
+/// overlap are one.
+#[must_use]
+pub fn secrets_within(text: &str) -> Vec<Secret> {
+    let bytes = text.as_bytes();
+    let mut places = Vec::new();
+    each(bytes, 0, true, &mut |place| {
+        let is_general = CredentialKind::of_shape(&bytes[place.clone()]) == Some(CredentialKind::General);
+        if !is_general || is_random(bytes, &place) {
+            places.push(place);
+        }
+    });
+    places.sort_by_key(|place| place.start);
+    let mut apart: Vec<Range<usize>> = Vec::new();
+    for place in places {
+        match apart.last_mut() {
+            Some(last) if place.start < last.end => last.end = last.end.max(place.end),
+            _ => apart.push(place),
+        }
+    }
+    apart.into_iter().map(|place| Secret::presented(text[place].to_owned())).collect()
+}
+
+/// Whether what has a general key's shape is likely to be one, and no part of a name or a path: of 17,000 keys one has
+/// not letters of both cases. Where it is but a part of a run it takes a digit too, which one key of 30 has not.
+fn is_random(bytes: &[u8], place: &Range<usize>) -> bool {
+    let candidate = &bytes[place.clone()];
+    let is_in_run = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(|byte| REST.has(*byte));
+    let is_whole_run = !is_in_run(place.start.checked_sub(1)) && !is_in_run(Some(place.end));
+    candidate.iter().any(u8::is_ascii_uppercase)
+        && candidate.iter().any(u8::is_ascii_lowercase)
+        && (is_whole_run || candidate.iter().any(u8::is_ascii_digit))
+}
 
 /// Shows every candidate in the runs that begin at or after `from`; one that reaches up to the end of the bytes only if
 /// they have ended there. Gives where the run begins that did not end, or the end.
-pub(super) fn each(bytes: &[u8], from: usize, ended: bool, visit: &mut impl FnMut(Range<usize>)) -> usize {
+pub(crate) fn each(bytes: &[u8], from: usize, ended: bool, visit: &mut impl FnMut(Range<usize>)) -> usize {
     let mut start = from;
     while let Some(run) = next_run(bytes, start) {
         if run.end == bytes.len() && !ended {
@@ -45,7 +79,7 @@ pub(super) fn each(bytes: &[u8], from: usize, ended: bool, visit: &mut impl FnMu
 
 /// Shows every integration key's candidate inside a piece of a run that is too long for any other: in narrower runs
 /// that end at or after `from`; one that ends with the piece only if the piece is `complete`.
-pub(super) fn each_inside(piece: &[u8], from: usize, complete: bool, visit: &mut impl FnMut(Range<usize>)) {
+pub(crate) fn each_inside(piece: &[u8], from: usize, complete: bool, visit: &mut impl FnMut(Range<usize>)) {
     integration_keys(piece, 0..piece.len(), &mut |candidate, end| {
         if end >= from && (complete || end < piece.len()) {
             visit(candidate);
@@ -54,7 +88,7 @@ pub(super) fn each_inside(piece: &[u8], from: usize, complete: bool, visit: &mut
 }
 
 /// Where the run ends that bytes begin with.
-pub(super) fn end_of_run(bytes: &[u8]) -> usize {
+pub(crate) fn end_of_run(bytes: &[u8]) -> usize {
     bytes.iter().position(|byte| !REST.has(*byte)).unwrap_or(bytes.len())
 }
 
@@ -158,6 +192,33 @@ mod tests {
         assert!(
             found(&format!("pdcs_{}", "a".repeat(43))).contains(&format!("pdcs_{}", "a".repeat(43)).as_str())
         );
+    }
+
+    fn redacted(text: &str) -> String {
+        secrets_within(text).iter().fold(text.to_owned(), |text, secret| secret.redact(&text))
+    }
+
+    #[test]
+    fn what_looks_like_a_secret_is_taken_out_of_a_text_and_names_and_paths_are_not() {
+        for (text, shown) in [
+            (format!("Bearer {APP}"), "Bearer (a secret ending in 4444)"),
+            (format!("Token token={GENERAL_KEY}"), "Token token=(a secret ending in XYEu)"),
+            (format!("\"{TOKEN}\""), "\"(a secret ending in Rqd8)\""),
+            (format!("{GENERAL_KEY}."), "(a secret ending in XYEu)."),
+            (format!("key-{GENERAL_KEY}"), "(a secret ending in XYEu)"),
+            (
+                format!("{SERVICE_KEY},{ORCHESTRATION_KEY}"),
+                "(a secret ending in cdef),(a secret ending in TUVW)",
+            ),
+            (format!("x=pdcs_{}\n", "aB3".repeat(15).split_at(43).0), "x=(a secret ending in B3a)\n"),
+        ] {
+            assert_eq!(redacted(&text), shown.replace("B3a)", "aB3a)"), "{text}");
+        }
+        for text in
+            ["/home/ann/a-directory-of-keys/pdkeys.db", "PagerDuty-Integration-Production", "K7Q2M4DX3"]
+        {
+            assert_eq!(redacted(text), text);
+        }
     }
 
     #[test]
