@@ -8,7 +8,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::model::{Action, Noun, Role};
+use crate::model::{Action, Id, Noun, Role};
 
 /// The result of nearly everything here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -52,6 +52,14 @@ pub enum ErrorKind {
         what: &'static str,
         /// What is wrong with it.
         why: String,
+    },
+    /// A text that was to be kept holds what is, or was, a secret of the store.
+    #[error("{what}: must not contain a secret, and has one of {} {of}", of.noun())]
+    HoldsSecret {
+        /// The text, as a user would call it.
+        what: String,
+        /// The credential or the app that has the secret, or had it.
+        of: Id,
     },
     /// The store has no such thing.
     #[error("{noun} {reference} not found")]

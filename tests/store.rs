@@ -57,6 +57,7 @@ macro_rules! conformance {
             secrets::a_tombstone_keeps_the_first_reason_of_its_death,
             secrets::a_dead_secret_is_never_issued_again,
             secrets::a_live_secret_is_never_issued_to_a_second_key,
+            secrets::a_text_with_a_secret_of_the_store_is_refused_and_one_that_was_there_is_in_nobodys_way,
             secrets::the_digest_is_the_same_in_and_out_of_a_transaction,
             transactions::a_dropped_transaction_changes_nothing,
             transactions::a_transaction_sees_its_own_changes,

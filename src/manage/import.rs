@@ -13,10 +13,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
     Access, Account, Acting, Action, CredentialKind, Decision, Destination, DestinationRef, Fingerprint,
     GeneralKey, Hint, Id, Imported, Integration, IntegrationType, Label, Name, Noun, Role, Secret, Target,
-    User, UserToken, decide, require,
+    User, UserToken, candidates::digests_in, decide, require,
 };
 use crate::ports::Entropy;
-use crate::store::{Clash, Death, Intake, Read, Store, Write};
+use crate::store::{Clash, Death, Intake, Read, Store, Write, secret_in};
 
 /// Where entries come from, one after the other.
 pub trait Entries<T> {
@@ -246,6 +246,10 @@ impl Take<KeyEntry> for KeyImport {
         self.refuse_switched_off(kind)?;
         let (hint, fingerprint) = recognised_by(kind, &entry.material)?;
         let digest = intake.keyring().digest(&fingerprint);
+        refuse_secrets(intake, "description", entry.description.as_str())?;
+        if digests_in(entry.description.as_str(), intake.keyring()).contains(&digest) {
+            return Err("description: must not contain a secret, and has that of its line".into());
+        }
         let at = self.acting.at();
         let created_at = entry.created_at.unwrap_or(at);
         if created_at > at {
@@ -432,6 +436,14 @@ impl KeyImport {
     }
 }
 
+/// Refuses a text that holds a secret of the store: what comes in has no record of its own, with which it would be asked.
+fn refuse_secrets(intake: &dyn Intake, what: &str, text: &str) -> Result<(), Refused> {
+    match secret_in(intake.store(), intake.keyring(), text)? {
+        None => Ok(()),
+        Some(of) => Err(ErrorKind::HoldsSecret { what: what.to_owned(), of }.to_string().into()),
+    }
+}
+
 /// What a credential is to be recognised by, if that is what its kind says.
 fn recognised_by(kind: CredentialKind, material: &Material) -> Result<(Option<Hint>, Fingerprint), Refused> {
     match material {
@@ -461,6 +473,8 @@ impl Take<UserEntry> for UserImport {
         imported: &mut Imported,
     ) -> Result<(), Refused> {
         let UserEntry { name, email, role } = entry;
+        refuse_secrets(intake, "name", name.as_str())?;
+        refuse_secrets(intake, "email", email.as_ref().map_or("", Label::as_str))?;
         if role == Role::Owner {
             return Err("role: an account has exactly one owner".into());
         }

@@ -7,7 +7,10 @@
 
 use std::ops::Range;
 
-use crate::model::{CredentialKind, LOWER_HEX, REST, Secret, UPPER_ALPHANUMERIC, is_client_secret};
+use crate::model::{
+    CredentialKind, Digest, Fingerprint, Keyring, LOWER_HEX, REST, Secret, UPPER_ALPHANUMERIC,
+    is_client_secret,
+};
 
 /// The shortest run that has a candidate in it: what follows the `u+` of a user token.
 const SHORTEST: usize = 18;
@@ -28,6 +31,14 @@ const USER_TOKEN: (&[u8], usize) = (b"u+", 18);
 pub(crate) const BEFORE: usize = APP_TOKEN.0.len();
 /// How many of the last bytes of an endless run are enough to know where a run of a narrower alphabet began.
 pub(crate) const REMEMBERED: usize = 2 * LONGEST;
+
+/// The digest of every candidate in a text.
+pub(crate) fn digests_in(text: &str, keyring: &Keyring) -> Vec<Digest> {
+    let bytes = text.as_bytes();
+    let mut digests = Vec::new();
+    each(bytes, 0, true, &mut |place| digests.push(keyring.digest(&Fingerprint::of(&bytes[place]))));
+    digests
+}
 
 /// The parts of a text that look like secrets, for whoever is about to repeat it and has no store to ask. Parts that
 /// overlap are one.

@@ -20,6 +20,16 @@ pub enum Holder {
     Dead(Tombstone),
 }
 
+impl Holder {
+    /// The credential, whether it has the secret still or had it.
+    #[must_use]
+    pub const fn id(&self) -> Id {
+        match self {
+            Self::Live { id, .. } | Self::Dead(Tombstone { id, .. }) => *id,
+        }
+    }
+}
+
 /// What is left of a secret that is dead for good.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tombstone {

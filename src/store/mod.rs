@@ -10,6 +10,7 @@ mod found;
 mod place;
 mod preserve;
 pub mod sqlite;
+mod texts;
 
 use std::ops::ControlFlow;
 use std::slice;
@@ -28,6 +29,7 @@ pub use examine::{Examine, Fault};
 pub use found::{Death, Found, Holder, Presence, Standing, Tombstone};
 pub use place::Place;
 pub use preserve::{Preserve, Restored, Revived};
+pub(crate) use texts::secret_in;
 
 /// What a reader of many things answers after each: whether to go on.
 pub type Flow = Result<ControlFlow<()>>;
@@ -277,7 +279,8 @@ pub trait Read {
     fn audit_head(&self) -> Result<Head>;
 }
 
-/// Changes to a store; they hold together or not at all. Dropping the transaction undoes them.
+/// Changes to a store; they hold together or not at all. Dropping the transaction undoes them. A change that would keep
+/// a text with a secret of the store in it is refused with [`ErrorKind::HoldsSecret`].
 pub trait Write: Read {
     /// The keys derived from the store key.
     fn keyring(&self) -> &Keyring;

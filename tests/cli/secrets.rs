@@ -287,3 +287,112 @@ fn a_credential_of_any_kind_is_shown_as_its_hint_only() {
         }
     }
 }
+
+/// What a description or a name says is kept in plain, and in the audit trail for good.
+#[test]
+fn no_text_that_is_kept_holds_a_secret_of_the_store() {
+    let machine = Machine::with_store();
+    let (id, key) = machine.make_key("ci", &[]);
+    let (removed, dead) = machine.make_key("old", &[]);
+    machine.run(["remove", &removed, "--yes"]).must_succeed();
+    let (token_id, token) = machine.make_token("ann", "laptop", &[]);
+    machine.run(["service", "create", "web"]).must_succeed();
+    machine.run(["orchestration", "create", "router"]).must_succeed();
+    let (integration, integration_key) = machine.make_integration("service", "web", "alerts");
+    let client =
+        machine.run(["app", "register", "bot", "--scope", "incidents.read"]).must_succeed().line().to_owned();
+    let app_token = machine.run(["app", "token", "bot"]).must_succeed().line().to_owned();
+    machine.run(["user", "add", "uma", "--role", "user"]).must_succeed();
+
+    assert_snapshot!(machine.refuses(["create", &key]), @r"
+    exit: 2
+    --- stdout
+    --- stderr
+    error: description: must not contain a secret, and has one of key [K1]
+    hint: nothing was changed; the secret may be in the shell's history now: if it was exposed, rotate it
+    ");
+    for secret in [&key, &dead, &token, &integration_key, &client, &app_token] {
+        let text = format!("of ci: {secret}.");
+        let into = "--service=web";
+        for arguments in [
+            &["create", &text][..],
+            &["edit", &id, "--description", &text],
+            &["disable", &id, "--reason", &text, "--yes"],
+            &["disable", &id, "--reason", &text],
+            &["remove", &id, "--reason", &text, "--yes"],
+            &["user", "add", &text, "--role", "user"],
+            &["user", "add", "x", "--role", "user", "--email", &text],
+            &["user", "add", "x", "--role", "user", "--external-id", &text],
+            &["user", "edit", "uma", "--name", &text],
+            &["user", "remove", "uma", "--reason", &text, "--yes"],
+            &["token", "create", &text],
+            &["token", "edit", &token_id, "--description", &text],
+            &["token", "remove", &token_id, "--reason", &text, "--yes"],
+            &["service", "create", &text],
+            &["service", "create", "x", "--description", &text],
+            &["service", "edit", "web", "--name", &text],
+            &["orchestration", "edit", "router", "--description", &text],
+            &["integration", "create", into, "--type", "email", "--name", &text],
+            &["integration", "remove", &integration, "--reason", &text, "--yes"],
+            &["app", "register", &text, "--scope", "incidents.read"],
+            &["app", "register", "x", "--description", &text, "--scope", "incidents.read"],
+            &["app", "edit", "bot", "--name", &text],
+            &["app", "remove", "bot", "--reason", &text, "--yes"],
+        ] {
+            let ran = machine.refuses(arguments.iter().copied()).must_exit(2);
+            assert!(ran.stdout.is_empty() && ran.stderr.contains("must not contain a secret"), "{ran}");
+            assert!(!ran.stderr.contains(secret.as_str()), "{ran}");
+        }
+    }
+    // What merely looks like one is somebody else's business.
+    machine.run(["create", "y_NbAkKc66ryYTWUXYEu"]).must_succeed();
+    machine.run(["create", "build 0123456789abcdef0123456789abcdef"]).must_succeed();
+}
+
+/// A store in which such a text lies already can be put right.
+#[test]
+fn a_key_whose_description_holds_a_secret_can_be_disabled_edited_and_removed() {
+    let machine = Machine::with_store();
+    let (id, secret) = machine.make_key("ci", &[]);
+    machine.sql().execute("UPDATE general_key SET description = ?1", [&secret]).unwrap();
+    machine.run(["disable", &id, "--yes"]).must_succeed();
+    machine.run(["enable", &id]).must_succeed();
+    machine.run(["edit", &id, "--description", "ci"]).must_succeed();
+    machine.sql().execute("UPDATE general_key SET description = ?1", [&secret]).unwrap();
+    machine.run(["remove", &id, "--yes"]).must_succeed();
+}
+
+#[test]
+fn an_import_brings_no_secret_in_as_a_text() {
+    let machine = Machine::with_store();
+    let (_, key) = machine.make_key("ci", &[]);
+    let imported = "y_NbAkKc66ryYTWUXYEu";
+    fs::write(
+        machine.file("keys.csv"),
+        format!(
+            "kind,secret,description,access\n\
+             general,AAAAkKc66ryYTWUXYE00,was {key},full\n\
+             general,{imported},({imported}),full\n\
+             general,BBBBkKc66ryYTWUXYE00,fine,full\n"
+        ),
+    )
+    .unwrap();
+    assert_snapshot!(machine.refuses(["import", "keys.csv"]), @r"
+    exit: 1
+    --- stdout
+    --- stderr
+    warning: keys.csv:2: description: must not contain a secret, and has one of key [K1]
+    warning: keys.csv:3: description: must not contain a secret, and has that of its line
+    error: 2 of 3 lines cannot be imported, and nothing was
+    ");
+    fs::write(machine.file("users.csv"), format!("name,email,role\n{key},,user\nx,{key}@example.com,user\n"))
+        .unwrap();
+    assert_snapshot!(machine.refuses(["user", "import", "users.csv"]), @r"
+    exit: 1
+    --- stdout
+    --- stderr
+    warning: users.csv:2: name: must not contain a secret, and has one of key [K1]
+    warning: users.csv:3: email: must not contain a secret, and has one of key [K1]
+    error: 2 of 2 lines cannot be imported, and nothing was
+    ");
+}

@@ -3,7 +3,8 @@
 #![expect(clippy::unnecessary_wraps, reason = "what a digest belongs to is compared as the store answers it")]
 
 use jiff::{SignedDuration, Timestamp};
-use pdkeys::model::{Action, Change, GeneralKey, Id, SecretChange};
+use pdkeys::ErrorKind;
+use pdkeys::model::{Action, Change, GeneralKey, Id, Label, SecretChange};
 use pdkeys::store::{Death, Holder, Store as _, Tombstone, Write as _};
 
 use crate::site::{Engine, Site, secret};
@@ -29,6 +30,36 @@ fn one_key<E: Engine>(site: &mut Site<E>) -> GeneralKey {
 
 fn in_an_hour<E: Engine>(site: &Site<E>) -> Timestamp {
     site.now() + SignedDuration::from_hours(1)
+}
+
+/// As text around it a secret is of a general key's shape, in a whole run.
+pub(crate) fn a_text_with_a_secret_of_the_store_is_refused_and_one_that_was_there_is_in_nobodys_way<
+    E: Engine,
+>(
+    site: &mut Site<E>,
+) {
+    const SECRET: &str = "y_NbAkKc66ryYTWUXYEu";
+    let text = format!("was {SECRET}.");
+    let early = site.new_key("K00000001", &text);
+    site.add_key(&early, "first");
+    let key = site.new_key("K00000002", "nightly deploy");
+    site.add_key(&key, SECRET);
+
+    let late = Change::Create(site.new_key("K00000003", &text));
+    let issue = SecretChange::Issue(site.digest("third"));
+    let refused = site.change_key(Action::CreateGeneralKey, &late, issue).unwrap_err();
+    assert!(matches!(refused.kind(), ErrorKind::HoldsSecret { of, .. } if *of == key.id), "{refused}");
+    assert_eq!(site.holder("third"), None);
+
+    let edited = GeneralKey { expires_at: Some(site.now()), ..early.clone() };
+    let change = Change::Update { before: early, after: edited.clone() };
+    site.change_key(Action::EditGeneralKey, &change, SecretChange::Keep).unwrap();
+    let remove = Change::Delete { before: key.clone(), reason: None };
+    site.change_key(Action::RemoveGeneralKey, &remove, SecretChange::Keep).unwrap();
+    site.change_key(Action::CreateGeneralKey, &late, issue).unwrap_err();
+    let reason = Label::parse("reason", &text).unwrap();
+    let remove = Change::Delete { before: edited, reason: Some(reason) };
+    site.change_key(Action::RemoveGeneralKey, &remove, SecretChange::Keep).unwrap_err();
 }
 
 pub(crate) fn a_digest_that_was_never_issued_belongs_to_nobody<E: Engine>(site: &mut Site<E>) {

@@ -116,6 +116,9 @@ impl From<pdkeys::Error> for Failure {
         let failure = |exit| Self::new(exit, message.clone());
         match error.kind() {
             ErrorKind::Invalid { .. } => failure(Exit::Usage),
+            ErrorKind::HoldsSecret { .. } => failure(Exit::Usage).with_hint(
+                "nothing was changed; the secret may be in the shell's history now: if it was exposed, rotate it",
+            ),
             ErrorKind::NotFound { noun, near, .. } => match near.as_slice() {
                 [] => failure(Exit::NotFound).with_hint(format!("{} shows what there is", list_command(*noun))),
                 near => failure(Exit::NotFound).with_hint(format!("did you mean {}?", near.join(" or "))),

@@ -10,6 +10,7 @@ use crate::model::{
     Account, App, AppToken, AuditRecord, Audited, Change, Destination, Digest, GeneralKey, Head, Id,
     Imported, Integration, KeyOrder, Keyring, Label, Noun, Permit, SecretChange, User, UserToken,
 };
+use crate::store::texts::refuse_secrets;
 use crate::store::{AuditFilter, Flow, Holder, Hour, Intake, Read, Write};
 
 /// A transaction on an SQLite store. `K` is `()` for one that reads, and the keyring for one that writes.
@@ -152,13 +153,15 @@ impl<K> Read for SqliteTransaction<'_, K> {
 }
 
 impl SqliteTransaction<'_, &Keyring> {
-    /// Writes the audit record of a change, and so makes sure that it is the permitted one, before it is made.
+    /// Writes the audit record of a change, and so makes sure that it is the permitted one, before it is made; and that
+    /// it keeps no secret.
     fn record<T: Audited>(
         &mut self,
         permit: Permit,
         change: &Change<T>,
         secrets: SecretChange,
     ) -> Result<()> {
+        refuse_secrets(self, change)?;
         audit::append(&self.main, self.keyring, permit, change, secrets)
     }
 }
