@@ -280,7 +280,8 @@ fn time_of_one(started: Instant, found: usize) -> Result<Duration, Box<dyn Error
 /// A verifier of few keys again and again, or one of keys from all over the store.
 fn verifier(place: &Place, mapped: bool) -> Result<Verifier<SqliteStore>, Box<dyn Error>> {
     let place = place.clone();
-    let open = move || if mapped { SqliteStore::open(&place)?.mapped() } else { SqliteStore::open(&place) };
+    let open =
+        move || if mapped { SqliteStore::open(&place)?.for_many_keys() } else { SqliteStore::open(&place) };
     Ok(Verifier::new(open()?, open, Counting::InMemory, SystemClock)?)
 }
 

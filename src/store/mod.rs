@@ -78,6 +78,15 @@ pub trait Store {
     /// If the store cannot be read.
     fn find_credentials(&mut self, digests: &[Digest]) -> Result<Vec<Found>>;
 
+    /// Lets go of what the last look-up keeps for the next: for whoever pauses, so that a store that nobody asks holds
+    /// up nobody.
+    ///
+    /// # Errors
+    /// If the store cannot be read any more.
+    fn rest(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// Counts one check in the store itself, exactly, whoever else is counting: the window that it falls into, and
     /// then, once `settle` has said from the window whether it is allowed, its usage.
     ///

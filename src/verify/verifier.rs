@@ -97,7 +97,7 @@ impl<S: Store + Send + 'static> Verifier<S> {
             flush: Mutex::default(),
             wake: Condvar::new(),
         });
-        let flusher = (counting == Counting::InMemory).then(|| {
+        let flusher = (counting != Counting::InStore).then(|| {
             let shared = Arc::clone(&shared);
             thread::spawn(move || shared.flush_until_stopped())
         });
@@ -281,6 +281,11 @@ impl<S: Store + Send + 'static> Shared<S> {
         Ok(())
     }
 
+    /// Has the stores rest that no thread is using at this moment.
+    fn rest(&self) {
+        lock(&self.stores).retain_mut(|store| store.rest().is_ok());
+    }
+
     fn flush_until_stopped(&self) {
         let mut store = None;
         loop {
@@ -293,6 +298,7 @@ impl<S: Store + Send + 'static> Shared<S> {
                 state.now = false;
                 state.stop
             };
+            self.rest();
             let began = monotonic();
             let most = if stop { MOST_AT_THE_END } else { MOST_AT_ONCE };
             let fault = loop {

@@ -17,18 +17,16 @@ use rusqlite::backup::{Backup as Copying, StepResult};
 use rusqlite::{Connection, ErrorCode};
 
 use super::files::{self, Draft, Identity};
-use super::lookup::Memory;
+use super::lookup::LookUp;
 use super::secrets::{self, Kind};
-use super::{SqliteStore, account, apps, audit, connect, file_error, lookup, schema, users};
+use super::{SqliteStore, account, apps, audit, connect, file_error, schema, users};
 use crate::error::{Error, ErrorKind, KeyFault, Refusal, Result};
 use crate::model::{
     Account, Change, Digest, Head, Keyring, Permit, Restoration, SecretChange, StoreKey, User,
 };
 use crate::ports::Entropy;
-use crate::store::{Chain, Place, Presence, Preserve, Restored, Revived, Standing};
+use crate::store::{Chain, Place, Presence, Preserve, Restored, Revived, Standing, Store as _};
 
-/// How many digests are looked up at a time.
-const A_LOT: usize = 1_000;
 /// As many pages as there are.
 const ALL: i32 = -1;
 
@@ -126,7 +124,7 @@ impl Preserve for SqliteStore {
         let at = permit.at();
         let present = connect(self.place.database())?;
         let head = backup.record(permit, Some(audit::head(&present)?))?;
-        self.memory.forget();
+        self.rest()?;
         self.keyring = None;
         let aside = aside(&self.place, at);
         {
@@ -352,35 +350,24 @@ fn revived(backup: &Connection, present: &Connection, at: Timestamp) -> Result<V
     let mut found = Vec::new();
     let mut statement = backup.prepare("SELECT digest, kind FROM digest")?;
     let mut rows = statement.query([])?;
-    let (mut then, mut now) = (Memory::default(), Memory::default());
-    let mut lot: Vec<Digest> = Vec::with_capacity(A_LOT);
-    let mut look = |lot: &mut Vec<Digest>, found: &mut Vec<Revived>| -> Result<()> {
-        let before = lookup::find(backup, &mut then, lot)?;
-        let after = lookup::find(present, &mut now, lot)?;
-        for (before, after) in before.iter().zip(after) {
-            let Presence::Known(credential) = &before.presence else { continue };
-            let standing = after.presence.standing(at);
-            if credential.lapse(at).is_none() && standing != Standing::Live {
-                let (id, description, hint) =
-                    (credential.id, credential.description.clone(), credential.hint.clone());
-                found.push(Revived { id, description, hint, standing });
-            }
-        }
-        lot.clear();
-        Ok(())
-    };
+    let (mut then, mut now) = (LookUp::by(backup), LookUp::by(present));
     while let Some(row) = rows.next()? {
         let digest = Digest::stored(row.get(0)?);
         if row.get_ref(1)?.as_str().is_ok_and(|kind| kind == Kind::Client.as_str()) {
             found.extend(revived_client(backup, present, &digest, at)?);
             continue;
         }
-        lot.push(digest);
-        if lot.len() == A_LOT {
-            look(&mut lot, &mut found)?;
+        let Presence::Known(credential) = then.presence(&digest)? else { continue };
+        if credential.lapse(at).is_some() {
+            continue;
+        }
+        let standing = now.presence(&digest)?.standing(at);
+        if standing != Standing::Live {
+            let (id, description, hint) =
+                (credential.id, credential.description.clone(), credential.hint.clone());
+            found.push(Revived { id, description, hint, standing });
         }
     }
-    look(&mut lot, &mut found)?;
     found.sort_by_key(|revived| revived.id.to_string());
     Ok(found)
 }

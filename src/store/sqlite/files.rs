@@ -179,7 +179,8 @@ pub(super) fn log_of(database: &Path) -> PathBuf {
     beside(database, "-wal")
 }
 
-fn beside(database: &Path, suffix: &str) -> PathBuf {
+/// A file of SQLite's beside a database.
+pub(super) fn beside(database: &Path, suffix: &str) -> PathBuf {
     let mut path = database.as_os_str().to_owned();
     path.push(suffix);
     path.into()

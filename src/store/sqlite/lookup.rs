@@ -1,133 +1,40 @@
-//! Finding a credential by its digest, which is what every check does.
-//!
-//! Each look-up sees the store as it is at that moment: it begins by asking SQLite whether another process has
-//! committed anything (`PRAGMA data_version`), and what was found before counts only if not. There is no time to
-//! live: revoked means revoked when the command returns.
+//! What a digest belongs to, which is what every check asks.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use rusqlite::{CachedStatement, Connection, Row, Statement};
 
 use super::columns::Columns;
+use super::keys;
 use super::secrets::{self, Kind};
-use super::{account, keys};
 use crate::error::{ErrorKind, Result};
-use crate::model::{
-    Access, Account, Credential, CredentialKind, DestinationRef, Digest, Hint, Id, Owner, ScopeSet,
-};
-use crate::store::{Found, Presence};
+use crate::model::{Access, Credential, CredentialKind, DestinationRef, Digest, Hint, Id, Owner, ScopeSet};
+use crate::store::Presence;
 
-/// How many credentials are remembered, in two generations of this size at most. A process that sees so many holds
-/// some 60 MiB of them; one that sees ten thousand, 5 MiB.
-const GENERATION: usize = 65_536;
-/// How much of the file a connection that checks keeps in memory, in SQLite's spelling of 4 MiB: enough for the upper
-/// levels of the trees over many million keys, so that a look-up reads two pages at most.
-const PAGES: i64 = -4 * 1024;
-
-/// What was found and has not changed since.
-#[derive(Debug, Default)]
-pub(super) struct Memory {
-    version: Option<i64>,
-    account: Option<Arc<Account>>,
-    young: Generation,
-    old: Generation,
-}
-
-type Generation = HashMap<[u8; 32], Arc<Credential>, BuildHasherDefault<DigestHasher>>;
-
-/// A digest is uniformly distributed: some of its bytes are as good a hash as any.
-#[derive(Debug, Default)]
-struct DigestHasher(u64);
-
-impl Hasher for DigestHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        if let Some(first) = bytes.first_chunk() {
-            self.0 = u64::from_ne_bytes(*first);
-        }
-    }
-
-    fn write_usize(&mut self, _length: usize) {}
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-impl Memory {
-    /// Forgets everything: this connection itself is about to write.
-    pub(super) fn forget(&mut self) {
-        *self = Self::default();
-    }
-
-    fn at_version(&mut self, version: i64) {
-        if self.version != Some(version) {
-            self.forget();
-            self.version = Some(version);
-        }
-    }
-
-    fn recall(&mut self, digest: &Digest) -> Option<Arc<Credential>> {
-        if let Some(credential) = self.young.get(digest.as_bytes()) {
-            return Some(Arc::clone(credential));
-        }
-        let credential = self.old.remove(digest.as_bytes())?;
-        self.remember(digest, &credential);
-        Some(credential)
-    }
-
-    fn remember(&mut self, digest: &Digest, credential: &Arc<Credential>) {
-        if self.young.len() >= GENERATION {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(*digest.as_bytes(), Arc::clone(credential));
-    }
-}
-
-/// Finds what each of some digests belongs to, all at one moment.
-pub(super) fn find(connection: &Connection, memory: &mut Memory, digests: &[Digest]) -> Result<Vec<Found>> {
-    if memory.version.is_none() {
-        connection.pragma_update(None, "cache_size", PAGES)?;
-    }
-    let mut version = connection.prepare_cached("PRAGMA data_version")?;
-    let mut rows = version.query([])?;
-    let row = rows.next()?.ok_or_else(|| ErrorKind::Damaged("no data version".to_owned()))?;
-    memory.at_version(row.get(0)?);
-    // As long as `rows` lives, what follows reads the moment that the version belongs to.
-    let account = match &memory.account {
-        Some(account) => Arc::clone(account),
-        None => Arc::clone(memory.account.insert(Arc::new(account::get(connection)?))),
-    };
-    let mut statement = None;
-    digests
-        .iter()
-        .map(|digest| {
-            let presence = match memory.recall(digest) {
-                Some(credential) => Presence::Known(credential),
-                None => look_up(connection, &mut statement, memory, digest)?,
-            };
-            Ok(Found { account: Arc::clone(&account), presence })
-        })
-        .collect()
-}
-
-fn look_up<'c>(
+/// Looks up digests, one after the other. They are looked up at one moment if the connection is in a transaction.
+pub(super) struct LookUp<'c> {
     connection: &'c Connection,
-    statement: &mut Option<CachedStatement<'c>>,
-    memory: &mut Memory,
-    digest: &Digest,
-) -> Result<Presence> {
-    let statement = match statement {
-        Some(statement) => statement,
-        none => none.insert(connection.prepare_cached(SELECT)?),
-    };
-    if let Some(credential) = read(connection, statement, digest)? {
-        let credential = Arc::new(credential);
-        memory.remember(digest, &credential);
-        return Ok(Presence::Known(credential));
+    select: Option<CachedStatement<'c>>,
+}
+
+impl<'c> LookUp<'c> {
+    /// Looks up by a connection.
+    pub(super) fn by(connection: &'c Connection) -> Self {
+        Self { connection, select: None }
     }
-    Ok(secrets::tombstone(connection, digest)?.map_or(Presence::Unknown, Presence::Dead))
+
+    /// Whether a digest belongs to a credential.
+    pub(super) fn presence(&mut self, digest: &Digest) -> Result<Presence> {
+        let Self { connection, select } = self;
+        let select = match select {
+            Some(select) => select,
+            none => none.insert(connection.prepare_cached(SELECT)?),
+        };
+        if let Some(credential) = read(connection, select, digest)? {
+            return Ok(Presence::Known(Arc::new(credential)));
+        }
+        Ok(secrets::tombstone(connection, digest)?.map_or(Presence::Unknown, Presence::Dead))
+    }
 }
 
 /// A general key is what most checks are about, and comes with the first step.
@@ -260,41 +167,4 @@ fn integration(columns: &mut Columns<'_>) -> Result<Credential> {
         expires_at: None,
         secret_ends_at: None,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn memory_is_bounded_and_keeps_what_was_asked_for_last() {
-        let mut memory = Memory::default();
-        let keyring =
-            crate::model::Keyring::new(&crate::model::StoreKey::from_bytes(&[1; 32]).unwrap()).unwrap();
-        let credential = Arc::new(Credential {
-            kind: CredentialKind::General,
-            id: "K00000000".parse().unwrap(),
-            description: String::new(),
-            hint: None,
-            access: Access::Full,
-            owner: None,
-            destination: None,
-            disabled: false,
-            expires_at: None,
-            secret_ends_at: None,
-            rate_limit: None,
-        });
-        let digest = |number: usize| {
-            keyring.digest(&crate::model::Secret::presented(number.to_string()).fingerprint())
-        };
-        for number in 0..=2 * GENERATION {
-            memory.remember(&digest(number), &credential);
-        }
-        assert!(memory.young.len() + memory.old.len() <= 2 * GENERATION);
-        assert!(memory.recall(&digest(0)).is_none(), "the oldest is forgotten");
-        assert!(memory.recall(&digest(2 * GENERATION)).is_some());
-        assert!(memory.recall(&digest(GENERATION)).is_some(), "one of the generation before");
-        memory.at_version(7);
-        assert!(memory.recall(&digest(2 * GENERATION)).is_none(), "somebody has written");
-    }
 }

@@ -15,7 +15,9 @@ mod files;
 mod intake;
 mod integrations;
 mod keys;
+mod log_index;
 mod lookup;
+mod memory;
 mod schema;
 mod secrets;
 mod tokens;
@@ -37,6 +39,9 @@ use crate::model::{Digest, Head, Id, Keyring};
 use crate::ports::{Entropy, monotonic};
 use crate::store::{Chain, Create, Found, Place, Store, UsageCount, Window};
 
+use log_index::LogIndex;
+use memory::Memory;
+
 pub use backup::Backup;
 pub use transaction::SqliteTransaction;
 
@@ -54,7 +59,11 @@ pub struct SqliteStore {
     usage: Option<Connection>,
     usage_fault: Option<Error>,
     keyring: Option<Keyring>,
-    memory: lookup::Memory,
+    memory: Memory,
+    /// Goes after the connections.
+    log_index: LogIndex,
+    /// Whether this connection goes on reading between look-ups.
+    reads_on: bool,
     place: Place,
     file: files::Identity,
     looked_at: Instant,
@@ -87,6 +96,7 @@ impl SqliteStore {
     /// Those of [`SqliteStore::open`].
     pub fn open_waiting(place: &Place, patience: Duration) -> Result<Self> {
         let (file, exposed) = files::guard(place)?;
+        let log_index = LogIndex::of(file);
         let mut main = connect(place.database())?;
         main.busy_timeout(patience)?;
         if let Err(refused) = schema::bring_up_to_date(&mut main, place.database()) {
@@ -104,7 +114,9 @@ impl SqliteStore {
             usage: None,
             usage_fault: None,
             keyring: None,
-            memory: lookup::Memory::default(),
+            memory: Memory::default(),
+            log_index,
+            reads_on: false,
             place: place.clone(),
             file,
             looked_at: monotonic(),
@@ -112,16 +124,21 @@ impl SqliteStore {
         })
     }
 
-    /// Reads the file where the operating system has it in memory, instead of copying each page: for whoever looks for
-    /// keys from all over a large store, one after the other. The price: what was read counts as this process's memory,
-    /// though the system takes it back when it needs it; and where the file is cut short by something else than
-    /// SQLite, the system ends this process instead of reporting an error.
+    /// For whoever looks for keys from all over a large store, one after the other, and calls [`Store::rest`] when he
+    /// pauses.
+    ///
+    /// The file is read where the operating system has it in memory, instead of copying each page. What was read counts
+    /// as this process's memory then, though the system takes it back when it needs it; and where the file is cut short
+    /// by something else than SQLite, the system ends this process instead of reporting an error.
+    ///
+    /// Between look-ups it goes on reading the same moment of the store, as long as nobody has committed anything.
+    /// Whoever commits meanwhile waits for nothing, but the write-ahead log cannot be begun anew.
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub fn mapped(self) -> Result<Self> {
+    pub fn for_many_keys(self) -> Result<Self> {
         self.main.pragma_update(None, "mmap_size", MAPPED)?;
-        Ok(self)
+        Ok(Self { reads_on: true, ..self })
     }
 
     /// Where the store is.
@@ -231,6 +248,7 @@ impl Store for SqliteStore {
 
     fn read(&mut self) -> Result<Self::Snapshot<'_>> {
         self.open_usage();
+        self.rest()?;
         let tx = self.main.transaction()?;
         Ok(SqliteTransaction::new(tx, self.usage.as_ref(), ()))
     }
@@ -238,7 +256,7 @@ impl Store for SqliteStore {
     fn write(&mut self) -> Result<Self::Transaction<'_>> {
         self.load_keyring()?;
         self.open_usage();
-        self.memory.forget();
+        self.rest()?;
         let Self { main, usage, keyring: Some(keyring), .. } = self else {
             return Err(ErrorKind::Damaged("no store key".to_owned()).into());
         };
@@ -252,7 +270,11 @@ impl Store for SqliteStore {
 
     fn find_credentials(&mut self, digests: &[Digest]) -> Result<Vec<Found>> {
         self.look_for_file()?;
-        lookup::find(&self.main, &mut self.memory, digests)
+        self.memory.find(&self.main, (&self.log_index, &self.place), digests, self.reads_on)
+    }
+
+    fn rest(&mut self) -> Result<()> {
+        self.memory.rest(&self.main)
     }
 
     fn count_check(
@@ -283,6 +305,7 @@ impl Store for SqliteStore {
 
     fn verify_audit(&mut self, kept: Option<Head>) -> Result<Chain> {
         let keyring = self.keyring()?;
+        self.rest()?;
         audit::verify(&self.main, &keyring, kept)
     }
 }

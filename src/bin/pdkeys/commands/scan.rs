@@ -201,7 +201,7 @@ impl Scan {
         walk.filter_entry(|entry| entry.depth() == 0 || entry.file_name() != ".git");
         walk.build_parallel().run(|| {
             let mut scanner = SqliteStore::open(place)
-                .and_then(SqliteStore::mapped)
+                .and_then(SqliteStore::for_many_keys)
                 .and_then(|store| Scanner::new(store, now))
                 .map_err(Some);
             let report = &report;

@@ -54,7 +54,7 @@ impl Verify {
             .refuse_arguments("give it on standard input, in a file with --key-file, or in PDKEYS_KEY")?;
         if self.batch {
             let counting = if self.dry_run { Counting::Nowhere } else { Counting::InMemory };
-            return batch::run(context, verifier(context, counting, SqliteStore::mapped)?);
+            return batch::run(context, verifier(context, counting, SqliteStore::for_many_keys)?);
         }
         let (method, path) = self.what_is_asked()?;
         let presented = self.source.read(context, Some("PDKEYS_KEY"))?;

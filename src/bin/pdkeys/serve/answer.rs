@@ -81,7 +81,8 @@ pub(super) fn to_gateway(verdict: &Verdict, for_nginx: bool) -> Answer {
         headers.insert(&RATE_REMAINING, state.remaining.into());
         headers.insert(&RATE_RESET, state.reset.into());
     }
-    if for_nginx {
+    // A yes has nothing to tell that nginx would not see.
+    if for_nginx && !allowed {
         tell_nginx(&mut headers, status, &body);
     }
     if !body.is_empty() {

@@ -9,11 +9,11 @@ use pdkeys::verify::{Api, BearerTakes, EventKeys, Presented, Verdict, events_req
 use super::Settings;
 use super::answer::{self, Answer};
 use super::body::{self, Bounds};
-use super::checker::{Checker, Unavailable};
+use super::checker::Unavailable;
 use super::gateway::{AskedAt, Gateway, Original, original};
 use super::log::Denials;
 use super::metrics::Metrics;
-use super::together::{Question, Together};
+use super::together::{Asking, Question};
 
 /// How gateways are answered.
 pub(super) struct Auth {
@@ -21,7 +21,6 @@ pub(super) struct Auth {
     key_header: Option<HeaderName>,
     bearer: BearerTakes,
     bounds: Bounds,
-    together: Together,
 }
 
 impl Auth {
@@ -31,14 +30,13 @@ impl Auth {
             key_header: settings.key_header.clone(),
             bearer: if settings.bearer_keys { BearerTakes::AnyKey } else { BearerTakes::AppTokens },
             bounds,
-            together: Together::default(),
         }
     }
 
     /// Answers a gateway.
     pub(super) async fn answer(
         &self,
-        checker: &Checker,
+        asking: Asking<'_>,
         metrics: &Metrics,
         denials: &Denials,
         at: AskedAt<'_>,
@@ -47,7 +45,7 @@ impl Auth {
     ) -> Answer {
         let began = monotonic();
         let for_nginx = self.pinned == Some(Gateway::Nginx);
-        let verdict = match self.verdict(checker, at, request, body).await {
+        let verdict = match self.verdict(asking, at, request, body).await {
             Ok(verdict) => verdict,
             Err(Undecided::Unavailable) => {
                 metrics.failed();
@@ -64,7 +62,7 @@ impl Auth {
 
     async fn verdict(
         &self,
-        checker: &Checker,
+        asking: Asking<'_>,
         at: AskedAt<'_>,
         request: &Parts,
         body: Incoming,
@@ -89,7 +87,7 @@ impl Auth {
             };
             let in_path = in_path.as_ref().map(|key| key.as_bytes());
             return match in_body.presented(api, in_path, original.routing_key) {
-                Ok(presented) => self.check(checker, api, presented, &original).await,
+                Ok(presented) => Self::check(asking, api, presented, &original).await,
                 Err(_) => Ok(Verdict::ambiguous_request(api)),
             };
         }
@@ -98,19 +96,18 @@ impl Auth {
             (Some(_), Some(key)) => Presented::bare(key),
             (None, Some(value)) => Presented::authorization(value, self.bearer),
         };
-        self.check(checker, Api::Rest, presented, &original).await
+        Self::check(asking, Api::Rest, presented, &original).await
     }
 
     async fn check(
-        &self,
-        checker: &Checker,
+        asking: Asking<'_>,
         api: Api,
         presented: Presented,
         original: &Original<'_>,
     ) -> Result<Verdict, Undecided> {
         let question =
             Question { api, presented, method: original.method.into(), target: original.target.into() };
-        self.together.ask(checker, question).await.map_err(|Unavailable| Undecided::Unavailable)
+        asking.ask(question).await.map_err(|Unavailable| Undecided::Unavailable)
     }
 }
 

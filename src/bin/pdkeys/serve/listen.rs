@@ -228,15 +228,31 @@ pub(super) enum Listener {
 }
 
 impl Listener {
-    pub(super) async fn accept(&self) -> io::Result<Stream> {
+    pub(super) async fn accept(&self) -> io::Result<Accepted> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
                 // Answers are small, and nobody is to wait for more to send with them.
                 stream.set_nodelay(true)?;
-                Ok(Stream::Tcp(stream))
+                stream.into_std().map(Accepted::Tcp)
             }
-            Self::Unix(listener, _) => Ok(Stream::Unix(listener.accept().await?.0)),
+            Self::Unix(listener, _) => listener.accept().await?.0.into_std().map(Accepted::Unix),
+        }
+    }
+}
+
+/// A connection that belongs to no event loop yet.
+pub(super) enum Accepted {
+    Tcp(net::TcpStream),
+    Unix(unix::UnixStream),
+}
+
+impl Accepted {
+    /// Has the event loop of this thread watch it.
+    pub(super) fn start(self) -> io::Result<Stream> {
+        match self {
+            Self::Tcp(stream) => TcpStream::from_std(stream).map(Stream::Tcp),
+            Self::Unix(stream) => UnixStream::from_std(stream).map(Stream::Unix),
         }
     }
 }

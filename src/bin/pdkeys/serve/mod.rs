@@ -17,6 +17,7 @@ mod oauth;
 mod questions;
 mod server;
 mod together;
+mod workers;
 
 use std::time::Duration;
 

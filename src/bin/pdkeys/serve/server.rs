@@ -31,11 +31,13 @@ use super::body::{self, Bounds};
 use super::checker::Checker;
 use super::connection::{Phase, Pulse, Seconds, Wire};
 use super::gateway;
-use super::listen::{self, Bound, Listener, Stream};
+use super::listen::{self, Accepted, Bound, Listener};
 use super::log::{self, Denials};
 use super::metrics::Metrics;
 use super::oauth::TokenDesk;
 use super::questions;
+use super::together::Asking;
+use super::workers::{Worker, Workers};
 use crate::context::{Context, FirstUse};
 use crate::failure::{Exit, Failure};
 
@@ -62,6 +64,13 @@ enum Site {
     Checks,
     /// What operators want to know, alone.
     Operations,
+}
+
+/// A connection that was accepted.
+struct Arrival {
+    accepted: Accepted,
+    site: Site,
+    _permit: OwnedSemaphorePermit,
 }
 
 struct Server {
@@ -98,7 +107,7 @@ pub(super) fn run(context: &Context, settings: &Settings) -> Result<Exit, Failur
     }
     let connections = raise_file_limit(settings.max_connections);
     let cannot = |error| Failure::failed(format!("cannot serve: {error}"));
-    let runtime = runtime::Builder::new_multi_thread().enable_all().build().map_err(cannot)?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
     let log = log::start(&context.terminal, settings.log_format);
     let seconds = Seconds::default();
     let bounds = Bounds { bytes: settings.max_body, time: settings.timeout };
@@ -114,9 +123,16 @@ pub(super) fn run(context: &Context, settings: &Settings) -> Result<Exit, Failur
         pulses: Mutex::default(),
         next_connection: AtomicU64::new(0),
     });
-    let ended = runtime.block_on(serve(&server, bound, connections, settings.shutdown_timeout));
-    // What is still at work after its time is up is dropped.
-    runtime.shutdown_timeout(GRACE);
+    let workers = Workers::start({
+        let server = Arc::clone(&server);
+        move |arrival, worker| Arc::clone(&server).connection(arrival, worker)
+    });
+    let workers = Arc::new(workers.map_err(cannot)?);
+    let ended = runtime.block_on(serve(&server, &workers, bound, connections, settings.shutdown_timeout));
+    drop(runtime);
+    if let Some(workers) = Arc::into_inner(workers) {
+        workers.end();
+    }
     ended.map_err(cannot)?;
     if let Some(server) = Arc::into_inner(server) {
         server.checker.close()?;
@@ -138,6 +154,7 @@ fn raise_file_limit(wanted: u32) -> usize {
 
 async fn serve(
     server: &Arc<Server>,
+    workers: &Arc<Workers<Arrival>>,
     bound: Vec<(Bound, Site)>,
     connections: usize,
     shutdown_timeout: Duration,
@@ -155,7 +172,7 @@ async fn serve(
         // Metrics are to be had however many others are connected.
         let room =
             if site == Site::Operations { Arc::new(Semaphore::new(OPERATORS)) } else { Arc::clone(&room) };
-        doors.push(tokio::spawn(accept(Arc::clone(server), listener, site, room, stopped.clone())));
+        doors.push(tokio::spawn(accept(Arc::clone(workers), listener, site, room, stopped.clone())));
     }
     let sweeper = tokio::spawn(sweep(Arc::clone(server)));
     notify(&[NotifyState::Ready]);
@@ -194,7 +211,7 @@ fn notify(states: &[NotifyState<'_>]) {
 
 /// Accepts connections until it is told to stop, and those that wait at that moment.
 async fn accept(
-    server: Arc<Server>,
+    workers: Arc<Workers<Arrival>>,
     listener: Listener,
     site: Site,
     room: Arc<Semaphore>,
@@ -214,9 +231,7 @@ async fn accept(
             _ = stopped.wait_for(|stop| *stop) => return,
         };
         match accepted {
-            Ok(stream) => {
-                tokio::spawn(Arc::clone(&server).connection(stream, site, permit));
-            }
+            Ok(accepted) => workers.hand(Arrival { accepted, site, _permit: permit }),
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(PAUSE).await;
@@ -269,19 +284,24 @@ impl Server {
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: Stream, site: Site, _permit: OwnedSemaphorePermit) {
+    async fn connection(self: Arc<Self>, arrival: Arrival, worker: Arc<Worker>) {
+        let Arrival { accepted, site, _permit } = arrival;
+        // The operating system lets one more be watched, as it did when it was accepted.
+        let Ok(stream) = accepted.start() else { return };
         let number = self.next_connection.fetch_add(1, Ordering::Relaxed);
         let pulse = Arc::new(Pulse::new(self.seconds.clone()));
         self.pulses().insert(number, Arc::clone(&pulse));
         self.metrics.connected();
         let wire = TokioIo::new(Wire::new(stream, Arc::clone(&pulse)));
-        let service = service_fn(|request| self.answer(site, &pulse, request));
+        let service = service_fn(|request| self.answer(site, &worker, &pulse, request));
         {
             let mut connection = pin!(
                 http1::Builder::new()
                     .header_read_timeout(None)
                     .max_buf_size(LARGEST_HEAD)
                     .half_close(false)
+                    // Answers are small: one piece is sent faster than several.
+                    .writev(false)
                     .serve_connection(wire, service)
             );
             poll_fn(|context| {
@@ -300,13 +320,14 @@ impl Server {
     async fn answer(
         &self,
         site: Site,
+        worker: &Worker,
         pulse: &Pulse,
         request: Request<Incoming>,
     ) -> Result<Answer, Infallible> {
         pulse.begin(Phase::Serving);
         let length = request.body().size_hint().exact();
         let (head, body) = request.into_parts();
-        let mut answer = self.route(site, &head, body).await;
+        let mut answer = self.route(site, worker, &head, body).await;
         // What was sent behind the request is not looked at, and ends with the connection.
         if length != Some(pulse.behind_head()) || self.stopping.load(Ordering::Acquire) {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -315,7 +336,7 @@ impl Server {
         Ok(answer)
     }
 
-    async fn route(&self, site: Site, head: &Parts, body: Incoming) -> Answer {
+    async fn route(&self, site: Site, worker: &Worker, head: &Parts, body: Incoming) -> Answer {
         // A host in the request line could be another than the one in the header.
         if head.uri.authority().is_some() || head.uri.scheme().is_some() {
             return answer::error(StatusCode::BAD_REQUEST, "Bad Request");
@@ -324,7 +345,9 @@ impl Server {
         if site != Site::Operations {
             let target = head.uri.path_and_query().map_or(path, |target| target.as_str());
             if let Some(at) = gateway::asked_at(path, target) {
-                return self.auth.answer(&self.checker, &self.metrics, &self.denials, at, head, body).await;
+                let Self { auth, checker, metrics, denials, .. } = self;
+                let asking = Asking { checker, together: &worker.together };
+                return auth.answer(asking, metrics, denials, at, head, body).await;
             }
             if path == "/verify" {
                 return Box::pin(self.verify(head, body)).await;

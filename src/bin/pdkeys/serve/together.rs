@@ -30,27 +30,17 @@ pub(super) struct Together {
     waiting: Mutex<Vec<Waiting>>,
 }
 
+/// Who asks, and with whom.
+#[derive(Clone, Copy)]
+pub(super) struct Asking<'a> {
+    pub(super) checker: &'a Checker,
+    pub(super) together: &'a Together,
+}
+
 impl Together {
     fn waiting(&self) -> MutexGuard<'_, Vec<Waiting>> {
         // A list is whole at every moment, whoever panicked.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Answers a question, if it can be found out.
-    pub(super) async fn ask(&self, checker: &Checker, question: Question) -> Result<Verdict, Unavailable> {
-        let (answer, answered) = oneshot::channel();
-        let is_first = {
-            let mut waiting = self.waiting();
-            waiting.push(Waiting { question, answer });
-            waiting.len() == 1
-        };
-        if is_first {
-            let turn = Turn { together: self, checker };
-            tokio::task::yield_now().await;
-            drop(turn);
-        }
-        // Whoever took the question always answers it, unless it panics.
-        answered.await.unwrap_or(Err(Unavailable))
     }
 
     fn answer_all(&self, checker: &Checker) {
@@ -72,16 +62,32 @@ impl Together {
     }
 }
 
+impl Asking<'_> {
+    /// Answers a question, if it can be found out.
+    pub(super) async fn ask(self, question: Question) -> Result<Verdict, Unavailable> {
+        let (answer, answered) = oneshot::channel();
+        let is_first = {
+            let mut waiting = self.together.waiting();
+            waiting.push(Waiting { question, answer });
+            waiting.len() == 1
+        };
+        if is_first {
+            let turn = Turn(self);
+            tokio::task::yield_now().await;
+            drop(turn);
+        }
+        // Whoever took the question always answers it, unless it panics.
+        answered.await.unwrap_or(Err(Unavailable))
+    }
+}
+
 /// The turn of the one who was first. The others are answered when it goes, and it goes with its task as well, if the
 /// client hangs up.
-struct Turn<'t> {
-    together: &'t Together,
-    checker: &'t Checker,
-}
+struct Turn<'a>(Asking<'a>);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.together.answer_all(self.checker);
+        self.0.together.answer_all(self.0.checker);
     }
 }
 

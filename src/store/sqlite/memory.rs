@@ -1,0 +1,247 @@
+//! What was looked up, for as long as nobody has committed anything since.
+//!
+//! Each check sees the store as it is at that moment: the [`LogIndex`] is asked first, and what was found before counts
+//! only if nothing has changed. There is no time to live: revoked means revoked when the command returns.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
+use super::account;
+use super::log_index::{Header, LogIndex};
+use super::lookup::LookUp;
+use crate::error::{ErrorKind, Result};
+use crate::model::{Account, Credential, Digest};
+use crate::store::{Found, Place, Presence};
+
+/// How many credentials are remembered, in two generations of this size at most. A process that sees so many holds
+/// some 60 MiB of them; one that sees ten thousand, 5 MiB.
+const GENERATION: usize = 65_536;
+/// How much of the file a connection that checks keeps in memory, in SQLite's spelling of 4 MiB: enough for the upper
+/// levels of the trees over many million keys, so that a look-up reads two pages at most.
+const PAGES: i64 = -4 * 1024;
+/// Up to how many pages in the log a connection goes on reading between checks. SQLite writes the log back when there
+/// are a thousand in it, and can begin it anew if nobody is reading: by then nobody is.
+const SHORT_LOG: u32 = 500;
+
+/// What was found and has not changed since.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// The header of the log's index from before anything of what is remembered was read.
+    moment: Option<Header>,
+    /// Whether the connection is still reading what there was at that moment.
+    is_reading: bool,
+    account: Option<Arc<Account>>,
+    young: Generation,
+    old: Generation,
+    seen: Seen,
+}
+
+type Generation = HashMap<[u8; 32], Arc<Credential>, BuildHasherDefault<DigestHasher>>;
+
+/// A digest is uniformly distributed: some of its bytes are as good a hash as any.
+#[derive(Debug, Default)]
+struct DigestHasher(u64);
+
+impl Hasher for DigestHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk() {
+            self.0 = u64::from_ne_bytes(*first);
+        }
+    }
+
+    fn write_usize(&mut self, _length: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// Which digests were looked up lately, more or less: what is asked for once in a long while need not be remembered.
+#[derive(Debug, Default)]
+struct Seen(Vec<u16>);
+
+impl Seen {
+    const SLOTS: usize = 1 << 18;
+
+    /// Whether a digest was noted before and not displaced since; notes it. One in tens of thousands is taken for
+    /// another, which costs nothing but its place.
+    fn note(&mut self, digest: &Digest) -> bool {
+        if self.0.is_empty() {
+            self.0 = vec![0; Self::SLOTS];
+        }
+        let [.., a, b, c, d, mark_high, mark_low] = *digest.as_bytes();
+        let slot = usize::try_from(u32::from_ne_bytes([a, b, c, d])).unwrap_or_default() % Self::SLOTS;
+        // Zero is a slot that is free.
+        let mark = u16::from_ne_bytes([mark_high, mark_low]) | 1;
+        std::mem::replace(&mut self.0[slot], mark) == mark
+    }
+}
+
+impl Memory {
+    /// What each of some digests belongs to, all at one moment. The connection may go on reading afterwards, until
+    /// [`Memory::rest`].
+    pub(super) fn find(
+        &mut self,
+        connection: &Connection,
+        (index, place): (&LogIndex, &Place),
+        digests: &[Digest],
+        may_go_on: bool,
+    ) -> Result<Vec<Found>> {
+        let now = || index.header(place);
+        let found = self.find_now(connection, &now, digests);
+        let is_log_short = self.moment.is_some_and(|header| header.pages() < SHORT_LOG);
+        if !(may_go_on && is_log_short && found.is_ok()) {
+            self.rest(connection)?;
+        }
+        found
+    }
+
+    /// Ends reading. What is remembered stays.
+    pub(super) fn rest(&mut self, connection: &Connection) -> Result<()> {
+        if std::mem::take(&mut self.is_reading) {
+            connection.prepare_cached("COMMIT")?.execute([])?;
+        }
+        Ok(())
+    }
+
+    fn find_now(
+        &mut self,
+        connection: &Connection,
+        now: &dyn Fn() -> Option<Header>,
+        digests: &[Digest],
+    ) -> Result<Vec<Found>> {
+        let header = now();
+        if header.is_none() || header != self.moment {
+            self.begin_anew(connection, header)?;
+        }
+        if let Some(found) = self.answer(connection, now, digests)? {
+            return Ok(found);
+        }
+        self.begin_anew(connection, now())?;
+        let nothing = || ErrorKind::Damaged("a look-up gave nothing".to_owned()).into();
+        self.answer(connection, now, digests)?.ok_or_else(nothing)
+    }
+
+    /// Forgets everything, and reads the store as it is now, which is at the moment of a header or after it.
+    fn begin_anew(&mut self, connection: &Connection, header: Option<Header>) -> Result<()> {
+        self.rest(connection)?;
+        *self = Self { moment: header, seen: std::mem::take(&mut self.seen), ..Self::default() };
+        connection.pragma_update(None, "cache_size", PAGES)?;
+        self.read_on(connection)?;
+        self.account = Some(Arc::new(account::get(connection)?));
+        Ok(())
+    }
+
+    fn read_on(&mut self, connection: &Connection) -> Result<()> {
+        connection.prepare_cached("BEGIN")?.execute([])?;
+        self.is_reading = true;
+        Ok(())
+    }
+
+    /// What each of some digests belongs to; nothing if something must be read that may have changed since what is
+    /// remembered was.
+    fn answer(
+        &mut self,
+        connection: &Connection,
+        now: &dyn Fn() -> Option<Header>,
+        digests: &[Digest],
+    ) -> Result<Option<Vec<Found>>> {
+        let Some(account) = self.account.clone() else { return Ok(None) };
+        let mut look_up = LookUp::by(connection);
+        let mut found = Vec::with_capacity(digests.len());
+        for digest in digests {
+            let presence = if let Some(credential) = self.recall(digest) {
+                Presence::Known(credential)
+            } else if self.is_reading {
+                let presence = look_up.presence(digest)?;
+                self.take_note(digest, &presence);
+                presence
+            } else {
+                self.read_on(connection)?;
+                let presence = look_up.presence(digest)?;
+                // SQLite begins to read with the first look-up, and not before.
+                if self.moment.is_none() || now() != self.moment {
+                    return Ok(None);
+                }
+                self.take_note(digest, &presence);
+                presence
+            };
+            found.push(Found { account: Arc::clone(&account), presence });
+        }
+        Ok(Some(found))
+    }
+
+    fn recall(&mut self, digest: &Digest) -> Option<Arc<Credential>> {
+        if let Some(credential) = self.young.get(digest.as_bytes()) {
+            return Some(Arc::clone(credential));
+        }
+        let credential = self.old.remove(digest.as_bytes())?;
+        self.remember(digest, &credential);
+        Some(credential)
+    }
+
+    /// Remembers what was looked up, from the second time on.
+    fn take_note(&mut self, digest: &Digest, presence: &Presence) {
+        if let Presence::Known(credential) = presence
+            && self.seen.note(digest)
+        {
+            self.remember(digest, credential);
+        }
+    }
+
+    fn remember(&mut self, digest: &Digest, credential: &Arc<Credential>) {
+        if self.young.len() >= GENERATION {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(*digest.as_bytes(), Arc::clone(credential));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Access, CredentialKind, Keyring, Secret, StoreKey};
+
+    fn digests(count: usize) -> Vec<Digest> {
+        let keyring = Keyring::new(&StoreKey::from_bytes(&[1; 32]).unwrap()).unwrap();
+        let digest = |number: usize| keyring.digest(&Secret::presented(number.to_string()).fingerprint());
+        (0..count).map(digest).collect()
+    }
+
+    #[test]
+    fn memory_is_bounded_and_keeps_what_was_asked_for_last() {
+        let mut memory = Memory::default();
+        let credential = Arc::new(Credential {
+            kind: CredentialKind::General,
+            id: "K00000000".parse().unwrap(),
+            description: String::new(),
+            hint: None,
+            access: Access::Full,
+            owner: None,
+            destination: None,
+            disabled: false,
+            expires_at: None,
+            secret_ends_at: None,
+            rate_limit: None,
+        });
+        let digests = digests(2 * GENERATION + 1);
+        for digest in &digests {
+            memory.remember(digest, &credential);
+        }
+        assert!(memory.young.len() + memory.old.len() <= 2 * GENERATION);
+        assert!(memory.recall(&digests[0]).is_none(), "the oldest is forgotten");
+        assert!(memory.recall(&digests[2 * GENERATION]).is_some());
+        assert!(memory.recall(&digests[GENERATION]).is_some(), "one of the generation before");
+    }
+
+    #[test]
+    fn what_is_asked_for_a_second_time_is_told_from_what_never_was() {
+        let (mut seen, digests) = (Seen::default(), digests(10_000));
+        assert!(!digests.iter().any(|digest| seen.note(digest)));
+        let again = digests.iter().filter(|digest| seen.note(digest)).count();
+        assert!(again > digests.len() * 9 / 10, "{again}");
+    }
+}
