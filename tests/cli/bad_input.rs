@@ -236,6 +236,9 @@ fn a_text_file_is_no_store() {
     hint: nothing was touched; --store or PDKEYS_STORE names another place
     ");
     refuses_file(&machine, &path, &["list"]);
+    fs::write(machine.file("notes.db-wal"), "the milk, remembered").unwrap();
+    refuses_file(&machine, &path, &["list"]);
+    fs::remove_file(machine.file("notes.db-wal")).unwrap();
     fs::write(&path, "").unwrap();
     refuses_file(&machine, &path, &["create", "ci"]);
 }
@@ -311,6 +314,12 @@ fn a_store_of_a_newer_program_is_left_alone_with_its_log() {
         );
         assert!(content(&killed) == before, "{arguments:?} touched it");
     }
+    // By a link it is the same file, and its log is where the file is.
+    let link = killed.file("link.db");
+    std::os::unix::fs::symlink(killed.store(), &link).unwrap();
+    fs::copy(killed.store_key(), killed.file("link.storekey")).unwrap();
+    killed.run(["list", "--store", link.to_str().unwrap()]).must_exit(1);
+    assert!(content(&killed) == before, "it was touched");
     // The same while it is in use, and after a kill that leaves what was shared.
     let log = fs::read(machine.directory().join("pdkeys.db-wal")).unwrap();
     machine.run(["list"]).must_exit(1);

@@ -93,21 +93,22 @@ fn guard_content(path: &Path, identity: Identity) -> Result<()> {
         _ => file_error(path)(error),
     };
     let file = File::open(path).map_err(cannot)?;
-    let look = || {
+    // Gives whether there is a log.
+    let look = || -> Result<bool> {
         let has_log = has_log(path);
         let mut header = [0; schema::HEADER_LEN];
         file.read_exact_at(&mut header, 0).map_err(cannot)?;
         schema::check_header(&header).map_err(|refusal| refuse(path, refusal))?;
-        if has_log {
-            return Ok(());
+        if !has_log {
+            let length = file.metadata().map_err(cannot)?.len();
+            schema::check_length(&header, length).map_err(|refusal| refuse(path, refusal))?;
         }
-        let length = file.metadata().map_err(cannot)?.len();
-        schema::check_length(&header, length).map_err(|refusal| refuse(path, refusal))
+        Ok(has_log)
     };
-    // Another process may just be writing its log back, or have done so between one look and the other: what is cut off
-    // is so at the second glance too, and has no log then either.
-    look().or_else(|error| if has_log(path) { Ok(()) } else { look().map_err(|_| error) })?;
-    if has_log(path) && !beside(path, "-shm").exists() {
+    // Another process may have begun to write, and then its log back into the file, after the look at the log: what is
+    // cut off is so at the second glance too.
+    let has_log = look().or_else(|_| look())?;
+    if has_log && !beside(&itself(path), "-shm").exists() {
         schema::refuse_newer(path)?;
     }
     looked_into.insert(identity);
@@ -116,7 +117,12 @@ fn guard_content(path: &Path, identity: Identity) -> Result<()> {
 
 /// Whether changes wait in a write-ahead log beside a database.
 pub(super) fn has_log(database: &Path) -> bool {
-    fs::metadata(log_of(database)).is_ok_and(|log| log.len() > 0)
+    fs::metadata(log_of(&itself(database))).is_ok_and(|log| log.len() > 0)
+}
+
+/// The file that a link leads to, beside which SQLite puts its own.
+fn itself(database: &Path) -> PathBuf {
+    fs::canonicalize(database).unwrap_or_else(|_| database.to_owned())
 }
 
 /// Whether permission bits let others read.
