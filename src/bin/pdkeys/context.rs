@@ -28,6 +28,8 @@ use crate::terminal::{Color, Terminal};
 /// The largest file that can hold a token and nothing else.
 const LARGEST_TOKEN_FILE: usize = 4096;
 
+const TOKEN_FILE_HOLDS: &str = "it must hold a user token, as pdkeys token create --write-to makes it";
+
 /// Options that every command takes, before or after its name.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Global options")]
@@ -225,10 +227,11 @@ impl Context {
                 .and_then(|file| file.take(LARGEST_TOKEN_FILE as u64 + 1).read_to_end(&mut bytes))
                 .map_err(|error| {
                     Failure::not_permitted(format!("token file {}: {error}", path.display()))
-                        .with_hint("it must hold a user token, as pdkeys token create --write-to makes it")
+                        .with_hint(TOKEN_FILE_HOLDS)
                 })?;
             if bytes.len() > LARGEST_TOKEN_FILE {
-                return Err(Failure::not_permitted(format!("token file {}: too large", path.display())));
+                return Err(Failure::not_permitted(format!("token file {}: too large", path.display()))
+                    .with_hint(TOKEN_FILE_HOLDS));
             }
             let text = String::from_utf8_lossy(&bytes);
             return Ok(Some(Secret::presented(without_line_end(&text).to_owned())));

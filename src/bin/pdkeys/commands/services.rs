@@ -275,18 +275,8 @@ impl Remove {
                 );
                 context.confirm(&what, &format!("Remove {} {}?", kind.noun(), found.destination.name))?;
             }
-            let removed = session
-                .remove_destination(kind, &self.name, self.with_integrations, reason.as_ref())
-                .map_err(|error| {
-                    let hint = (!self.with_integrations && !found.integrations.is_empty()).then_some(
-                        "--with-integrations removes them too; pdkeys integration move takes them elsewhere",
-                    );
-                    let failure = Failure::from(error);
-                    match hint {
-                        Some(hint) => failure.with_hint(hint),
-                        None => failure,
-                    }
-                })?;
+            let removed =
+                session.remove_destination(kind, &self.name, self.with_integrations, reason.as_ref())?;
             context.terminal.done("Removed", &name(&removed));
             render::changed(context, session.at(), [DestinationRecord::from(removed)].into_iter())
         })
