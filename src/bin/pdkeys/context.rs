@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use directories::ProjectDirs;
 use pdkeys::ErrorKind;
 use pdkeys::error::{TokenRefusal, Unidentified};
@@ -21,6 +22,7 @@ use pdkeys::store::sqlite::SqliteStore;
 use pdkeys::verify::known_scope;
 use zeroize::Zeroizing;
 
+use crate::complete;
 use crate::failure::Failure;
 use crate::render::Format;
 use crate::terminal::{Color, Terminal};
@@ -48,7 +50,7 @@ pub(crate) struct Globals {
     pub(crate) token_file: Option<PathBuf>,
 
     /// Act as this user; the Account Owner alone may
-    #[arg(long = "as", global = true, value_name = "USER")]
+    #[arg(long = "as", global = true, value_name = "USER", add = ArgValueCompleter::new(complete::users_to_act_as))]
     pub(crate) on_behalf_of: Option<String>,
 
     /// Do it without asking
