@@ -8,7 +8,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::model::{Action, Id, Noun, Role};
+use crate::model::{Ability, Action, Id, KeyState, Name, Noun, Role};
 
 /// The result of nearly everything here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -29,10 +29,11 @@ impl Error {
     pub(crate) fn invalid(what: &'static str, why: impl Into<String>) -> Self {
         ErrorKind::Invalid { what, why: why.into() }.into()
     }
+}
 
-    /// A change that the present state does not allow.
-    pub(crate) fn conflict(why: impl Into<String>) -> Self {
-        ErrorKind::Conflict(why.into()).into()
+impl From<Conflict> for Error {
+    fn from(conflict: Conflict) -> Self {
+        ErrorKind::from(conflict).into()
     }
 }
 
@@ -87,8 +88,8 @@ pub enum ErrorKind {
     #[error(transparent)]
     Unidentified(#[from] Unidentified),
     /// The state of the store does not allow the change.
-    #[error("{0}")]
-    Conflict(String),
+    #[error(transparent)]
+    Conflict(#[from] Conflict),
     /// The secret could not be handed over, so that the change was not made.
     #[error("the secret could not be handed over, and nothing was changed")]
     HandOver(#[source] io::Error),
@@ -160,6 +161,130 @@ pub enum ErrorKind {
     /// The operating system gave no random bytes.
     #[error("the operating system gave no random bytes")]
     Entropy(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// What in the state of the store, or of the files around it, stands in the way of a change.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    /// The account has an ability switched off.
+    #[error("{0} are switched off in this account")]
+    SwitchedOff(Ability),
+    /// Another has what only one can have.
+    #[error("{noun} {name} ({id}) has this {what} already")]
+    Taken {
+        /// What the other is.
+        noun: Noun,
+        /// What the other is called.
+        name: Name,
+        /// The other's id.
+        id: Id,
+        /// What the other has.
+        what: &'static str,
+    },
+    /// A key or a token would be let through to more than before.
+    #[error("access can be narrowed, never widened: {0}")]
+    WiderAccess(String),
+    /// An app would be let through to more than before.
+    #[error("an app's scopes can be narrowed, never widened")]
+    WiderApp,
+    /// A token was to have scopes that its user's role does not hold.
+    #[error("the role {role} does not hold {scopes}")]
+    BeyondRole {
+        /// The user's role.
+        role: Role,
+        /// The scopes that it does not hold.
+        scopes: String,
+    },
+    /// An app token was to have scopes that its app does not have.
+    #[error("app {app} does not have {scopes}")]
+    BeyondApp {
+        /// The app's name.
+        app: Name,
+        /// The scopes that it does not have.
+        scopes: String,
+    },
+    /// What does not work gets no new secret.
+    #[error("{noun} {id} is {state}: it cannot be rotated")]
+    NotActive {
+        /// A key or a token.
+        noun: Noun,
+        /// Which one.
+        id: Id,
+        /// How it is instead.
+        state: KeyState,
+    },
+    /// No earlier secret goes on.
+    #[error("{noun} {id} has no overlap to end")]
+    NoOverlap {
+        /// A key, a token or an app.
+        noun: Noun,
+        /// Which one.
+        id: String,
+    },
+    /// An integration stays with what it was made for.
+    #[error("integration {id} leads into the {from} {name}, and can move to another {from} only")]
+    OtherKind {
+        /// The integration.
+        id: Id,
+        /// What it leads into.
+        from: Noun,
+        /// What that is called.
+        name: Name,
+    },
+    /// Removing it would take its integrations along, and nobody said so.
+    #[error("{noun} {name} still has integrations: {integrations}")]
+    HasIntegrations {
+        /// A service or an orchestration.
+        noun: Noun,
+        /// What it is called.
+        name: Name,
+        /// Its integrations.
+        integrations: String,
+    },
+    /// Nobody becomes the owner, or stops being it, by a change of roles.
+    #[error("an account has exactly one owner")]
+    OneOwner,
+    /// The owner cannot leave.
+    #[error("{0} is the Account Owner")]
+    OwnerStays(Name),
+    /// The user is here no more.
+    #[error("{0} has left the account")]
+    Left(String),
+    /// It was removed while this was under way.
+    #[error("{0} is gone")]
+    Gone(Id),
+    /// Lines of an import were refused, and so was the whole.
+    #[error("{bad} of {lines} line{} cannot be imported, and nothing was", if *lines == 1 { "" } else { "s" })]
+    BadLines {
+        /// How many were refused.
+        bad: u64,
+        /// How many there are.
+        lines: u64,
+    },
+    /// The secret is dead for good.
+    #[error("this secret was removed or rotated away, and cannot come back")]
+    DeadSecret,
+    /// A file is in the way, and nothing is overwritten.
+    #[error("{} is there already, and is not overwritten", .0.display())]
+    FileExists(PathBuf),
+    /// The store cannot be restored from itself.
+    #[error("{} is the store itself", .0.display())]
+    IsStore(PathBuf),
+    /// What was to be restored is being written to.
+    #[error("{} is a store in use, with a write-ahead log beside it, and no backup", .0.display())]
+    StoreInUse(PathBuf),
+    /// The place has a store key that does not fit.
+    #[error("{} is another store key", .0.display())]
+    OtherStoreKey(PathBuf),
+    /// A write-ahead log without its store.
+    #[error("{} is left over from a store that is gone", .0.display())]
+    LeftOver(PathBuf),
+    /// What was confirmed is no longer what would happen.
+    #[error("the store has changed meanwhile: {0} would work again too")]
+    ChangedMeanwhile(Id),
+    /// What nothing but a fault of this program would attempt.
+    #[error("{0}")]
+    Fault(String),
 }
 
 /// Why no acting user could be made out.

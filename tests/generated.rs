@@ -1,5 +1,5 @@
-//! What is generated from the definitions of the commands and kept in the repository: completion scripts, manual
-//! pages. And what the scripts ask pdkeys for while somebody types.
+//! What is generated and kept in the repository: completion scripts and manual pages, from the definitions of the
+//! commands; the picture in the README, from a run. And what the scripts ask pdkeys for while somebody types.
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "what a test needs and cannot get fails the test")]
 
@@ -8,12 +8,14 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::slice;
 
 use jiff::Timestamp;
 use pdkeys::manage::{Founding, Identity, Session, UserSpec};
 use pdkeys::model::{Access, KeySpec, Name, Noun, Policy, Role};
 use pdkeys::ports::{Clock, SystemEntropy};
 use pdkeys::store::{Place, sqlite::SqliteStore};
+use regex::Regex;
 use tempfile::TempDir;
 
 const RENEW: &str = "`just generate` renews it";
@@ -75,6 +77,44 @@ fn the_manual_pages_are_what_the_program_writes() {
     for (name, page) in &written {
         assert!(kept[name] == *page, "man/{name} is stale; {RENEW}");
     }
+}
+
+/// The picture with what is another in every run taken out: ids, secrets, hints and times, of which none changes its
+/// length, and so nothing around it.
+fn without_what_varies(picture: &str) -> String {
+    let replacements = [
+        (r"\bK[0-9A-HJKMNP-TV-Z]{8}\b", "[ID]"),
+        (r">[A-Za-z0-9_-]{20}<", ">[SECRET]<"),
+        (r"\.\.\.[A-Za-z0-9_-]{3}[A-Za-z0-9]", "[HINT]"),
+        (r"hint: [A-Za-z0-9_-]{4} -&gt; [A-Za-z0-9_-]{4}", "hint: [HINT] -> [HINT]"),
+        (r"hint: [A-Za-z0-9_-]{4},", "hint: [HINT],"),
+        (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", "[TIME]"),
+        (r"\[TIME\]\.\d{3}Z", "[TIME].000Z"),
+    ];
+    replacements.into_iter().fold(picture.to_owned(), |text, (pattern, with)| {
+        let pattern = Regex::new(pattern).unwrap();
+        assert!(pattern.is_match(&text), "{pattern}: {text}");
+        pattern.replace_all(&text, with).into_owned()
+    })
+}
+
+#[test]
+fn the_picture_shows_what_the_program_prints() {
+    let data = TempDir::new().unwrap();
+    let drawn = data.path().join("terminal.svg");
+    let output = Command::new("python3")
+        .arg(in_repository("contrib/picture/draw"))
+        .arg(env!("CARGO_BIN_EXE_pdkeys"))
+        .arg(&drawn)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let [kept, drawn] = [in_repository("docs/terminal.svg"), drawn]
+        .map(|path| without_what_varies(&fs::read_to_string(path).unwrap()));
+    for (kept, drawn) in kept.lines().zip(drawn.lines()) {
+        assert_eq!(kept, drawn, "docs/terminal.svg is stale; `just picture` draws it anew");
+    }
+    assert_eq!(kept.lines().count(), drawn.lines().count());
 }
 
 struct Frozen;
@@ -213,6 +253,128 @@ fn what_completes_is_what_the_line_would_be_allowed_to_list() {
     assert_eq!(complete(&["pdkeys", "--token-file", "token.txt", "user", "show", "s"]), ["sarah"]);
     assert_eq!(complete(&["pdkeys", "--token-file", "missing", "show", "K"]), [""; 0]);
     assert_eq!(complete(&["pdkeys", "--as", "nobody", "show", "K"]), [""; 0]);
+}
+
+/// Runs a command that is to go well.
+fn run(data: &Path, arguments: &[&str]) -> String {
+    let output = pdkeys(data).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A column of the CSV that a list prints.
+fn column(data: &Path, list: &[&str], number: usize) -> Vec<String> {
+    let printed = run(data, &[list, &["-o", "csv"]].concat());
+    printed.lines().skip(1).map(|line| line.split(',').nth(number).unwrap().to_owned()).collect()
+}
+
+/// The candidates that bash is told, but for options.
+fn values(data: &Path, words: &[&str]) -> Vec<String> {
+    let mut values = candidates("bash", data, words);
+    values.retain(|value| !value.starts_with('-'));
+    values
+}
+
+#[test]
+fn whatever_has_an_id_or_a_name_completes_by_either() {
+    let data = TempDir::new().unwrap();
+    let data = data.path();
+    store_where_i_am(Role::Owner, data);
+    run(data, &["service", "create", "web"]);
+    run(data, &["orchestration", "create", "router"]);
+    run(data, &["integration", "create", "--service", "web", "--type", "email", "--name", "mail"]);
+    run(data, &["app", "register", "ci", "--scope", "incidents.read"]);
+    let id = |list: &[&str]| column(data, list, 0)[0].clone();
+    for (group, name, commands) in [
+        ("service", "web", &["show", "edit", "remove"][..]),
+        ("orchestration", "router", &["show", "edit", "remove"]),
+        ("app", "ci", &["show", "edit", "rotate", "remove", "token"]),
+        ("user", "sarah", &["show", "edit", "remove"]),
+    ] {
+        let id = id(&[group, "list"]);
+        for command in commands {
+            let complete = |typed| values(data, &["pdkeys", group, command, typed]);
+            assert_eq!(complete(""), [name], "{group} {command}");
+            assert_eq!(complete(&name[..1]), [name], "{group} {command}");
+            assert_eq!(complete(&id), slice::from_ref(&id), "{group} {command}");
+            assert_eq!(complete(&id[..5].to_lowercase()), slice::from_ref(&id), "{group} {command}");
+        }
+    }
+    let mut integrations = column(data, &["integration", "list"], 0);
+    integrations.sort();
+    for command in ["show", "move", "remove"] {
+        let mut completed = values(data, &["pdkeys", "integration", command, "I"]);
+        completed.sort();
+        assert_eq!(completed, integrations, "{command}");
+    }
+    for line in [["list", "--service"], ["create", "--service"], ["move", "--service"]] {
+        assert_eq!(values(data, &["pdkeys", "integration", line[0], line[1], ""]), ["web"], "{line:?}");
+    }
+    assert_eq!(values(data, &["pdkeys", "integration", "list", "--orchestration", "r"]), ["router"]);
+    let app = id(&["app", "list"]);
+    assert_eq!(values(data, &["pdkeys", "usage", "A"]), [app]);
+}
+
+#[test]
+fn tokens_complete_where_the_command_lets_the_acting_user_act_on_them() {
+    let data = TempDir::new().unwrap();
+    let data = data.path();
+    store_where_i_am(Role::Owner, data);
+    for (user, role) in [("adam", "admin"), ("otto", "observer")] {
+        run(data, &["user", "add", user, "--role", role]);
+    }
+    for user in ["sarah", "adam", "otto"] {
+        run(data, &["token", "create", "laptop", "--as", user, "--write-to", user]);
+    }
+    // Whose tokens each may see, and whose each may remove; otherwise everybody's own.
+    let cases: [(&str, &[&str], &[&str]); 3] = [
+        ("sarah", &["sarah", "adam", "otto"], &["sarah", "otto"]),
+        ("adam", &["sarah", "adam", "otto"], &["adam", "otto"]),
+        ("otto", &["otto"], &["otto"]),
+    ];
+    for (user, seen, removable) in cases {
+        for (command, owners) in
+            [("show", seen), ("edit", &[user]), ("rotate", &[user]), ("remove", removable)]
+        {
+            let mut expected: Vec<_> = owners
+                .iter()
+                .flat_map(|owner| column(data, &["token", "list", "--user", owner], 0))
+                .collect();
+            let mut completed = values(data, &["pdkeys", "--token-file", user, "token", command, "T"]);
+            expected.sort();
+            completed.sort();
+            assert_eq!(completed, expected, "{user}: token {command}");
+        }
+    }
+    let of_otto = &column(data, &["token", "list", "--user", "otto"], 0)[0];
+    assert_eq!(
+        candidates("fish", data, &["pdkeys", "token", "remove", of_otto]),
+        [format!("{of_otto}\totto: laptop")]
+    );
+    assert_eq!(values(data, &["pdkeys", "--as", "o"]), ["otto"]);
+}
+
+#[test]
+fn words_of_which_there_are_but_a_few_complete_without_a_store() {
+    let data = TempDir::new().unwrap();
+    let complete = |words: &[&str]| values(data.path(), &[&["pdkeys"], words].concat());
+    assert_eq!(complete(&["user", "add", "x", "--role", ""]), Role::ALL.map(Role::as_str));
+    assert_eq!(complete(&["user", "edit", "x", "--role", "o"]), ["owner", "observer"]);
+    assert_eq!(complete(&["list", "--status", ""]), ["active", "disabled", "expired"]);
+    assert_eq!(complete(&["list", "--access", ""]), ["full", "read-only", "scopes"]);
+    assert_eq!(complete(&["integration", "create", "--type", "events"]), ["events-api-v2", "events-api-v1"]);
+    assert_eq!(complete(&["service", "create", "--integration", "n"]), ["nagios"]);
+    assert_eq!(complete(&["init", "--policy", ""]), ["pagerduty", "convention"]);
+    assert_eq!(complete(&["account", "set", "--policy", ""]), ["pagerduty", "convention"]);
+    assert_eq!(complete(&["account", "set", "--rest-api", ""]), ["on", "off"]);
+    assert_eq!(complete(&["verify", "--api", ""]), ["rest", "events-v1", "events-v2"]);
+    assert_eq!(complete(&["audit", "list", "--action", ""]), ["create", "update", "delete"]);
+    assert_eq!(complete(&["audit", "list", "--type", "general"]), ["general_key"]);
+    assert_eq!(complete(&["export", "k"]), ["keys"]);
+    assert_eq!(complete(&["import", "--format", ""]), ["csv", "jsonl"]);
+    assert_eq!(complete(&["serve", "--gateway", "n"]), ["nginx"]);
+    assert_eq!(complete(&["list", "-o", "js"]), ["json", "jsonl"]);
+    assert_eq!(fs::read_dir(data.path()).unwrap().count(), 0);
 }
 
 #[test]

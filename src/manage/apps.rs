@@ -7,10 +7,10 @@ use jiff::SignedDuration;
 use super::find;
 use super::session::Session;
 use super::work::{HandOver, Work};
-use crate::error::{Error, Result};
+use crate::error::{Conflict, Error, Result};
 use crate::model::{
-    APP_TOKEN_LIFE, Acting, Action, App, AppEdit, AppSpec, AppToken, Change, Decision, Label, Name, Noun,
-    Scope, ScopeSet, Secret, SecretChange, Target, decide, require,
+    APP_TOKEN_LIFE, Ability, Acting, Action, App, AppEdit, AppSpec, AppToken, Change, Decision, Label, Name,
+    Noun, Scope, ScopeSet, Secret, SecretChange, Target, decide, require,
 };
 use crate::store::{Flow, Read, Store, Write};
 
@@ -148,13 +148,13 @@ impl<S: Store> Session<'_, S> {
         self.write(|work| {
             let app = work.app(reference, Action::IssueAppToken)?;
             if !work.tx.account()?.rest_api {
-                return Err(Error::conflict("REST keys are switched off in this account"));
+                return Err(Conflict::SwitchedOff(Ability::RestApi).into());
             }
             let scopes = scopes.unwrap_or_else(|| app.scopes.clone());
             let beyond: Vec<_> =
                 scopes.iter().filter(|scope| !app.scopes.contains(scope)).map(Scope::as_str).collect();
             if !beyond.is_empty() {
-                return Err(Error::conflict(format!("app {} does not have {}", app.name, beyond.join(", "))));
+                return Err(Conflict::BeyondApp { app: app.name, scopes: beyond.join(", ") }.into());
             }
             let secret = Secret::app_token(work.entropy)?;
             let expires_at = work
@@ -198,8 +198,8 @@ impl<T: Write> Work<'_, T> {
 
     fn refuse_taken_app(&self, name: &Name) -> Result<()> {
         match self.tx.app_named(name.as_str())? {
-            Some(other) => {
-                Err(Error::conflict(format!("app {} ({}) has this name already", other.name, other.id)))
+            Some(App { id, name, .. }) => {
+                Err(Conflict::Taken { noun: Noun::App, name, id, what: "name" }.into())
             }
             None => Ok(()),
         }

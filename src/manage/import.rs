@@ -9,11 +9,11 @@ use std::collections::HashMap;
 use super::session::Session;
 use super::tokens::refuse_beyond;
 use super::work::{Work, fresh_id};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Conflict, Error, ErrorKind, Result};
 use crate::model::{
-    Access, Account, Acting, Action, CredentialKind, Decision, Destination, DestinationRef, Fingerprint,
-    GeneralKey, Hint, Id, Imported, Integration, IntegrationType, Label, Name, Noun, Role, Secret, Target,
-    User, UserToken, candidates::digests_in, decide, require,
+    Ability, Access, Account, Acting, Action, CredentialKind, Decision, Destination, DestinationRef,
+    Fingerprint, GeneralKey, Hint, Id, Imported, Integration, IntegrationType, Label, Name, Noun, Role,
+    Secret, Target, User, UserToken, candidates::digests_in, decide, require,
 };
 use crate::ports::Entropy;
 use crate::store::{Clash, Death, Intake, Read, Store, Write, secret_in};
@@ -189,11 +189,7 @@ fn import<T, W: Write, I: Take<T>>(
             }
         }
         if sum.skipped > 0 && !skip_bad {
-            let plural = if lines == 1 { "" } else { "s" };
-            return Err(Error::conflict(format!(
-                "{} of {lines} line{plural} cannot be imported, and nothing was",
-                sum.skipped
-            )));
+            return Err(Conflict::BadLines { bad: sum.skipped, lines }.into());
         }
         sum.sha256 = Some(entries.sha256());
         Ok(sum)
@@ -330,11 +326,11 @@ impl KeyImport {
             require(&self.acting, Action::Import, &Target::of(&self.account).bringing_user_tokens())?;
         }
         let switched_off = match kind {
-            CredentialKind::General | CredentialKind::UserToken if !self.account.rest_api => "REST keys",
-            CredentialKind::UserToken if !self.account.has_user_tokens() => "Advanced Permissions",
+            CredentialKind::General | CredentialKind::UserToken if !self.account.rest_api => Ability::RestApi,
+            CredentialKind::UserToken if !self.account.has_user_tokens() => Ability::AdvancedPermissions,
             _ => return Ok(()),
         };
-        Err(Error::conflict(format!("{switched_off} are switched off in this account")))
+        Err(Conflict::SwitchedOff(switched_off).into())
     }
 
     /// The user whose token it is to be.

@@ -6,7 +6,7 @@ use super::find;
 use super::services::DestinationKind;
 use super::session::Session;
 use super::work::{HandOver, Work};
-use crate::error::{Error, Result};
+use crate::error::{Conflict, Result};
 use crate::model::{
     Acting, Action, Change, Decision, Destination, DestinationRef, Id, Integration, IntegrationType, Keyring,
     Label, Name, Noun, RateLimit, Secret, SecretChange, Target, decide, require,
@@ -133,10 +133,8 @@ impl<S: Store> Session<'_, S> {
             let before = find::integration(work.tx, id)?;
             let from = before.destination.id.noun();
             if from != to.kind.noun() {
-                return Err(Error::conflict(format!(
-                    "integration {} leads into the {from} {}, and can move to another {from} only",
-                    before.id, before.destination.name
-                )));
+                let (id, name) = (before.id, before.destination.name);
+                return Err(Conflict::OtherKind { id, from, name }.into());
             }
             let destination = find::destination(work.tx, to.kind.noun(), &to.reference)?;
             let after = Integration { destination: DestinationRef::from(&destination), ..before.clone() };

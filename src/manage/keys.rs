@@ -7,10 +7,10 @@ use jiff::SignedDuration;
 use super::find;
 use super::session::Session;
 use super::work::{HandOver, Work};
-use crate::error::{Error, Result};
+use crate::error::{Conflict, Result};
 use crate::model::{
-    Action, Change, Disabled, GeneralKey, KeyEdit, KeyFilter, KeyOrder, KeySpec, KeyState, Label, Noun,
-    Secret, SecretChange, Target, require,
+    Ability, Action, Change, Disabled, GeneralKey, KeyEdit, KeyFilter, KeyOrder, KeySpec, KeyState, Label,
+    Noun, Secret, SecretChange, Target, require,
 };
 use crate::store::{Flow, Read, Store, Write};
 
@@ -34,7 +34,7 @@ impl<S: Store> Session<'_, S> {
             // Asked before an id is drawn for it, so that there is nothing to name yet.
             work.require(Action::CreateGeneralKey, &Target::all(Noun::GeneralKey))?;
             if !work.tx.account()?.rest_api {
-                return Err(Error::conflict("REST keys are switched off in this account"));
+                return Err(Conflict::SwitchedOff(Ability::RestApi).into());
             }
             let secret = Secret::general_key(work.entropy)?;
             let key = GeneralKey {
@@ -154,10 +154,7 @@ impl<S: Store> Session<'_, S> {
             match before.state(work.at()) {
                 KeyState::Active => {}
                 state => {
-                    return Err(Error::conflict(format!(
-                        "key {} is {state}: it cannot be rotated",
-                        before.id
-                    )));
+                    return Err(Conflict::NotActive { noun: Noun::GeneralKey, id: before.id, state }.into());
                 }
             }
             let secret = Secret::general_key(work.entropy)?;

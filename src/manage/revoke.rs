@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 
 use super::work::{Rotated, Saved, request_id};
-use crate::error::{Error, Result};
+use crate::error::{Conflict, Result};
 use crate::model::{
     Action, AppToken, Audited, Change, CredentialKind, Digest, Disabled, GeneralKey, Hint, Id, Integration,
     Label, Noun, Permit, Secret, SecretChange,
@@ -234,5 +234,5 @@ impl Held {
 }
 
 fn found<T>(thing: Option<T>, id: Id) -> Result<T> {
-    thing.ok_or_else(|| Error::conflict(format!("{id} is gone")))
+    thing.ok_or_else(|| Conflict::Gone(id).into())
 }

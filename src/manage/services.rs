@@ -6,7 +6,7 @@ use super::find;
 use super::integrations::{NewIntegration, Shown};
 use super::session::Session;
 use super::work::{HandOver, Work};
-use crate::error::{Error, Result};
+use crate::error::{Conflict, Result};
 use crate::model::{
     Action, Change, Destination, DestinationEdit, Integration, IntegrationType, Label, Name, Noun, Target,
     require,
@@ -212,12 +212,8 @@ impl<S: Store> Session<'_, S> {
                     .iter()
                     .map(|integration| format!("{} ({})", integration.id, integration.name))
                     .collect();
-                return Err(Error::conflict(format!(
-                    "{} {} still has integrations: {}",
-                    kind.noun(),
-                    before.name,
-                    names.join(", ")
-                )));
+                let (noun, name) = (kind.noun(), before.name);
+                return Err(Conflict::HasIntegrations { noun, name, integrations: names.join(", ") }.into());
             }
             for integration in integrations {
                 let permit = work.authorize(Action::RemoveIntegration, &Target::of(&integration))?;
@@ -234,8 +230,8 @@ impl<S: Store> Session<'_, S> {
 impl<T: Write> Work<'_, T> {
     fn refuse_taken_destination(&self, noun: Noun, name: &Name) -> Result<()> {
         match self.tx.destination_named(noun, name.as_str())? {
-            Some(other) => {
-                Err(Error::conflict(format!("{noun} {} ({}) has this name already", other.name, other.id)))
+            Some(Destination { id, name, .. }) => {
+                Err(Conflict::Taken { noun, name, id, what: "name" }.into())
             }
             None => Ok(()),
         }

@@ -5,10 +5,10 @@ use jiff::SignedDuration;
 use super::find;
 use super::session::Session;
 use super::work::{HandOver, Work};
-use crate::error::{Error, Result};
+use crate::error::{Conflict, Result};
 use crate::model::{
-    Acting, Action, Change, Decision, Id, KeyState, Label, Noun, Role, Scope, ScopeSet, Secret, SecretChange,
-    Target, TokenEdit, TokenSpec, UserToken, decide, require,
+    Ability, Acting, Action, Change, Decision, Id, KeyState, Label, Noun, Role, Scope, ScopeSet, Secret,
+    SecretChange, Target, TokenEdit, TokenSpec, UserToken, decide, require,
 };
 use crate::store::{Flow, Read, Store, Write};
 
@@ -45,8 +45,8 @@ impl<S: Store> Session<'_, S> {
             work.require(Action::CreateUserToken, &Target::all(Noun::UserToken).belonging_to(&user))?;
             let account = work.tx.account()?;
             if !account.has_user_tokens() {
-                let ability = if account.rest_api { "Advanced Permissions" } else { "REST keys" };
-                return Err(Error::conflict(format!("{ability} are switched off in this account")));
+                let ability = if account.rest_api { Ability::AdvancedPermissions } else { Ability::RestApi };
+                return Err(Conflict::SwitchedOff(ability).into());
             }
             refuse_beyond(user.role, spec.access.scopes())?;
             let secret = Secret::user_token(work.entropy)?;
@@ -129,10 +129,7 @@ impl<S: Store> Session<'_, S> {
             match before.state(work.at()) {
                 KeyState::Active => {}
                 state => {
-                    return Err(Error::conflict(format!(
-                        "token {} is {state}: it cannot be rotated",
-                        before.id
-                    )));
+                    return Err(Conflict::NotActive { noun: Noun::UserToken, id: before.id, state }.into());
                 }
             }
             let secret = Secret::user_token(work.entropy)?;
@@ -187,7 +184,7 @@ pub(super) fn refuse_beyond(role: Role, scopes: Option<&ScopeSet>) -> Result<()>
     if beyond.is_empty() {
         return Ok(());
     }
-    Err(Error::conflict(format!("the role {role} does not hold {}", beyond.join(", "))))
+    Err(Conflict::BeyondRole { role, scopes: beyond.join(", ") }.into())
 }
 
 /// A token that the acting user may do this to. To those who may not even see it, it is not there.

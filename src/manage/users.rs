@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use super::find;
 use super::session::Session;
 use super::work::Work;
-use crate::error::{Error, Result};
+use crate::error::{Conflict, Error, Result};
 use crate::model::{
     Action, Audited as _, Change, Decision, Label, Name, Noun, RateLimit, Role, Target, User, UserEdit,
     decide,
@@ -122,10 +122,7 @@ impl<S: Store> Session<'_, S> {
                     let target = Target::of(&before).belonging_to(&before);
                     let permit = work.authorize(Action::RemoveUser, &target)?;
                     if before.role == Role::Owner {
-                        return Err(Error::conflict(format!(
-                            "{} is the Account Owner; transfer the account first",
-                            before.name
-                        )));
+                        return Err(Conflict::OwnerStays(before.name).into());
                     }
                     let after =
                         User { left_at: Some(work.at()), left_reason: reason.cloned(), ..before.clone() };
@@ -138,7 +135,7 @@ impl<S: Store> Session<'_, S> {
 }
 
 fn one_owner() -> Error {
-    Error::conflict("an account has exactly one owner: account transfer makes another user the owner")
+    Conflict::OneOwner.into()
 }
 
 impl<T: Write> Work<'_, T> {
@@ -147,7 +144,7 @@ impl<T: Write> Work<'_, T> {
         self.require(action, &Target::all(Noun::User))?;
         let user = find::user(self.tx, reference)?;
         if user.has_left() {
-            return Err(Error::conflict(format!("{} has left the account", user.audit_summary())));
+            return Err(Conflict::Left(user.audit_summary()).into());
         }
         Ok(user)
     }
@@ -159,8 +156,9 @@ impl<T: Write> Work<'_, T> {
             if other.id == user.id || other.has_left() {
                 return Ok(ControlFlow::Continue(()));
             }
-            let same =
-                |what: &str| Some(format!("user {} ({}) has this {what} already", other.name, other.id));
+            let same = |what| {
+                Some(Conflict::Taken { noun: Noun::User, name: other.name.clone(), id: other.id, what })
+            };
             if other.name == user.name {
                 taken = same("name");
             } else if user.os_uid.is_some() && other.os_uid == user.os_uid {
@@ -170,6 +168,6 @@ impl<T: Write> Work<'_, T> {
             }
             Ok(if taken.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;
-        taken.map_or(Ok(()), |taken| Err(Error::conflict(taken)))
+        taken.map_or(Ok(()), |taken| Err(taken.into()))
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Conflict, Error, ErrorKind, Result};
 use crate::model::{
     Acting, Action, App, Audited, Change, GeneralKey, Hint, Id, Integration, Label, Noun, Permit, Secret,
     SecretChange, Target, UserToken, authorize, require,
@@ -188,11 +188,7 @@ impl<'w, T: Write> Work<'w, T> {
     /// Stops the secret that an overlap keeps alive.
     pub(super) fn end_overlap<C: Rotated>(&mut self, permit: Permit, before: C) -> Result<C> {
         if before.overlap_end().is_none_or(|end| end <= self.at()) {
-            return Err(Error::conflict(format!(
-                "{} {} has no overlap to end",
-                before.noun(),
-                before.audit_id()
-            )));
+            return Err(Conflict::NoOverlap { noun: before.noun(), id: before.audit_id() }.into());
         }
         let mut after = before.clone();
         after.rotated(None, None);

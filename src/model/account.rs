@@ -48,6 +48,24 @@ impl FromStr for Policy {
     }
 }
 
+/// What an account can have switched off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ability {
+    /// General keys, user tokens and app tokens.
+    RestApi,
+    /// User tokens.
+    AdvancedPermissions,
+}
+
+impl fmt::Display for Ability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::RestApi => "REST keys",
+            Self::AdvancedPermissions => "Advanced Permissions",
+        })
+    }
+}
+
 /// The account of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {

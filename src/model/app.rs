@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::error::{Error, Result};
+use crate::error::{Conflict, Result};
 use crate::model::{Audited, Hint, Id, Label, Name, Noun, RateLimit, ScopeSet, UserRef};
 
 /// How long an app token works.
@@ -102,7 +102,7 @@ impl AppEdit {
         let mut app = app.clone();
         if let Some(scopes) = self.scopes {
             if !scopes.is_subset(&app.scopes) {
-                return Err(Error::conflict("an app's scopes can be narrowed, never widened"));
+                return Err(Conflict::WiderApp.into());
             }
             app.scopes = scopes;
         }

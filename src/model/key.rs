@@ -6,7 +6,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::error::{Error, Result};
+use crate::error::{Conflict, Error, Result};
 use crate::model::{Audited, Hint, Id, Label, Name, Noun, RateLimit, Scope, ScopeSet};
 
 /// The API version that keys carry, as lists show it.
@@ -297,7 +297,7 @@ pub(crate) fn narrow(access: &mut Access, to: Access) -> Result<()> {
             }
             _ => format!("from {} to {}", access.kind(), to.kind()),
         };
-        return Err(Error::conflict(format!("access can be narrowed, never widened: {gained}")));
+        return Err(Conflict::WiderAccess(gained).into());
     }
     *access = to;
     Ok(())

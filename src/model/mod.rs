@@ -21,7 +21,7 @@ mod text;
 mod token;
 mod user;
 
-pub use account::{Account, AccountEdit, Policy, Subdomain};
+pub use account::{Ability, Account, AccountEdit, Policy, Subdomain};
 pub use app::{APP_TOKEN_LIFE, App, AppEdit, AppSpec, AppToken};
 pub(crate) use audit::Restoration;
 pub use audit::{

@@ -8,7 +8,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Conflict, ErrorKind, Result};
 use crate::model::audit::{Details, ExecutionContext, Method};
 use crate::model::{
     Actor, App, AuditAction, AuditRecord, Audited, Change, Hint, Id, Name, Noun, Resource, Role, ScopeSet,
@@ -548,13 +548,14 @@ impl Permit {
             && (change.action() != AuditAction::Update
                 || fields.iter().all(|field| self.action.touches().contains(&field.name.as_str())));
         if !covers {
-            return Err(Error::conflict(format!(
+            return Err(Conflict::Fault(format!(
                 "a permit to {} {} does not cover this change of {} {}",
                 self.action,
                 self.target,
                 change.subject().noun(),
                 root_resource.id
-            )));
+            ))
+            .into());
         }
         Ok(AuditRecord {
             id: number,

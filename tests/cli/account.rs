@@ -101,6 +101,7 @@ fn set_refuses_what_is_no_setting() {
     --- stdout
     --- stderr
     error: subdomain: must be lower-case letters, digits and hyphens, 63 at most
+    hint: --help shows what is taken, with examples
     ");
 }
 
@@ -164,5 +165,6 @@ fn transfer_to_nobody_or_to_somebody_who_has_left_is_refused() {
     --- stdout
     --- stderr
     error: uma has left the account
+    hint: pdkeys user list shows who is here; pdkeys user add takes somebody in anew
     ");
 }

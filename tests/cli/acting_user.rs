@@ -294,5 +294,6 @@ fn a_token_file_that_cannot_be_read_is_an_error_and_nobody_else_acts() {
     --- stdout
     --- stderr
     error: token file large: too large
+    hint: it must hold a user token, as pdkeys token create --write-to makes it
     ");
 }

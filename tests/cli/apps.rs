@@ -50,6 +50,7 @@ fn an_app_needs_a_scope_a_name_of_its_own_and_no_shape_of_an_id() {
     --- stdout
     --- stderr
     error: app bot ([A1]) has this name already
+    hint: choose another; pdkeys app list shows which are taken
     ");
     machine.refuses(["app", "register", "other"]).must_exit(2);
     machine.refuses(["app", "register", "other", "--scope", "everything"]).must_exit(2);
@@ -98,6 +99,7 @@ fn edit_changes_an_app_and_narrows_its_scopes_but_never_widens_them() {
     --- stdout
     --- stderr
     error: an app's scopes can be narrowed, never widened
+    hint: pdkeys app register makes another that may do more
     ");
     machine.refuses(["app", "edit", "robot"]).must_exit(2);
     machine.refuses(["app", "edit", "bot", "--name", "x"]).must_exit(5);
@@ -120,6 +122,7 @@ fn a_token_is_bounded_by_what_was_asked_for_and_by_the_scopes_of_the_app_now() {
     --- stdout
     --- stderr
     error: app bot does not have users.read
+    hint: leave that out; without --scope the token has all scopes of its app
     ");
     machine.run(["app", "edit", "bot", "--scope", "incidents.read"]).must_succeed();
     assert_eq!([may(&whole, "GET"), may(&whole, "POST")], ["allowed", "scope"]);

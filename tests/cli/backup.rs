@@ -84,6 +84,7 @@ fn a_backup_overwrites_nothing() {
     --- stdout
     --- stderr
     error: there is there already, and is not overwritten
+    hint: choose another name, or move it away first
     ");
     machine.refuses(["backup", "new", "--with-store-key", "there"]).must_exit(1);
     assert_eq!(fs::read_to_string(machine.file("there")).unwrap(), "mine");
@@ -381,7 +382,8 @@ fn the_store_key_must_fit_and_is_never_overwritten() {
     exit: 1
     --- stdout
     --- stderr
-    error: [HOME]/pdkeys/pdkeys.storekey is another store key; move it away first, if it is not needed any more
+    error: [HOME]/pdkeys/pdkeys.storekey is another store key
+    hint: move it away first, if it is not needed any more
     ");
     assert_eq!(fs::read(other.store_key()).unwrap(), key);
     machine.run(["restore", copy, "--store-key", "copy.key", "--yes"]).must_succeed();

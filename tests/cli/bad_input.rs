@@ -134,7 +134,8 @@ fn a_log_that_a_store_left_behind_is_not_laid_over_a_new_one() {
     exit: 1
     --- stdout
     --- stderr
-    error: [HOME]/pdkeys/pdkeys.db-wal is left over from a store that is gone; move it away first
+    error: [HOME]/pdkeys/pdkeys.db-wal is left over from a store that is gone
+    hint: move it away first
     ");
     assert_eq!(names_in(&machine.directory()), ["pdkeys.db-wal", "pdkeys.storekey"]);
 }
@@ -492,24 +493,27 @@ fn an_id_that_could_be_one_of_two_names_both_and_touches_neither() {
 #[test]
 fn a_description_that_is_empty_too_long_or_has_control_characters_is_refused() {
     let machine = Machine::with_store();
-    assert_snapshot!(machine.refuses(["create", ""]), @r"
+    assert_snapshot!(machine.refuses(["create", ""]), @r#"
     exit: 2
     --- stdout
     --- stderr
     error: description: must not be empty
-    ");
-    assert_snapshot!(machine.refuses(["create", &"x".repeat(10_000)]), @r"
+    hint: say in one line of plain text what it is for, such as "nightly deploy"
+    "#);
+    assert_snapshot!(machine.refuses(["create", &"x".repeat(10_000)]), @r#"
     exit: 2
     --- stdout
     --- stderr
     error: description: 10000 characters long; 255 are allowed
-    ");
-    assert_snapshot!(machine.refuses(["create", "a\u{1b}[2Jb"]), @r"
+    hint: say in one line of plain text what it is for, such as "nightly deploy"
+    "#);
+    assert_snapshot!(machine.refuses(["create", "a\u{1b}[2Jb"]), @r#"
     exit: 2
     --- stdout
     --- stderr
     error: description: must not contain control characters (\u{1b})
-    ");
+    hint: say in one line of plain text what it is for, such as "nightly deploy"
+    "#);
     for text in ["   ", "a\n", "\ta", "a\u{7f}", "a\u{9b}", "a\u{202e}b", "a\u{2066}b"] {
         machine.refuses(["create", text]).must_exit(2);
     }
@@ -536,12 +540,14 @@ fn an_expiry_in_the_past_or_unparsable_is_refused_and_makes_no_store() {
     --- stdout
     --- stderr
     error: expiry: 2020-01-31T00:00:00Z is in the past
+    hint: --expires 90d counts from now, dates are in UTC, and --expires never sets no end
     ");
     assert_snapshot!(machine.run(["create", "ci", "--expires", "soon"]), @r"
     exit: 2
     --- stdout
     --- stderr
     error: expiry: must be a length of time such as 90d or 12h, a date such as 2027-01-31, or a time such as 2027-01-31T12:00:00Z, or never
+    hint: --expires 90d counts from now, dates are in UTC, and --expires never sets no end
     ");
     machine.run(["create", "ci", "--expires", ""]).must_exit(2);
     machine.run(["create", "ci", "--expires", "0d"]).must_exit(2);

@@ -1,7 +1,8 @@
 //! What PagerDuty documents of user tokens and of Events API keys: one test a sentence, named after it. What the keys
-//! are let through to is judged elsewhere.
+//! are let through to is judged elsewhere, operation by operation.
 
-use crate::session::{Machine, assert_orchestration_key, assert_service_key, assert_token, text_of};
+use crate::checking::{ask, reason, reason_for};
+use crate::session::{Machine, assert_orchestration_key, assert_service_key, assert_token, now, text_of};
 
 // Of user tokens.
 
@@ -60,6 +61,29 @@ fn what_is_done_with_a_user_token_is_restricted_to_the_users_own_permissions() {
 }
 
 #[test]
+fn what_a_user_token_asks_for_beyond_the_users_own_permissions_is_answered_with_403() {
+    let machine = Machine::with_users();
+    let cases = [
+        ("otto", "GET", "/incidents", 200, "allowed"),
+        ("otto", "POST", "/incidents", 403, "role"),
+        ("uma", "POST", "/incidents", 200, "allowed"),
+        ("uma", "POST", "/users", 403, "role"),
+        ("rita", "GET", "/incidents", 403, "role"),
+        ("adam", "POST", "/users", 200, "allowed"),
+    ];
+    for (user, method, path, status, why) in cases {
+        let (_, secret) = machine.make_token(user, "laptop", &[]);
+        let answer = ask(&machine, &secret, method, path);
+        assert_eq!(reason(&answer), why, "{user}: {answer}");
+        assert_eq!(answer.json()["status"], status, "{user}: {answer}");
+    }
+    // The permissions are those of today, not of the day on which the token was made.
+    let (_, secret) = machine.make_token("uma", "laptop", &[]);
+    machine.run(["user", "edit", "uma", "--role", "observer"]).must_succeed();
+    assert_eq!(ask(&machine, &secret, "POST", "/incidents").json()["status"], 403);
+}
+
+#[test]
 fn the_table_of_user_tokens_shows_when_made_when_last_used_and_the_api_version() {
     let machine = Machine::with_users();
     machine.make_token("uma", "laptop", &[]);
@@ -71,6 +95,27 @@ fn the_table_of_user_tokens_shows_when_made_when_last_used_and_the_api_version()
     assert_eq!(listed[0]["api_version"], "v2");
     assert!(listed[0]["last_used_at"].is_null());
     text_of(&listed[0], "created_at").parse::<jiff::Timestamp>().unwrap();
+}
+
+#[test]
+fn the_table_of_user_tokens_shows_a_token_as_used_once_it_was() {
+    let machine = Machine::with_users();
+    let (used, secret) = machine.make_token("uma", "laptop", &[]);
+    let (unused, _) = machine.make_token("uma", "phone", &[]);
+    let before = now();
+    assert_eq!(reason_for(&machine, &secret), "allowed");
+    let shown =
+        |id: &str| machine.run(["token", "show", id, "--as", "uma", "-o", "json"]).must_succeed().json();
+    let at: jiff::Timestamp = text_of(&shown(&used), "last_used_at").parse().unwrap();
+    assert!((before.as_second()..=now().as_second()).contains(&at.as_second()), "{at}");
+    assert!(shown(&unused)["last_used_at"].is_null());
+    let table = machine.run(["token", "list", "--as", "uma"]).must_succeed();
+    let line = |id: &str| table.stdout.lines().find(|line| line.starts_with(id)).unwrap().to_owned();
+    assert_eq!(
+        (line(&used).matches("never").count(), line(&unused).matches("never").count()),
+        (1, 2),
+        "{table}"
+    );
 }
 
 #[test]
@@ -101,10 +146,17 @@ fn the_removal_of_a_user_token_is_confirmed_and_irreversible() {
 #[test]
 fn any_user_may_remove_his_own_user_token() {
     let machine = Machine::with_users();
-    for user in ["ann", "adam", "uma", "otto", "rita"] {
+    machine.run(["user", "add", "lisa", "--role", "limited_user"]).must_succeed();
+    machine.run(["user", "add", "fay", "--role", "read_only_user"]).must_succeed();
+    let everybody_with_tokens = ["ann", "adam", "uma", "lisa", "otto", "rita", "fay"];
+    for user in everybody_with_tokens {
         let (id, _) = machine.make_token(user, "laptop", &[]);
         machine.run(["token", "remove", &id, "--yes", "--as", user]).must_succeed();
     }
+    // Somebody whose role can make none any more can still remove one that is left.
+    let (id, _) = machine.make_token("fay", "laptop", &[]);
+    machine.run(["user", "edit", "fay", "--role", "read_only_limited_user"]).must_succeed();
+    machine.run(["token", "remove", &id, "--yes", "--as", "fay"]).must_succeed();
 }
 
 #[test]

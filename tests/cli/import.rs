@@ -163,6 +163,7 @@ fn a_dry_run_lists_every_problem_with_its_line_and_changes_nothing() {
     warning: keys.csv:15: kind: must be general, user-token or integration
     warning: keys.csv:16: has 9 cells, and the header has 8
     error: 13 of 14 lines cannot be imported, and nothing was
+    hint: put them right, or leave them out with --skip-bad
     ");
     machine.unchanged(|| machine.run(["import", "keys.csv"])).must_exit(1);
     let tried =
@@ -304,6 +305,7 @@ fn a_byte_order_mark_crlf_json_lines_and_another_order_of_columns_are_read() {
     warning: bad.jsonl:2: not JSON (column 1)
     warning: bad.jsonl:3: a member has a name that is no column (column 30)
     error: 3 of 3 lines cannot be imported, and nothing was
+    hint: put them right, or leave them out with --skip-bad
     ");
 }
 
@@ -398,6 +400,7 @@ fn what_the_account_has_switched_off_does_not_come_in() {
     --- stdout
     --- stderr
     error: REST keys are switched off in this account
+    hint: the Account Owner can switch them on: pdkeys account set --rest-api on
     ");
 }
 
@@ -504,6 +507,7 @@ fn users_come_in_from_a_file_with_one_record() {
     warning: bad.csv:6: line 4 has the same name
     warning: bad.csv:7: name: must not begin with -
     error: 5 of 6 lines cannot be imported, and nothing was
+    hint: put them right, or leave them out with --skip-bad
     ");
     machine.refuses(["user", "import", "users.csv", "--as", "uma"]).must_exit(4);
     machine.run(["user", "import", "bad.csv", "--skip-bad", "--as", "adam"]).must_succeed();

@@ -118,6 +118,8 @@ fn an_unknown_type_is_refused_and_the_error_lists_the_known_ones() {
     error: invalid value 'pigeon' for '--type <TYPE>': integration type: must be one of events-api-v2, events-api-v1, email, event-transformer, aws-cloudwatch, cloudkick, keynote, nagios, pingdom, sql-monitor
 
     For more information, try '--help'.
+
+    hint: events-api-v2 is the one for a program of your own
     ");
     for word in [
         "events-api-v2",
@@ -315,12 +317,14 @@ fn nothing_moves_from_a_service_to_an_orchestration_or_back() {
     --- stdout
     --- stderr
     error: integration [I1] leads into the service web, and can move to another service only
+    hint: name that with --service; pdkeys integration create --orchestration ORCHESTRATION makes a new key for one
     ");
     assert_snapshot!(machine.refuses(["integration", "move", &other, "--service", "web"]), @r"
     exit: 1
     --- stdout
     --- stderr
     error: integration [I2] leads into the orchestration router, and can move to another orchestration only
+    hint: name that with --orchestration; pdkeys integration create --service SERVICE makes a new key for a service
     ");
     machine.refuses(["integration", "move", &id]).must_exit(2);
     machine

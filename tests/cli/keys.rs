@@ -93,6 +93,8 @@ fn create_refuses_what_is_no_scope_and_no_rate_limit() {
     error: invalid value 'incidents' for '--scope <SCOPE>': scope: must look like incidents.read, services.write or users:sessions.read
 
     For more information, try '--help'.
+
+    hint: pdkeys explain METHOD PATH shows which scopes a request needs
     ");
     assert_snapshot!(machine.refuses(["create", "x", "--rate-limit", "lots"]), @r"
     exit: 2
@@ -125,6 +127,7 @@ fn no_key_can_be_made_while_rest_keys_are_switched_off() {
     --- stdout
     --- stderr
     error: REST keys are switched off in this account
+    hint: the Account Owner can switch them on: pdkeys account set --rest-api on
     ");
 }
 
@@ -311,6 +314,7 @@ fn list_filters_by_how_long_a_key_was_not_used() {
     --- stdout
     --- stderr
     error: unused for: must be a length of time such as 90d or 24h
+    hint: --help shows what is taken, with examples
     ");
 }
 
@@ -420,6 +424,7 @@ fn edit_narrows_access_and_never_widens_it() {
     --- stdout
     --- stderr
     error: access can be narrowed, never widened: from read-only to scopes
+    hint: make another that may do more: pdkeys create, or pdkeys token create
     ");
     assert_snapshot!(
         machine.refuses(["edit", &alerts, "--scope", "incidents.read", "--scope", "services.read"]),
@@ -428,6 +433,7 @@ fn edit_narrows_access_and_never_widens_it() {
     --- stdout
     --- stderr
     error: access can be narrowed, never widened: it would gain services.read
+    hint: make another that may do more: pdkeys create, or pdkeys token create
     "
     );
     assert_snapshot!(machine.refuses(["edit", &alerts, "--read-only"]), @r"
@@ -435,6 +441,7 @@ fn edit_narrows_access_and_never_widens_it() {
     --- stdout
     --- stderr
     error: access can be narrowed, never widened: from scopes to read-only
+    hint: make another that may do more: pdkeys create, or pdkeys token create
     ");
     machine.run(["edit", &deploy, "--read-only"]).must_succeed();
     assert_eq!(listed(&machine, &["--access", "read-only"]), "deploy backup");
@@ -640,6 +647,7 @@ fn end_overlap_stops_the_old_secret_and_makes_no_new_one() {
     --- stdout
     --- stderr
     error: key [K1] has no overlap to end
+    hint: its present secret is the only one; pdkeys rotate [K1] replaces it
     ");
     machine.run(["rotate", &deploy, "--overlap", "24h"]).must_succeed();
     assert_snapshot!(machine.run(["rotate", &deploy, "--end-overlap"]), @r"
@@ -660,6 +668,7 @@ fn a_disabled_key_cannot_be_rotated() {
     --- stdout
     --- stderr
     error: key [K1] is disabled: it cannot be rotated
+    hint: let it work again first: pdkeys enable [K1]
     ");
 }
 
@@ -671,6 +680,7 @@ fn an_overlap_that_is_no_length_of_time_is_refused() {
     --- stdout
     --- stderr
     error: overlap: must be a length of time such as 90d or 24h
+    hint: --overlap 24h lets the present secret go on for a day; without it, it stops at once
     ");
     machine.refuses(["rotate", &deploy, "--overlap", "0s"]).must_exit(2);
 }

@@ -7,6 +7,7 @@ use insta::assert_snapshot;
 use rusqlite::Connection;
 use sha2::{Digest as _, Sha256};
 
+use crate::checking::reason_for;
 use crate::session::{Machine, files_below};
 
 fn hex(bytes: &[u8]) -> String {
@@ -55,9 +56,30 @@ fn with_secrets() -> (Machine, Vec<String>, usize) {
     secrets.push(line(&["token", "rotate", &kept, "--overlap", "24h"]));
     secrets.push(line(&["token", "rotate", &kept, "--yes"]));
     machine.run(["token", "remove", &removed, "--yes"]).must_succeed();
-    let acting = secrets.last().unwrap();
+    let acting = &secrets.last().unwrap().clone();
     machine.run_with_token(acting, ["service", "create", "web"]).must_succeed();
     machine.run(["service", "create", "mail"]).must_succeed();
+
+    secrets.push(line(&["app", "register", "ci", "--scope", "incidents.read"]));
+    secrets.push(line(&["app", "token", "ci"]));
+    let of_app = secrets.last().unwrap().clone();
+    secrets.push(line(&["app", "rotate", "ci", "--overlap", "24h"]));
+    secrets.push(line(&["app", "rotate", "ci", "--yes"]));
+    machine.run(["app", "register", "removed", "--scope", "incidents.read"]).must_succeed();
+    secrets.push(line(&["app", "token", "removed"]));
+    machine.run(["app", "remove", "removed", "--yes"]).must_succeed();
+
+    // Checks are counted, in a file of their own.
+    let (rotated, first) = machine.make_key("rotated", &[]);
+    assert_eq!(reason_for(&machine, &first), "allowed");
+    let second = line(&["rotate", &rotated, "--overlap", "24h"]);
+    assert_eq!(reason_for(&machine, &first), "allowed");
+    assert_eq!(reason_for(&machine, &second), "allowed");
+    assert_eq!(reason_for(&machine, &of_app), "allowed");
+    assert_eq!(reason_for(&machine, acting), "allowed");
+    let third = line(&["rotate", &rotated, "--yes"]);
+    assert_eq!(reason_for(&machine, &second), "rotated");
+    secrets.extend([first, second, third]);
 
     let others = secrets.len();
     secrets.push(line(&["service", "create", "shop", "--integration", "email"]));
@@ -83,6 +105,9 @@ fn no_file_of_the_store_holds_a_secret_or_its_plain_hash() {
     let log = fs::read(machine.directory().join("pdkeys.db-wal")).unwrap();
     assert!(holds(&log, id.as_bytes()), "the search finds what is there");
     let (other, secrets, _) = with_secrets();
+    let counts = fs::read(other.directory().join("pdkeys.usage.db")).unwrap();
+    let used = other.run(["list", "--text", "rotated", "-o", "json"]).must_succeed().json();
+    assert!(holds(&counts, used[0]["id"].as_str().unwrap().as_bytes()), "what was counted is there");
     for (machine, secrets) in [(&machine, &vec![first, second]), (&other, &secrets)] {
         let files = files_below(machine.home());
         assert!(files.contains(&machine.store()));
@@ -113,6 +138,9 @@ fn no_output_but_the_hand_over_holds_a_secret() {
             &["user", "list"],
             &["whoami"],
             &["token", "list", "--all"],
+            &["app", "list"],
+            &["app", "show", "ci"],
+            &["usage"],
             // Integration keys are for those who may see them, and he may not.
             &["integration", "list", "--as", "otto"],
             &["service", "list", "--as", "otto"],

@@ -114,18 +114,21 @@ fn a_name_is_taken_once_among_services_and_once_among_orchestrations() {
     --- stdout
     --- stderr
     error: service web ([S1]) has this name already
+    hint: choose another; pdkeys service list shows which are taken
     ");
     assert_snapshot!(machine.refuses(["orchestration", "create", "web"]), @r"
     exit: 1
     --- stdout
     --- stderr
     error: orchestration web ([O1]) has this name already
+    hint: choose another; pdkeys orchestration list shows which are taken
     ");
     assert_snapshot!(machine.refuses(["service", "edit", "mail", "--name", "web"]), @r"
     exit: 1
     --- stdout
     --- stderr
     error: service web ([S1]) has this name already
+    hint: choose another; pdkeys service list shows which are taken
     ");
     // Its own name is not in its way.
     machine.refuses(["service", "edit", "web", "--name", "web"]).must_succeed();
@@ -158,6 +161,8 @@ fn an_unknown_type_is_refused_and_the_error_lists_the_known_ones() {
     error: invalid value 'carrier-pigeon' for '--integration <TYPE>': integration type: must be one of events-api-v2, events-api-v1, email, event-transformer, aws-cloudwatch, cloudkick, keynote, nagios, pingdom, sql-monitor
 
     For more information, try '--help'.
+
+    hint: events-api-v2 is the one for a program of your own
     ");
     for kind in ["events_api_v2_inbound_integration", "aws-cloudwatch", "sql_monitor_inbound_integration"] {
         machine.run(["service", "create", kind, "--integration", kind]).must_succeed();

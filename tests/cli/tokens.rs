@@ -126,12 +126,13 @@ fn a_description_must_be_given_without_a_terminal() {
     error: description is missing
     hint: without a terminal nothing is asked; --help shows what to give
     ");
-    assert_snapshot!(machine.refuses(["token", "create", " "]), @r"
+    assert_snapshot!(machine.refuses(["token", "create", " "]), @r#"
     exit: 2
     --- stdout
     --- stderr
     error: description: must not be empty
-    ");
+    hint: say in one line of plain text what it is for, such as "nightly deploy"
+    "#);
     machine.refuses(["token", "create", "a\u{1b}[2Jb"]).must_exit(2);
 }
 
@@ -188,6 +189,7 @@ fn a_scope_that_the_role_does_not_hold_is_refused() {
     --- stdout
     --- stderr
     error: the role observer does not hold incidents.write, users.write
+    hint: leave that out; without --scope a token may do all that the role may
     "
     );
     machine.run(create).must_succeed();
@@ -224,6 +226,7 @@ fn no_token_is_made_where_the_account_has_not_the_ability() {
     --- stdout
     --- stderr
     error: Advanced Permissions are switched off in this account
+    hint: the Account Owner can switch them on: pdkeys account set --advanced-permissions on
     ");
     machine.run(["account", "set", "--advanced-permissions", "on", "--rest-api", "off"]).must_succeed();
     assert_snapshot!(machine.refuses(["token", "create", "x"]), @r"
@@ -231,6 +234,7 @@ fn no_token_is_made_where_the_account_has_not_the_ability() {
     --- stdout
     --- stderr
     error: REST keys are switched off in this account
+    hint: the Account Owner can switch them on: pdkeys account set --rest-api on
     ");
     machine.run(["account", "set", "--rest-api", "on"]).must_succeed();
     machine.run(["token", "create", "x"]).must_succeed();
@@ -414,6 +418,7 @@ fn edit_changes_description_and_end_and_narrows_scopes() {
     --- stdout
     --- stderr
     error: access can be narrowed, never widened: it would gain services.read
+    hint: make another that may do more: pdkeys create, or pdkeys token create
     "
     );
     assert_snapshot!(machine.refuses(["token", "edit", &phone, "--description", "x"]), @r"
@@ -500,6 +505,7 @@ fn with_an_overlap_both_secrets_work_until_it_ends() {
     --- stdout
     --- stderr
     error: token [T1] has no overlap to end
+    hint: its present secret is the only one; pdkeys token rotate [T1] replaces it
     ");
     machine.refuses(["token", "rotate", &id, "--end-overlap", "--overlap", "1h", "--as", "uma"]).must_exit(2);
 }
@@ -751,6 +757,7 @@ fn an_expired_token_is_refused_everywhere() {
     --- stdout
     --- stderr
     error: token [T1] is expired: it cannot be rotated
+    hint: give it more time first: pdkeys token edit [T1] --expires 90d
     ");
 }
 

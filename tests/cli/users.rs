@@ -170,6 +170,7 @@ fn why_a_user_left_is_listed_and_recorded() {
     --- stdout
     --- stderr
     error: reason: must not be empty
+    hint: say in one line of plain text why, such as key-compromise
     ");
 }
 
@@ -205,13 +206,15 @@ fn the_account_owner_cannot_leave_or_get_another_role() {
     exit: 1
     --- stdout
     --- stderr
-    error: ann is the Account Owner; transfer the account first
+    error: ann is the Account Owner
+    hint: transfer the account first: pdkeys account transfer USER
     ");
     assert_snapshot!(machine.refuses(["user", "edit", "ann", "--role", "admin"]), @r"
     exit: 1
     --- stdout
     --- stderr
-    error: an account has exactly one owner: account transfer makes another user the owner
+    error: an account has exactly one owner
+    hint: pdkeys account transfer USER makes another user the owner
     ");
 }
 
@@ -222,7 +225,8 @@ fn there_is_one_owner() {
     exit: 1
     --- stdout
     --- stderr
-    error: an account has exactly one owner: account transfer makes another user the owner
+    error: an account has exactly one owner
+    hint: pdkeys account transfer USER makes another user the owner
     ");
     machine.refuses(["user", "edit", "adam", "--role", "owner"]).must_exit(1);
 }
@@ -236,30 +240,34 @@ fn a_name_an_operating_system_user_and_an_external_id_belong_to_one_user() {
     --- stdout
     --- stderr
     error: user adam ([U1]) has this name already
+    hint: choose another; pdkeys user list shows which are taken
     ");
     assert_snapshot!(machine.refuses(["user", "add", "x", "--role", "observer", "--os-user", "61234"]), @r"
     exit: 1
     --- stdout
     --- stderr
     error: user sam ([U2]) has this operating-system user already
+    hint: choose another; pdkeys user list shows which are taken
     ");
     assert_snapshot!(machine.refuses(["user", "edit", "uma", "--external-id", "PADAM"]), @r"
     exit: 1
     --- stdout
     --- stderr
     error: user adam ([U1]) has this external id already
+    hint: choose another; pdkeys user list shows which are taken
     ");
 }
 
 #[test]
 fn a_name_of_an_ids_shape_is_refused() {
     let machine = Machine::with_store();
-    assert_snapshot!(machine.refuses(["user", "add", "u7q2m4dx3", "--role", "observer"]), @r"
+    assert_snapshot!(machine.refuses(["user", "add", "u7q2m4dx3", "--role", "observer"]), @r#"
     exit: 2
     --- stdout
     --- stderr
     error: name: u7q2m4dx3 has the shape of an id
-    ");
+    hint: one line of plain text that is no id and does not begin with -, such as web
+    "#);
 }
 
 #[test]
@@ -272,6 +280,8 @@ fn a_role_that_is_none_and_an_operating_system_user_that_is_nobody_are_refused()
     error: invalid value 'boss' for '--role <ROLE>': role: must be one of owner, admin, user, limited_user, observer, restricted_access, read_only_user, read_only_limited_user
 
     For more information, try '--help'.
+
+    hint: pdkeys user list shows who has which
     ");
     assert_snapshot!(machine.refuses(["user", "add", "x", "--role", "user", "--os-user", "nobody-of-that-name"]), @r"
     exit: 2
@@ -308,7 +318,8 @@ fn what_cannot_be_done_is_told_before_it_is_asked_about() {
     exit: 1
     --- stdout
     --- stderr
-    error: ann is the Account Owner; transfer the account first
+    error: ann is the Account Owner
+    hint: transfer the account first: pdkeys account transfer USER
     ");
     assert_snapshot!(machine.refuses(["user", "remove", "ann", "--as", "adam"]), @r"
     exit: 4

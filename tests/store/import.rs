@@ -1,6 +1,7 @@
 //! Stories of imports: many things come in together, with one record.
 
 use pdkeys::Result;
+use pdkeys::error::Conflict;
 use pdkeys::model::{Action, GeneralKey, Imported, KeyOrder, Noun, Target, UserToken, authorize};
 use pdkeys::store::{AuditFilter, Clash, Death, Intake, Read as _, Store as _, Tombstone, Write as _};
 
@@ -129,7 +130,7 @@ pub(crate) fn an_import_that_fails_or_brings_nothing_leaves_nothing<E: Engine>(s
     let digest = site.digest("a");
     let failed = import(site, Action::Import, &mut |intake| {
         intake.add_general_key(&key, &digest)?;
-        Err(pdkeys::ErrorKind::Conflict("line 7".to_owned()).into())
+        Err(Conflict::Fault("line 7".to_owned()).into())
     });
     assert_eq!(failed.unwrap_err().to_string(), "line 7");
     // A permit to do something else to the account is none to import.

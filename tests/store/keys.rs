@@ -2,11 +2,12 @@
 
 use std::ops::ControlFlow;
 
+use pdkeys::Error;
+use pdkeys::error::Conflict;
 use pdkeys::model::{
     Access, Action, Change, Disabled, GeneralKey, KeyOrder, RateLimit, ScopeSet, SecretChange,
 };
 use pdkeys::store::{Read as _, Store as _};
-use pdkeys::{Error, ErrorKind};
 
 use crate::site::{Engine, Site, label, moment, secret};
 
@@ -157,7 +158,7 @@ pub(crate) fn a_visitor_that_has_enough_is_shown_no_more<E: Engine>(site: &mut S
 pub(crate) fn what_a_visitor_says_went_wrong_comes_back<E: Engine>(site: &mut Site<E>) {
     let key = site.new_key("K00000001", "one");
     site.add_key(&key, "a");
-    let full = || Error::from(ErrorKind::Conflict("the pipe is closed".to_owned()));
+    let full = || Error::from(Conflict::Fault("the pipe is closed".to_owned()));
     for order in EVERY_ORDER {
         let outcome = site.reader().read().unwrap().general_keys(order, false, &mut |_| Err(full()));
         assert_eq!(outcome.unwrap_err().to_string(), "the pipe is closed", "{order:?}");

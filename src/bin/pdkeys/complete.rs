@@ -1,4 +1,5 @@
-//! Answers the shell's completion scripts: the ids and names of what the acting user may list.
+//! Answers the shell's completion scripts: the ids and names of what the acting user may list, and words of which there
+//! are but a few.
 //!
 //! Quick and silent: whatever goes wrong, the shell completes nothing.
 
@@ -6,16 +7,19 @@ use std::ffi::{OsStr, OsString};
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, FromArgMatches as _};
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use clap_complete::CompleteEnv;
 use clap_complete::engine::CompletionCandidate;
 use pdkeys::manage::{DestinationKind, Session, Whose};
-use pdkeys::model::{KeyFilter, KeyOrder};
+use pdkeys::model::{
+    AccessKind, Action, AuditAction, Decision, Id, IntegrationType, KeyFilter, KeyOrder, KeyState, Name,
+    Noun, Policy, Role, Target, decide,
+};
 use pdkeys::store::sqlite::SqliteStore;
+use pdkeys::verify::Api;
 
 use crate::commands::Cli;
-use crate::context::Context;
-use crate::failure::Failure;
+use crate::context::{Context, Globals};
 use crate::terminal::{Color, Terminal};
 
 /// The most candidates that a shell is shown.
@@ -44,18 +48,40 @@ pub(crate) fn key_ids(typed: &OsStr) -> Vec<CompletionCandidate> {
     })
 }
 
-/// Ids of the acting user's tokens.
-pub(crate) fn token_ids(typed: &OsStr) -> Vec<CompletionCandidate> {
-    candidates(typed, |session, add| {
-        session.list_tokens(&Whose::Own, &mut |token| {
-            Ok(add(token.id.to_string(), token.description.to_string()))
+/// Ids of the tokens that the acting user may do this to, others' tokens among them.
+pub(crate) fn token_ids(action: Action) -> impl Fn(&OsStr) -> Vec<CompletionCandidate> {
+    move |typed| {
+        candidates(typed, |session, add| {
+            let acting = session.whoami()?;
+            let may = |action, target: &Target| decide(acting.user(), action, target) == Decision::Allowed;
+            let all = may(Action::ListUserTokens, &Target::all(Noun::UserToken));
+            session.list_tokens(if all { &Whose::All } else { &Whose::Own }, &mut |token| {
+                if !may(action, &Target::of(&token).belonging_to(&token.user)) {
+                    return Ok(ControlFlow::Continue(()));
+                }
+                let help = if token.user.id == acting.user().id {
+                    token.description.to_string()
+                } else {
+                    format!("{}: {}", token.user.name, token.description)
+                };
+                Ok(add(token.id.to_string(), help))
+            })
         })
-    })
+    }
+}
+
+/// Ids of keys, tokens and integrations.
+pub(crate) fn ids(typed: &OsStr) -> Vec<CompletionCandidate> {
+    let tokens = token_ids(Action::ShowUserToken);
+    [key_ids(typed), tokens(typed), integration_ids(typed)].into_iter().flatten().collect()
 }
 
 /// Ids of all whose usage can be seen.
 pub(crate) fn used_ids(typed: &OsStr) -> Vec<CompletionCandidate> {
-    [key_ids(typed), token_ids(typed), integration_ids(typed)].into_iter().flatten().collect()
+    let apps = candidates(typed, |session, add| {
+        session.list_apps(&mut |app| Ok(add(app.id.to_string(), app.name.to_string())))
+    });
+    [ids(typed), apps].into_iter().flatten().collect()
 }
 
 /// Ids of integrations.
@@ -67,7 +93,7 @@ pub(crate) fn integration_ids(typed: &OsStr) -> Vec<CompletionCandidate> {
     })
 }
 
-/// Names of services.
+/// Names of services, or their ids where one is being typed. So it is with all that has a name.
 pub(crate) fn service_names(typed: &OsStr) -> Vec<CompletionCandidate> {
     destination_names(typed, DestinationKind::Service)
 }
@@ -77,34 +103,114 @@ pub(crate) fn orchestration_names(typed: &OsStr) -> Vec<CompletionCandidate> {
     destination_names(typed, DestinationKind::Orchestration)
 }
 
+/// Names of what the line is about: services and orchestrations have the same commands.
+pub(crate) fn destination_names_of_the_line(typed: &OsStr) -> Vec<CompletionCandidate> {
+    let matches = matches_of_the_line();
+    match matches.as_ref().and_then(ArgMatches::subcommand_name) {
+        Some("service") => service_names(typed),
+        Some("orchestration") => orchestration_names(typed),
+        _ => Vec::new(),
+    }
+}
+
 fn destination_names(typed: &OsStr, kind: DestinationKind) -> Vec<CompletionCandidate> {
     candidates(typed, |session, add| {
-        session.list_destinations(kind, &mut |found| Ok(add(found.name.to_string(), found.id.to_string())))
+        session.list_destinations(kind, &mut |found| {
+            Ok(add_named(typed, add, &found.name, found.id, found.id.to_string()))
+        })
     })
 }
 
 /// Names of apps.
 pub(crate) fn app_names(typed: &OsStr) -> Vec<CompletionCandidate> {
     candidates(typed, |session, add| {
-        session.list_apps(&mut |app| Ok(add(app.name.to_string(), app.id.to_string())))
+        session.list_apps(&mut |app| Ok(add_named(typed, add, &app.name, app.id, app.id.to_string())))
     })
 }
 
 /// Names of users.
 pub(crate) fn user_names(typed: &OsStr) -> Vec<CompletionCandidate> {
-    candidates(typed, |session, add| {
-        session.list_users(&mut |user| {
-            if user.has_left() {
-                return Ok(ControlFlow::Continue(()));
-            }
-            Ok(add(user.name.to_string(), user.role.title().to_owned()))
-        })
+    candidates(typed, |session, add| list_users(typed, session, add))
+}
+
+/// Names of users, for the option that says on whose behalf the line acts: that is not known yet.
+pub(crate) fn users_to_act_as(typed: &OsStr) -> Vec<CompletionCandidate> {
+    let mut context = context_of_the_line();
+    context.globals.on_behalf_of = None;
+    candidates_in(&context, typed, |session, add| list_users(typed, session, add))
+}
+
+fn list_users(
+    typed: &OsStr,
+    session: &mut Session<'_, SqliteStore>,
+    add: Add<'_>,
+) -> Result<(), pdkeys::Error> {
+    session.list_users(&mut |user| {
+        if user.has_left() {
+            return Ok(ControlFlow::Continue(()));
+        }
+        Ok(add_named(typed, add, &user.name, user.id, user.role.title().to_owned()))
     })
+}
+
+/// Roles.
+pub(crate) fn roles() -> Vec<CompletionCandidate> {
+    Role::ALL
+        .iter()
+        .map(|role| CompletionCandidate::new(role.as_str()).help(Some(role.title().into())))
+        .collect()
+}
+
+/// Types of integrations.
+pub(crate) fn integration_types() -> Vec<CompletionCandidate> {
+    words(IntegrationType::ALL)
+}
+
+/// Policies.
+pub(crate) fn policies() -> Vec<CompletionCandidate> {
+    words([Policy::PagerDuty, Policy::Convention])
+}
+
+/// What an audit record can say that was done.
+pub(crate) fn audit_actions() -> Vec<CompletionCandidate> {
+    words([AuditAction::Create, AuditAction::Update, AuditAction::Delete].map(AuditAction::as_str))
+}
+
+/// What an audit record can be about.
+pub(crate) fn resource_types() -> Vec<CompletionCandidate> {
+    words(Noun::ALL.map(Noun::resource_type))
+}
+
+/// Whether a key works.
+pub(crate) fn key_states() -> Vec<CompletionCandidate> {
+    words([KeyState::Active, KeyState::Disabled, KeyState::Expired])
+}
+
+/// What general keys may reach.
+pub(crate) fn kinds_of_access() -> Vec<CompletionCandidate> {
+    words([AccessKind::Full, AccessKind::ReadOnly, AccessKind::Scopes])
+}
+
+/// Interfaces.
+pub(crate) fn interfaces() -> Vec<CompletionCandidate> {
+    words([Api::Rest, Api::EventsV1, Api::EventsV2])
+}
+
+fn words(words: impl IntoIterator<Item = impl ToString>) -> Vec<CompletionCandidate> {
+    words.into_iter().map(|word| CompletionCandidate::new(word.to_string())).collect()
 }
 
 type Add<'a> = &'a mut dyn FnMut(String, String) -> ControlFlow<()>;
 
 fn candidates(
+    typed: &OsStr,
+    list: impl FnOnce(&mut Session<'_, SqliteStore>, Add<'_>) -> Result<(), pdkeys::Error>,
+) -> Vec<CompletionCandidate> {
+    candidates_in(&context_of_the_line(), typed, list)
+}
+
+fn candidates_in(
+    context: &Context,
     typed: &OsStr,
     list: impl FnOnce(&mut Session<'_, SqliteStore>, Add<'_>) -> Result<(), pdkeys::Error>,
 ) -> Vec<CompletionCandidate> {
@@ -117,21 +223,24 @@ fn candidates(
         if found.len() < MOST { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
     // Silent by contract: a shell has nowhere to show an error.
-    let _ = with_store_of_the_line(|session| list(session, &mut add));
+    let _ = context.with_silent_session(|session| Ok(list(session, &mut add)?));
     found
 }
 
-/// Opens the store that the line being completed names, on behalf of whoever the finished line would act for.
-fn with_store_of_the_line(
-    work: impl FnOnce(&mut Session<'_, SqliteStore>) -> Result<(), pdkeys::Error>,
-) -> Result<(), Failure> {
-    let words: Vec<OsString> = std::env::args_os().skip_while(|word| word != "--").skip(1).collect();
-    context_of(&words).with_silent_session(|session| Ok(work(session)?))
+/// Adds what goes by name and by id: the name, and the id only where one may be what is being typed.
+fn add_named(typed: &OsStr, add: Add<'_>, name: &Name, id: Id, help: String) -> ControlFlow<()> {
+    add(name.to_string(), help)?;
+    if typed.is_empty() { ControlFlow::Continue(()) } else { add(id.to_string(), name.to_string()) }
 }
 
-fn context_of(words: &[OsString]) -> Context {
-    // The line is not finished, so that it need not parse; then the defaults are what it would use.
-    let parsed = Cli::command().ignore_errors(true).try_get_matches_from(words);
-    let globals = parsed.ok().and_then(|matches| crate::context::Globals::from_arg_matches(&matches).ok());
+/// The options of the line being completed: they name the store, and on whose behalf the finished line would act.
+fn context_of_the_line() -> Context {
+    let globals = matches_of_the_line().and_then(|matches| Globals::from_arg_matches(&matches).ok());
     Context::new(globals.unwrap_or_default(), Terminal::new(Color::Never, true))
+}
+
+fn matches_of_the_line() -> Option<ArgMatches> {
+    let words = std::env::args_os().skip_while(|word| word != "--").skip(1);
+    // The line is not finished, so that it need not parse; then the defaults are what it would use.
+    Cli::command().ignore_errors(true).try_get_matches_from(words).ok()
 }

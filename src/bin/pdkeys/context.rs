@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use directories::ProjectDirs;
 use pdkeys::ErrorKind;
 use pdkeys::error::{TokenRefusal, Unidentified};
@@ -21,12 +22,15 @@ use pdkeys::store::sqlite::SqliteStore;
 use pdkeys::verify::known_scope;
 use zeroize::Zeroizing;
 
+use crate::complete;
 use crate::failure::Failure;
 use crate::render::Format;
 use crate::terminal::{Color, Terminal};
 
 /// The largest file that can hold a token and nothing else.
 const LARGEST_TOKEN_FILE: usize = 4096;
+
+const TOKEN_FILE_HOLDS: &str = "it must hold a user token, as pdkeys token create --write-to makes it";
 
 /// Options that every command takes, before or after its name.
 #[derive(Args, Clone, Debug, Default)]
@@ -46,7 +50,7 @@ pub(crate) struct Globals {
     pub(crate) token_file: Option<PathBuf>,
 
     /// Act as this user; the Account Owner alone may
-    #[arg(long = "as", global = true, value_name = "USER")]
+    #[arg(long = "as", global = true, value_name = "USER", add = ArgValueCompleter::new(complete::users_to_act_as))]
     pub(crate) on_behalf_of: Option<String>,
 
     /// Do it without asking
@@ -237,10 +241,11 @@ impl Context {
                 .and_then(|file| file.take(LARGEST_TOKEN_FILE as u64 + 1).read_to_end(&mut bytes))
                 .map_err(|error| {
                     Failure::not_permitted(format!("token file {}: {error}", path.display()))
-                        .with_hint("it must hold a user token, as pdkeys token create --write-to makes it")
+                        .with_hint(TOKEN_FILE_HOLDS)
                 })?;
             if bytes.len() > LARGEST_TOKEN_FILE {
-                return Err(Failure::not_permitted(format!("token file {}: too large", path.display())));
+                return Err(Failure::not_permitted(format!("token file {}: too large", path.display()))
+                    .with_hint(TOKEN_FILE_HOLDS));
             }
             let text = String::from_utf8_lossy(&bytes);
             return Ok(Some(Secret::presented(without_line_end(&text).to_owned())));

@@ -7,8 +7,8 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use pdkeys::ErrorKind;
-use pdkeys::error::{KeyFault, Refusal, Unidentified};
-use pdkeys::model::{Noun, Secret, looks_secret, secrets_within};
+use pdkeys::error::{Conflict, KeyFault, Refusal, Unidentified};
+use pdkeys::model::{Ability, KeyState, Noun, Secret, looks_secret, secrets_within};
 
 /// How a command ends. The numbers are documented, and never re-ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +115,8 @@ impl From<pdkeys::Error> for Failure {
         }
         let failure = |exit| Self::new(exit, message.clone());
         match error.kind() {
-            ErrorKind::Invalid { .. } => failure(Exit::Usage),
+            ErrorKind::Invalid { what, .. } => failure(Exit::Usage)
+                .with_hint(what_it_takes(what).unwrap_or("--help shows what is taken, with examples")),
             ErrorKind::HoldsSecret { .. } => failure(Exit::Usage).with_hint(
                 "nothing was changed; the secret may be in the shell's history now: if it was exposed, rotate it",
             ),
@@ -134,7 +135,8 @@ impl From<pdkeys::Error> for Failure {
             ErrorKind::Unidentified(Unidentified::NobodyToActAs(_) | Unidentified::Left(_)) => {
                 failure(Exit::NotPermitted).with_hint("pdkeys user list shows who is here")
             }
-            ErrorKind::Conflict(_) | ErrorKind::Entropy(_) | ErrorKind::File { .. } => failure(Exit::Failed),
+            ErrorKind::Conflict(conflict) => failure(Exit::Failed).with_hint(way_out(conflict)),
+            ErrorKind::Entropy(_) | ErrorKind::File { .. } => failure(Exit::Failed),
             ErrorKind::UsageFile { .. } => failure(Exit::Failed)
                 .with_hint("move it away, with its -wal and -shm: a new one is made, and only counts are lost"),
             ErrorKind::HandOver(_) => failure(Exit::Failed)
@@ -195,6 +197,81 @@ impl From<pdkeys::Error> for Failure {
     }
 }
 
+/// What to give instead of a value that was refused, where more can be said of it than `--help` does.
+fn what_it_takes(what: &str) -> Option<&'static str> {
+    Some(match what {
+        "description" => "say in one line of plain text what it is for, such as \"nightly deploy\"",
+        "reason" => "say in one line of plain text why, such as key-compromise",
+        "name" => "one line of plain text that is no id and does not begin with -, such as web",
+        "expiry" => "--expires 90d counts from now, dates are in UTC, and --expires never sets no end",
+        "overlap" => "--overlap 24h lets the present secret go on for a day; without it, it stops at once",
+        "scope" => "pdkeys explain METHOD PATH shows which scopes a request needs",
+        "integration type" => "events-api-v2 is the one for a program of your own",
+        "role" => "pdkeys user list shows who has which",
+        "id" => "list and show print the ids of things",
+        _ => return None,
+    })
+}
+
+/// What to do about a change that the state of things does not allow.
+fn way_out(conflict: &Conflict) -> String {
+    let text = match conflict {
+        Conflict::SwitchedOff(Ability::RestApi) => {
+            "the Account Owner can switch them on: pdkeys account set --rest-api on"
+        }
+        Conflict::SwitchedOff(Ability::AdvancedPermissions) => {
+            "the Account Owner can switch them on: pdkeys account set --advanced-permissions on"
+        }
+        Conflict::Taken { noun, .. } => {
+            return format!("choose another; {} shows which are taken", list_command(*noun));
+        }
+        Conflict::WiderAccess(_) => "make another that may do more: pdkeys create, or pdkeys token create",
+        Conflict::WiderApp => "pdkeys app register makes another that may do more",
+        Conflict::BeyondRole { .. } => "leave that out; without --scope a token may do all that the role may",
+        Conflict::BeyondApp { .. } => "leave that out; without --scope the token has all scopes of its app",
+        Conflict::NotActive { noun, id, state } => {
+            let command = command(*noun);
+            return match state {
+                KeyState::Disabled => format!("let it work again first: {command} enable {id}"),
+                KeyState::Active | KeyState::Expired => {
+                    format!("give it more time first: {command} edit {id} --expires 90d")
+                }
+            };
+        }
+        Conflict::NoOverlap { noun, id } => {
+            return format!("its present secret is the only one; {} rotate {id} replaces it", command(*noun));
+        }
+        Conflict::OtherKind { from: Noun::Orchestration, .. } => {
+            "name that with --orchestration; pdkeys integration create --service SERVICE makes a new key for a service"
+        }
+        Conflict::OtherKind { .. } => {
+            "name that with --service; pdkeys integration create --orchestration ORCHESTRATION makes a new key for one"
+        }
+        Conflict::HasIntegrations { .. } => {
+            "--with-integrations removes them too; pdkeys integration move takes them elsewhere"
+        }
+        Conflict::OneOwner => "pdkeys account transfer USER makes another user the owner",
+        Conflict::OwnerStays(_) => "transfer the account first: pdkeys account transfer USER",
+        Conflict::Left(_) => "pdkeys user list shows who is here; pdkeys user add takes somebody in anew",
+        Conflict::Gone(_) => "somebody removed it just now, and nothing was changed; run it again",
+        Conflict::BadLines { .. } => "put them right, or leave them out with --skip-bad",
+        Conflict::DeadSecret => "pdkeys create makes a new one",
+        Conflict::FileExists(_) => "choose another name, or move it away first",
+        Conflict::IsStore(_) => "name a file that pdkeys backup made",
+        Conflict::StoreInUse(_) => "pdkeys backup, with --store, makes a backup of it",
+        Conflict::OtherStoreKey(_) => "move it away first, if it is not needed any more",
+        Conflict::LeftOver(_) => "move it away first",
+        Conflict::ChangedMeanwhile(_) => "nothing was changed; run it again, and see what it asks then",
+        Conflict::Fault(_) => "nothing was changed; this is a fault of pdkeys itself, so please report it",
+    };
+    text.to_owned()
+}
+
+/// How the commands for a noun begin.
+fn command(noun: Noun) -> &'static str {
+    list_command(noun).rsplit_once(' ').map_or("pdkeys", |(command, _)| command)
+}
+
 fn list_command(noun: Noun) -> &'static str {
     match noun {
         Noun::Account => "pdkeys account show",
@@ -224,6 +301,14 @@ fn secrets_among(arguments: &[OsString]) -> Vec<Secret> {
     whole.chain(arguments.iter().flat_map(|argument| secrets_within(argument))).collect()
 }
 
+/// What to give instead of a value that clap let the library read, and the library refused.
+fn hint_for_value(error: &clap::Error) -> Option<&'static str> {
+    match error.source()?.downcast_ref::<pdkeys::Error>()?.kind() {
+        ErrorKind::Invalid { what, .. } => what_it_takes(what),
+        _ => None,
+    }
+}
+
 /// Prints what clap has to say, help included, with no secret in it: an argument that looks like one shows its hint.
 pub(crate) fn parse_error(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     let secrets = secrets_among(arguments);
@@ -235,6 +320,11 @@ pub(crate) fn parse_error(error: &clap::Error, arguments: &[OsString]) -> ExitCo
     } else {
         write!(anstream::stdout(), "{shown}").map_err(|_| ())
     };
+    if error.use_stderr()
+        && let Some(hint) = hint_for_value(error)
+    {
+        let _ = writeln!(anstream::stderr(), "\nhint: {hint}");
+    }
     match (error.use_stderr(), written) {
         (true, _) => Exit::Usage.into(),
         (false, Ok(())) => Exit::Done.into(),

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, params};
 
 use super::columns::{Columns, optional_text, text};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Conflict, ErrorKind, Result};
 use crate::model::{Account, Change, Role};
 
 pub(super) fn get(connection: &Connection) -> Result<Account> {
@@ -27,7 +27,7 @@ pub(super) fn get(connection: &Connection) -> Result<Account> {
 
 pub(super) fn save(connection: &Connection, change: &Change<Account>) -> Result<()> {
     if let Change::Delete { .. } = change {
-        return Err(Error::conflict("an account cannot be removed from its store"));
+        return Err(Conflict::Fault("an account cannot be removed from its store".to_owned()).into());
     }
     let account = change.subject();
     connection.execute(

@@ -20,7 +20,7 @@ use super::files::{self, Draft, Identity};
 use super::lookup::LookUp;
 use super::secrets::{self, Kind};
 use super::{SqliteStore, account, apps, audit, connect, file_error, schema, users};
-use crate::error::{Error, ErrorKind, KeyFault, Refusal, Result};
+use crate::error::{Conflict, Error, ErrorKind, KeyFault, Refusal, Result};
 use crate::model::{
     Account, Change, Digest, Head, Keyring, Permit, Restoration, SecretChange, StoreKey, User,
 };
@@ -134,10 +134,7 @@ impl Preserve for SqliteStore {
             // What was disabled while somebody was thinking about the question was not part of it.
             let revived = revived(&backup.connection, &present, at)?;
             if let Some(unknown) = revived.iter().find(|revived| !known.contains(revived)) {
-                return Err(Error::conflict(format!(
-                    "the store has changed meanwhile: {} would work again too",
-                    unknown.id
-                )));
+                return Err(Conflict::ChangedMeanwhile(unknown.id).into());
             }
             let draft = Draft::beside(&aside, entropy)?;
             Copy::of(&present, &draft)?.close()?;
@@ -253,7 +250,7 @@ fn refuse_existing(file: &Path) -> Result<()> {
 }
 
 fn exists(file: &Path) -> Error {
-    Error::conflict(format!("{} is there already, and is not overwritten", file.display()))
+    Conflict::FileExists(file.to_owned()).into()
 }
 
 /// Says that somebody else has just made a file of the name.
@@ -270,13 +267,10 @@ fn guard_backup(place: &Place, file: &Path) -> Result<()> {
     }
     let is_store = |store: &fs::Metadata| Identity::of(store) == Identity::of(&metadata);
     if fs::metadata(place.database()).is_ok_and(|store| is_store(&store)) {
-        return Err(Error::conflict(format!("{} is the store itself", file.display())));
+        return Err(Conflict::IsStore(file.to_owned()).into());
     }
     if fs::metadata(files::log_of(file)).is_ok_and(|log| log.len() > 0) {
-        return Err(Error::conflict(format!(
-            "{} is a store in use, with a write-ahead log beside it, and no backup",
-            file.display()
-        )));
+        return Err(Conflict::StoreInUse(file.to_owned()).into());
     }
     let mut header = [0; schema::HEADER_LEN];
     match File::open(file).and_then(|mut file| file.read_exact(&mut header)) {
@@ -297,10 +291,7 @@ fn find_key(place: &Place, given: Option<&Path>) -> Result<(Keyring, Option<Stor
     let keyring = Keyring::new(&store_key)?;
     match files::read_store_key(place.store_key()) {
         Ok(there) if keyring.belongs_to(&Keyring::new(&there)?.check_value()) => Ok((keyring, None)),
-        Ok(_) => Err(Error::conflict(format!(
-            "{} is another store key; move it away first, if it is not needed any more",
-            place.store_key().display()
-        ))),
+        Ok(_) => Err(Conflict::OtherStoreKey(place.store_key().to_owned()).into()),
         Err(error) if matches!(error.kind(), ErrorKind::StoreKey { fault: KeyFault::Missing, .. }) => {
             Ok((keyring, Some(store_key)))
         }

@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use zeroize::Zeroizing;
 
 use super::{Exposed, file_error, schema, sync_directory};
-use crate::error::{Error, ErrorKind, KeyFault, Refusal, Result};
+use crate::error::{Conflict, Error, ErrorKind, KeyFault, Refusal, Result};
 use crate::model::StoreKey;
 use crate::ports::Entropy;
 use crate::store::{Place, place::directory_of};
@@ -172,10 +172,7 @@ pub(super) fn refuse_remains(place: &Place) -> Result<()> {
     let log = log_of(database);
     match fs::symlink_metadata(&log) {
         // An empty one, as a check leaves it, has nothing to lay over anything.
-        Ok(metadata) if metadata.len() > 0 => Err(Error::conflict(format!(
-            "{} is left over from a store that is gone; move it away first",
-            log.display()
-        ))),
+        Ok(metadata) if metadata.len() > 0 => Err(Conflict::LeftOver(log).into()),
         _ => Ok(()),
     }
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::columns::{Columns, optional_millisecond, text};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Conflict, ErrorKind, Result};
 use crate::model::{Digest, Id, Noun, SecretChange};
 use crate::store::{Death, Holder, Tombstone};
 
@@ -123,7 +123,7 @@ pub(super) fn issue(connection: &Connection, kind: Kind, holder: i64, digest: &D
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM tombstone WHERE digest = ?1)")?
         .query_row([digest.as_bytes()], |row| row.get(0))?;
     if dead {
-        return Err(Error::conflict("this secret was removed or rotated away, and cannot come back"));
+        return Err(Conflict::DeadSecret.into());
     }
     connection
         .prepare_cached("INSERT INTO digest (digest, kind, holder) VALUES (?1, ?2, ?3)")?

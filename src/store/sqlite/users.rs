@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Params, params};
 
 use super::columns::{self, Columns, optional_millisecond, optional_text, text};
-use crate::error::{Error, Result};
+use crate::error::{Conflict, Result};
 use crate::model::{Change, Id, Label, User};
 use crate::store::Flow;
 
@@ -71,7 +71,8 @@ pub(super) fn each(connection: &Connection, visit: &mut dyn FnMut(User) -> Flow)
 
 pub(super) fn save(connection: &Connection, change: &Change<User>) -> Result<()> {
     if let Change::Delete { .. } = change {
-        return Err(Error::conflict("a user is marked as left, never deleted: others name the user"));
+        let why = "a user is marked as left, never deleted: others name the user";
+        return Err(Conflict::Fault(why.to_owned()).into());
     }
     let user = change.subject();
     columns::save(

@@ -1,7 +1,7 @@
 //! `pdkeys account`, and `pdkeys whoami`.
 
 use clap::{Args, Subcommand, ValueEnum};
-use clap_complete::ArgValueCompleter;
+use clap_complete::{ArgValueCandidates, ArgValueCompleter};
 use jiff::Timestamp;
 use pdkeys::model::{Account as Settings, AccountEdit, Id, Name, Noun, Policy, Role, Subdomain};
 use serde::Serialize;
@@ -139,7 +139,7 @@ pub(crate) struct Set {
     advanced_permissions: Option<Switch>,
 
     /// How requests are judged: `pagerduty` or `convention`
-    #[arg(long, group = "change")]
+    #[arg(long, group = "change", add = ArgValueCandidates::new(complete::policies))]
     policy: Option<Policy>,
 
     /// The subdomain that app tokens name, or `none`

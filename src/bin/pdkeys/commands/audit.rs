@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use clap::{Args, Subcommand};
-use clap_complete::ArgValueCompleter;
+use clap_complete::{ArgValueCandidates, ArgValueCompleter};
 use pdkeys::model::{AuditAction, AuditRecord, FieldChange, Head, Id, Noun, past_moment};
 use pdkeys::store::{AuditFilter, Chain};
 use serde::Serialize;
@@ -137,15 +137,15 @@ pub(crate) struct List {
     actor: Option<String>,
 
     /// Only this: `create`, `update` or `delete`
-    #[arg(long)]
+    #[arg(long, add = ArgValueCandidates::new(complete::audit_actions))]
     action: Option<AuditAction>,
 
     /// Only what was done to the thing with this id, or to the `account`
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", add = ArgValueCompleter::new(complete::ids))]
     target: Option<String>,
 
     /// Only what was done to things of this type, such as `general_key`
-    #[arg(long = "type", value_name = "TYPE", value_parser = parse_type)]
+    #[arg(long = "type", value_name = "TYPE", value_parser = parse_type, add = ArgValueCandidates::new(complete::resource_types))]
     target_type: Option<Noun>,
 
     /// At most so many

@@ -1,11 +1,13 @@
 //! `pdkeys init`.
 
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 use pdkeys::manage::Founding;
 use pdkeys::model::{Name, Noun, Policy};
 use pdkeys::ports::{SystemClock, SystemEntropy};
 use pdkeys::store::sqlite::SqliteStore;
 
+use crate::complete;
 use crate::context::{Context, login_name, os_user};
 use crate::failure::{Exit, Failure};
 
@@ -23,7 +25,7 @@ pub(crate) struct Init {
     owner: Option<String>,
 
     /// How requests are judged: `pagerduty` or `convention`
-    #[arg(long, value_name = "POLICY", default_value_t)]
+    #[arg(long, value_name = "POLICY", default_value_t, add = ArgValueCandidates::new(complete::policies))]
     policy: Policy,
 }
 

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use clap_complete::ArgValueCompleter;
+use clap_complete::{ArgValueCandidates, ArgValueCompleter};
 use jiff::Timestamp;
 use pdkeys::manage::{DestinationKind, NewIntegration, Shown, Where};
 use pdkeys::model::{
@@ -182,7 +182,7 @@ pub(crate) struct Create {
     into: Into,
 
     /// What sends the events, such as `events-api-v2`
-    #[arg(long = "type", value_name = "TYPE")]
+    #[arg(long = "type", value_name = "TYPE", add = ArgValueCandidates::new(complete::integration_types))]
     integration_type: Option<IntegrationType>,
 
     /// What to call it

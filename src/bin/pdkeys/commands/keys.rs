@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use clap_complete::ArgValueCompleter;
+use clap_complete::{ArgValueCandidates, ArgValueCompleter};
 use jiff::{SignedDuration, Timestamp};
 use pdkeys::manage::{HandOver, Session};
 use pdkeys::model::{
@@ -225,11 +225,11 @@ enum Sort {
 #[derive(Args, Debug)]
 pub(crate) struct List {
     /// Only those of this status: `active`, `disabled` or `expired`
-    #[arg(long)]
+    #[arg(long, add = ArgValueCandidates::new(complete::key_states))]
     status: Option<KeyState>,
 
     /// Only those with this access: `full`, `read-only` or `scopes`
-    #[arg(long)]
+    #[arg(long, add = ArgValueCandidates::new(complete::kinds_of_access))]
     access: Option<AccessKind>,
 
     /// Only those made by this user

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use clap_complete::{ArgValueCandidates, ArgValueCompleter};
 use jiff::Timestamp;
 use pdkeys::manage::{DestinationKind, Session, WithIntegrations};
 use pdkeys::model::{Destination, DestinationEdit, Id, IntegrationType, Label, Name};
@@ -11,6 +12,7 @@ use serde::Serialize;
 
 use super::integrations::{self, IntegrationRecord};
 use super::keys::parse_reason;
+use crate::complete;
 use crate::context::{Context, FirstUse};
 use crate::failure::{Exit, Failure};
 use crate::handover::Receiver;
@@ -106,7 +108,7 @@ pub(crate) struct Create {
     description: Option<String>,
 
     /// Make an integration of this type at once, such as `events-api-v2`
-    #[arg(long, value_name = "TYPE")]
+    #[arg(long, value_name = "TYPE", add = ArgValueCandidates::new(complete::integration_types))]
     integration: Option<IntegrationType>,
 
     /// Write the integration key to this new file, readable by its owner alone, instead of standard output
@@ -176,6 +178,7 @@ impl List {
 #[derive(Args, Debug)]
 pub(crate) struct Show {
     /// Its name or id
+    #[arg(add = ArgValueCompleter::new(complete::destination_names_of_the_line))]
     name: String,
 }
 
@@ -216,6 +219,7 @@ fn show(
 #[command(group = clap::ArgGroup::new("change").multiple(true).required(true))]
 pub(crate) struct Edit {
     /// Its name or id
+    #[arg(add = ArgValueCompleter::new(complete::destination_names_of_the_line))]
     reference: String,
 
     /// Another name
@@ -245,6 +249,7 @@ impl Edit {
 #[derive(Args, Debug)]
 pub(crate) struct Remove {
     /// Its name or id
+    #[arg(add = ArgValueCompleter::new(complete::destination_names_of_the_line))]
     name: String,
 
     /// Remove its integrations too
@@ -275,18 +280,8 @@ impl Remove {
                 );
                 context.confirm(&what, &format!("Remove {} {}?", kind.noun(), found.destination.name))?;
             }
-            let removed = session
-                .remove_destination(kind, &self.name, self.with_integrations, reason.as_ref())
-                .map_err(|error| {
-                    let hint = (!self.with_integrations && !found.integrations.is_empty()).then_some(
-                        "--with-integrations removes them too; pdkeys integration move takes them elsewhere",
-                    );
-                    let failure = Failure::from(error);
-                    match hint {
-                        Some(hint) => failure.with_hint(hint),
-                        None => failure,
-                    }
-                })?;
+            let removed =
+                session.remove_destination(kind, &self.name, self.with_integrations, reason.as_ref())?;
             context.terminal.done("Removed", &name(&removed));
             render::changed(context, session.at(), [DestinationRecord::from(removed)].into_iter())
         })

@@ -8,8 +8,8 @@ use clap_complete::ArgValueCompleter;
 use jiff::{SignedDuration, Timestamp};
 use pdkeys::manage::{HandOver, Session, Whose};
 use pdkeys::model::{
-    API_VERSION, Access, AccessKind, CredentialKind, Hint, Id, KeyState, Label, Name, Noun, Scope, ScopeSet,
-    TokenEdit, TokenSpec, UserToken, future_moment,
+    API_VERSION, Access, AccessKind, Action, CredentialKind, Hint, Id, KeyState, Label, Name, Noun, Scope,
+    ScopeSet, TokenEdit, TokenSpec, UserToken, future_moment,
 };
 use pdkeys::ports::{Clock as _, SystemClock};
 use pdkeys::store::sqlite::SqliteStore;
@@ -228,7 +228,7 @@ impl List {
 #[derive(Args, Debug)]
 pub(crate) struct Show {
     /// The token's id
-    #[arg(add = ArgValueCompleter::new(complete::token_ids))]
+    #[arg(add = ArgValueCompleter::new(complete::token_ids(Action::ShowUserToken)))]
     id: String,
 }
 
@@ -248,7 +248,7 @@ impl Show {
 #[command(group = clap::ArgGroup::new("change").multiple(true).required(true))]
 pub(crate) struct Edit {
     /// The token's id
-    #[arg(add = ArgValueCompleter::new(complete::token_ids))]
+    #[arg(add = ArgValueCompleter::new(complete::token_ids(Action::EditUserToken)))]
     id: String,
 
     /// What the token is for
@@ -286,7 +286,7 @@ impl Edit {
 #[derive(Args, Debug)]
 pub(crate) struct Rotate {
     /// The token's id
-    #[arg(add = ArgValueCompleter::new(complete::token_ids))]
+    #[arg(add = ArgValueCompleter::new(complete::token_ids(Action::RotateUserToken)))]
     id: String,
 
     #[command(flatten)]
@@ -339,7 +339,7 @@ impl Rotated for UserToken {
 #[derive(Args, Debug)]
 pub(crate) struct Remove {
     /// The tokens' ids
-    #[arg(required = true, value_name = "ID", add = ArgValueCompleter::new(complete::token_ids))]
+    #[arg(required = true, value_name = "ID", add = ArgValueCompleter::new(complete::token_ids(Action::RemoveUserToken)))]
     ids: Vec<String>,
 
     /// Why; `key-compromise` is the one that other tools read

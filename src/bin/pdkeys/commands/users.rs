@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use clap::{Args, Subcommand};
-use clap_complete::ArgValueCompleter;
+use clap_complete::{ArgValueCandidates, ArgValueCompleter};
 use jiff::Timestamp;
 use pdkeys::manage::UserSpec;
 use pdkeys::model::{Id, Label, Name, Noun, RateLimit, Role, User as Person, UserEdit};
@@ -123,7 +123,7 @@ pub(crate) struct Add {
 
     /// The role: `admin`, `user`, `limited_user`, `observer`, `restricted_access`, `read_only_user` or
     /// `read_only_limited_user`
-    #[arg(long)]
+    #[arg(long, add = ArgValueCandidates::new(complete::roles))]
     role: Option<Role>,
 
     /// The e-mail address
@@ -222,7 +222,7 @@ pub(crate) struct Edit {
     name: Option<String>,
 
     /// Another role
-    #[arg(long, group = "change")]
+    #[arg(long, group = "change", add = ArgValueCandidates::new(complete::roles))]
     role: Option<Role>,
 
     /// Another e-mail address, or `none`

@@ -1,6 +1,7 @@
 //! `pdkeys verify` and `pdkeys explain`.
 
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 use pdkeys::model::{Access, CredentialKind, Policy};
 use pdkeys::ports::{Clock as _, SystemClock};
 use pdkeys::store::sqlite::SqliteStore;
@@ -9,6 +10,7 @@ use pdkeys::verify::{Api, Counting, Explanation, Reason, Request, Verdict, Verif
 use serde::Serialize;
 
 use crate::batch;
+use crate::complete;
 use crate::context::{Context, FirstUse};
 use crate::credential::Source;
 use crate::failure::{Exit, Failure};
@@ -30,7 +32,7 @@ pub(crate) struct Verify {
     path: Option<String>,
 
     /// Which API it is for: `rest`, `events-v1` or `events-v2`
-    #[arg(long, default_value_t)]
+    #[arg(long, default_value_t, add = ArgValueCandidates::new(complete::interfaces))]
     api: Api,
 
     #[command(flatten)]
@@ -172,7 +174,7 @@ pub(crate) struct Explain {
     path: String,
 
     /// The policy to explain by, instead of the account's
-    #[arg(long)]
+    #[arg(long, add = ArgValueCandidates::new(complete::policies))]
     policy: Option<Policy>,
 }
 
