@@ -27,7 +27,7 @@ use std::process::{Command, ExitCode, Stdio};
 use pdkeys::store::{Place, Store as _, UsageCount, sqlite::SqliteStore};
 use runs::{command, in_turn, time};
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+use rusqlite::{Connection, OpenFlags};
 use support::measure::{self, Results, copy, directory, high_water_mark, number, say};
 
 /// With this as its first argument the bench is the floor instead.
@@ -69,8 +69,9 @@ fn raw_list(database: &OsStr, usage: Option<&OsStr>) -> Result<(), Box<dyn Error
          LEFT JOIN user disabler ON disabler.id = k.disabled_by
          ORDER BY k.row",
     )?;
-    let mut last_used =
-        usage.as_ref().map(|usage| usage.prepare("SELECT at FROM last_used WHERE id = ?1")).transpose()?;
+    let last_used = "SELECT max(at) FROM
+        (SELECT at FROM recent WHERE id = ?1 UNION ALL SELECT at FROM last_used WHERE id = ?1)";
+    let mut last_used = usage.as_ref().map(|usage| usage.prepare(last_used)).transpose()?;
     let columns = keys.column_count();
     let mut rows = keys.query([])?;
     let mut out = BufWriter::new(io::stdout().lock());
@@ -87,7 +88,7 @@ fn raw_list(database: &OsStr, usage: Option<&OsStr>) -> Result<(), Box<dyn Error
         }
         if let Some(last_used) = &mut last_used {
             let id = row.get_ref(0)?.as_str()?;
-            if let Some(at) = last_used.query_row([id], |row| row.get::<_, i64>(0)).optional()? {
+            if let Some(at) = last_used.query_row([id], |row| row.get::<_, Option<i64>>(0))? {
                 write!(out, "{at}")?;
             }
         }

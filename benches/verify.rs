@@ -2,9 +2,9 @@
 //!
 //! In process: one check through [`Verifier::verify`], usage counted in memory, one thread, keys drawn uniformly from
 //! the whole store; beside a raw loop that hashes the same keys and reads the same columns by one prepared statement.
-//! Each runs in a process of its own, since SQLite as it is built here shares the memory for pages between all connections
-//! of a process, and so one would live on what the other is allowed. That loop has a copy of the store in which each digest is the plain SHA-256 of its secret, so that it hashes once.
-//! Policy matching alone is a divan bench at the end.
+//! Each runs in a process of its own, lest one live on what the other has read. That loop has a copy of the store in which
+//! each digest is the plain SHA-256 of its secret, so that it hashes once. Policy matching alone is a divan bench at the
+//! end.
 //!
 //! As processes: `pdkeys verify` beside a program that reads the same row and counts in the same way, and `pdkeys verify
 //! --batch` beside one that reads the same lines and rows.
@@ -278,10 +278,10 @@ fn time_of_one(started: Instant, found: usize) -> Result<Duration, Box<dyn Error
 }
 
 /// A verifier of few keys again and again, or one of keys from all over the store.
-fn verifier(place: &Place, mapped: bool) -> Result<Verifier<SqliteStore>, Box<dyn Error>> {
+fn verifier(place: &Place, many: bool) -> Result<Verifier<SqliteStore>, Box<dyn Error>> {
     let place = place.clone();
     let open =
-        move || if mapped { SqliteStore::open(&place)?.for_many_keys() } else { SqliteStore::open(&place) };
+        move || if many { SqliteStore::open(&place)?.for_many_keys() } else { SqliteStore::open(&place) };
     Ok(Verifier::new(open()?, open, Counting::InMemory, SystemClock)?)
 }
 
@@ -401,7 +401,7 @@ fn raw_check(database: &OsStr, usage: &OsStr, key_file: &OsStr, lean: bool) -> R
         params![id, began_at, count],
     )?;
     tx.execute(
-        "INSERT INTO last_used (id, at, hour, allowed, denied) VALUES (?1, ?2, ?3, 1, 0)
+        "INSERT INTO recent (id, at, hour, allowed, denied) VALUES (?1, ?2, ?3, 1, 0)
          ON CONFLICT (id) DO UPDATE SET at = max(at, excluded.at), hour = excluded.hour,
              allowed = excluded.allowed + iif(hour = excluded.hour, allowed, 0)
          WHERE excluded.hour >= hour",

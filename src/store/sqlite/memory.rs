@@ -29,6 +29,9 @@ const SHORT_LOG: u32 = 500;
 /// What was found and has not changed since.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
+    /// Whether keys from all over the store are looked up, most of them once: they are not remembered, and the
+    /// connection goes on reading between look-ups instead.
+    for_many_keys: bool,
     /// The header of the log's index from before anything of what is remembered was read.
     moment: Option<Header>,
     /// Whether the connection is still reading what there was at that moment.
@@ -36,7 +39,6 @@ pub(super) struct Memory {
     account: Option<Arc<Account>>,
     young: Generation,
     old: Generation,
-    seen: Seen,
 }
 
 type Generation = HashMap<[u8; 32], Arc<Credential>, BuildHasherDefault<DigestHasher>>;
@@ -59,41 +61,24 @@ impl Hasher for DigestHasher {
     }
 }
 
-/// Which digests were looked up lately, more or less: what is asked for once in a long while need not be remembered.
-#[derive(Debug, Default)]
-struct Seen(Vec<u16>);
-
-impl Seen {
-    const SLOTS: usize = 1 << 18;
-
-    /// Whether a digest was noted before and not displaced since; notes it. One in tens of thousands is taken for
-    /// another, which costs nothing but its place.
-    fn note(&mut self, digest: &Digest) -> bool {
-        if self.0.is_empty() {
-            self.0 = vec![0; Self::SLOTS];
-        }
-        let [.., a, b, c, d, mark_high, mark_low] = *digest.as_bytes();
-        let slot = usize::try_from(u32::from_ne_bytes([a, b, c, d])).unwrap_or_default() % Self::SLOTS;
-        // Zero is a slot that is free.
-        let mark = u16::from_ne_bytes([mark_high, mark_low]) | 1;
-        std::mem::replace(&mut self.0[slot], mark) == mark
-    }
-}
-
 impl Memory {
-    /// What each of some digests belongs to, all at one moment. The connection may go on reading afterwards, until
-    /// [`Memory::rest`].
+    /// One that remembers nothing of single keys.
+    pub(super) fn for_many_keys() -> Self {
+        Self { for_many_keys: true, ..Self::default() }
+    }
+
+    /// What each of some digests belongs to, all at one moment. Where keys are many, the connection goes on reading
+    /// afterwards, until [`Memory::rest`].
     pub(super) fn find(
         &mut self,
         connection: &Connection,
         (index, place): (&LogIndex, &Place),
         digests: &[Digest],
-        may_go_on: bool,
     ) -> Result<Vec<Found>> {
         let now = || index.header(place);
         let found = self.find_now(connection, &now, digests);
         let is_log_short = self.moment.is_some_and(|header| header.pages() < SHORT_LOG);
-        if !(may_go_on && is_log_short && found.is_ok()) {
+        if !(self.for_many_keys && is_log_short && found.is_ok()) {
             self.rest(connection)?;
         }
         found
@@ -128,7 +113,7 @@ impl Memory {
     /// Forgets everything, and reads the store as it is now, which is at the moment of a header or after it.
     fn begin_anew(&mut self, connection: &Connection, header: Option<Header>) -> Result<()> {
         self.rest(connection)?;
-        *self = Self { moment: header, seen: std::mem::take(&mut self.seen), ..Self::default() };
+        *self = Self { moment: header, for_many_keys: self.for_many_keys, ..Self::default() };
         connection.pragma_update(None, "cache_size", PAGES)?;
         self.read_on(connection)?;
         self.account = Some(Arc::new(account::get(connection)?));
@@ -153,20 +138,24 @@ impl Memory {
         let mut look_up = LookUp::by(connection);
         let mut found = Vec::with_capacity(digests.len());
         for digest in digests {
-            let presence = if let Some(credential) = self.recall(digest) {
+            let recalled = self.recall(digest);
+            let presence = if let Some(credential) = recalled {
                 Presence::Known(credential)
-            } else if self.is_reading {
-                let presence = look_up.presence(digest)?;
-                self.take_note(digest, &presence);
-                presence
             } else {
-                self.read_on(connection)?;
+                let has_paused = !self.is_reading;
+                if has_paused {
+                    self.read_on(connection)?;
+                }
                 let presence = look_up.presence(digest)?;
                 // SQLite begins to read with the first look-up, and not before.
-                if self.moment.is_none() || now() != self.moment {
+                if has_paused && (self.moment.is_none() || now() != self.moment) {
                     return Ok(None);
                 }
-                self.take_note(digest, &presence);
+                if let Presence::Known(credential) = &presence
+                    && !self.for_many_keys
+                {
+                    self.remember(digest, credential);
+                }
                 presence
             };
             found.push(Found { account: Arc::clone(&account), presence });
@@ -181,15 +170,6 @@ impl Memory {
         let credential = self.old.remove(digest.as_bytes())?;
         self.remember(digest, &credential);
         Some(credential)
-    }
-
-    /// Remembers what was looked up, from the second time on.
-    fn take_note(&mut self, digest: &Digest, presence: &Presence) {
-        if let Presence::Known(credential) = presence
-            && self.seen.note(digest)
-        {
-            self.remember(digest, credential);
-        }
     }
 
     fn remember(&mut self, digest: &Digest, credential: &Arc<Credential>) {
@@ -235,13 +215,5 @@ mod tests {
         assert!(memory.recall(&digests[0]).is_none(), "the oldest is forgotten");
         assert!(memory.recall(&digests[2 * GENERATION]).is_some());
         assert!(memory.recall(&digests[GENERATION]).is_some(), "one of the generation before");
-    }
-
-    #[test]
-    fn what_is_asked_for_a_second_time_is_told_from_what_never_was() {
-        let (mut seen, digests) = (Seen::default(), digests(10_000));
-        assert!(!digests.iter().any(|digest| seen.note(digest)));
-        let again = digests.iter().filter(|digest| seen.note(digest)).count();
-        assert!(again > digests.len() * 9 / 10, "{again}");
     }
 }

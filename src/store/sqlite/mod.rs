@@ -62,8 +62,6 @@ pub struct SqliteStore {
     memory: Memory,
     /// Goes after the connections.
     log_index: LogIndex,
-    /// Whether this connection goes on reading between look-ups.
-    reads_on: bool,
     place: Place,
     file: files::Identity,
     looked_at: Instant,
@@ -116,7 +114,6 @@ impl SqliteStore {
             keyring: None,
             memory: Memory::default(),
             log_index,
-            reads_on: false,
             place: place.clone(),
             file,
             looked_at: monotonic(),
@@ -131,14 +128,14 @@ impl SqliteStore {
     /// as this process's memory then, though the system takes it back when it needs it; and where the file is cut short
     /// by something else than SQLite, the system ends this process instead of reporting an error.
     ///
-    /// Between look-ups it goes on reading the same moment of the store, as long as nobody has committed anything.
-    /// Whoever commits meanwhile waits for nothing, but the write-ahead log cannot be begun anew.
+    /// Between look-ups it goes on reading the same moment of the store, as long as nobody has committed anything, and
+    /// remembers no keys. Whoever commits meanwhile waits for nothing, but the write-ahead log cannot be begun anew.
     ///
     /// # Errors
     /// If the store cannot be read.
     pub fn for_many_keys(self) -> Result<Self> {
         self.main.pragma_update(None, "mmap_size", MAPPED)?;
-        Ok(Self { reads_on: true, ..self })
+        Ok(Self { memory: Memory::for_many_keys(), ..self })
     }
 
     /// Where the store is.
@@ -270,7 +267,7 @@ impl Store for SqliteStore {
 
     fn find_credentials(&mut self, digests: &[Digest]) -> Result<Vec<Found>> {
         self.look_for_file()?;
-        self.memory.find(&self.main, (&self.log_index, &self.place), digests, self.reads_on)
+        self.memory.find(&self.main, (&self.log_index, &self.place), digests)
     }
 
     fn rest(&mut self) -> Result<()> {

@@ -5,7 +5,7 @@ use std::io;
 
 use jiff::Timestamp;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
+use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
 
 use super::columns::{self, Columns, text};
 use super::files::{Draft, guard_from_others, log_of};
@@ -15,6 +15,11 @@ use crate::model::Id;
 use crate::ports::SystemEntropy;
 use crate::store::{Flow, Hour, Place, UsageCount, Window};
 
+const SCHEMA: &str = include_str!("usage.sql");
+/// What the schema's last line says.
+const VERSION: i64 = 1;
+/// How many credentials' counts are kept in the small table: as many as make about a thousand pages.
+const MOST_RECENT: i64 = 100_000;
 const MILLISECONDS_AN_HOUR: i64 = 3_600_000;
 const HOURS_A_DAY: i64 = 24;
 /// How long what was counted in an hour is kept.
@@ -22,9 +27,9 @@ const DAYS_KEPT: i64 = 90;
 /// How many pages the log of the usage file may have before it is written back: few, since whoever opens the file next
 /// reads them all.
 const LOG_PAGES: i64 = 100;
-/// How much of the file is kept in memory while counts are added, in SQLite's spelling of 24 MiB. As rusqlite builds
-/// SQLite, all connections of a process share their memory for pages, and one that has reached its own bound takes
-/// pages from the others; this is more than one addition needs, so that nothing is taken from those that check.
+/// How much of the file is kept in memory while counts are added, in SQLite's spelling of 24 MiB: more than one addition
+/// needs. Where SQLite is built as rusqlite does it, without the flags of `.cargo/config.toml`, all connections of a
+/// process share their memory for pages, and one that has reached its own bound takes pages from those that check.
 const PAGES: i64 = -24 * 1024;
 
 /// Opens the usage file.
@@ -39,6 +44,7 @@ pub(super) fn open(place: &Place) -> Result<Connection> {
             connection.pragma_update(None, "synchronous", "NORMAL")?;
             // Found out here, and not by whoever reads a count in the middle of something else.
             connection.prepare_cached("SELECT at FROM last_used WHERE id = ?1")?.exists([""])?;
+            bring_up_to_date(&connection)?;
             Ok(connection)
         });
     opened.map_err(|error| {
@@ -50,6 +56,17 @@ pub(super) fn open(place: &Place) -> Result<Connection> {
         };
         ErrorKind::UsageFile { path: path.clone(), why }.into()
     })
+}
+
+/// Makes what an older program did not know.
+fn bring_up_to_date(connection: &Connection) -> Result<()> {
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version < VERSION {
+        let tx = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+        tx.execute_batch(SCHEMA)?;
+        tx.commit()?;
+    }
+    Ok(())
 }
 
 /// Opens the usage file, and makes it first if it is not there.
@@ -67,7 +84,7 @@ fn make(place: &Place) -> Result<()> {
     let connection = connect(draft.path())?;
     connection.pragma_update(None, "journal_mode", "MEMORY")?;
     connection.pragma_update(None, "synchronous", "OFF")?;
-    connection.execute_batch(include_str!("usage.sql"))?;
+    connection.execute_batch(SCHEMA)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.close().map_err(|(_, error)| error)?;
     // One at a time: the log that is cleared away must not be that of a file which somebody else has just put there.
@@ -101,6 +118,7 @@ pub(super) fn add(connection: &mut Connection, counts: &[UsageCount]) -> Result<
     connection.pragma_update(None, "cache_size", PAGES)?;
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     add_all(&tx, counts)?;
+    take_over(&tx, MOST_RECENT)?;
     if let Some(last) = counts.last() {
         sweep(&tx, last.at)?;
     }
@@ -129,7 +147,7 @@ fn sweep(connection: &Connection, at: Timestamp) -> Result<()> {
 
 fn add_all(connection: &Connection, counts: &[UsageCount]) -> Result<()> {
     let mut now = connection.prepare_cached(
-        "INSERT INTO last_used (id, at, hour, allowed, denied) VALUES (?1, ?2, ?3, ?4, ?5)
+        "INSERT INTO recent (id, at, hour, allowed, denied) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT (id) DO UPDATE SET
              at = max(at, excluded.at),
              hour = excluded.hour,
@@ -153,6 +171,31 @@ fn add_all(connection: &Connection, counts: &[UsageCount]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Adds what is in the small table to the large one, if it is more than so many rows.
+fn take_over(connection: &Connection, most: i64) -> Result<()> {
+    let rows: i64 =
+        connection.prepare_cached("SELECT count(*) FROM recent")?.query_row([], |row| row.get(0))?;
+    if rows <= most {
+        return Ok(());
+    }
+    Ok(connection.execute_batch(
+        "INSERT INTO past (hour, id, allowed, denied)
+             SELECT recent.hour, id, recent.allowed, recent.denied FROM recent JOIN last_used USING (id)
+             WHERE recent.hour < last_used.hour
+             ON CONFLICT (hour, id) DO UPDATE SET
+                 allowed = allowed + excluded.allowed, denied = denied + excluded.denied;
+         INSERT INTO last_used (id, at, hour, allowed, denied)
+             SELECT id, at, hour, allowed, denied FROM recent WHERE true ORDER BY id
+             ON CONFLICT (id) DO UPDATE SET
+                 at = max(at, excluded.at),
+                 hour = excluded.hour,
+                 allowed = excluded.allowed + iif(hour = excluded.hour, allowed, 0),
+                 denied = excluded.denied + iif(hour = excluded.hour, denied, 0)
+             WHERE excluded.hour >= hour;
+         DELETE FROM recent;",
+    )?)
 }
 
 /// The window that was last counted.
@@ -186,8 +229,11 @@ pub(super) fn count_check(
 }
 
 pub(super) fn last_used(connection: &Connection, id: Id) -> Result<Option<Timestamp>> {
-    let mut statement = connection.prepare_cached("SELECT at FROM last_used WHERE id = ?1")?;
-    let at: Option<i64> = statement.query_row([text(&id)], |row| row.get(0)).optional()?;
+    let mut statement = connection.prepare_cached(
+        "SELECT max(at) FROM
+             (SELECT at FROM recent WHERE id = ?1 UNION ALL SELECT at FROM last_used WHERE id = ?1)",
+    )?;
+    let at: Option<i64> = statement.query_row([text(&id)], |row| row.get(0))?;
     Ok(at.and_then(|at| Timestamp::from_millisecond(at).ok()))
 }
 
@@ -198,8 +244,10 @@ pub(super) fn each_by_last_use(
     visit: &mut dyn FnMut(Id, Timestamp) -> Flow,
 ) -> Result<()> {
     let direction = if reverse { "DESC" } else { "ASC" };
-    let mut statement =
-        connection.prepare_cached(&format!("SELECT id, at FROM last_used ORDER BY at {direction}, id"))?;
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT id, max(at) AS at FROM (SELECT id, at FROM recent UNION ALL SELECT id, at FROM last_used)
+         GROUP BY id ORDER BY at {direction}, id"
+    ))?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let mut columns = Columns::of(row);
@@ -274,6 +322,63 @@ mod tests {
         let hours: Vec<(i64, u64, u64)> = rows.unwrap().collect::<rusqlite::Result<_>>().unwrap();
         assert_eq!(hours, [(0, 0, 5), (1, 11, 1), (3, 4, 7)]);
         assert_eq!(last_used(&connection, id).unwrap(), Some(at(3)));
+    }
+
+    #[test]
+    fn what_the_large_table_takes_over_is_neither_lost_nor_counted_twice() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut connection = open_or_make(&Place::new(directory.path().join("keys.db"))).unwrap();
+        let ids: [Id; 2] = ["K00000001", "K00000002"].map(|id| id.parse().unwrap());
+        let first = 1_700_000_000_000_i64.div_euclid(MILLISECONDS_AN_HOUR);
+        let at =
+            |hours: i64| Timestamp::from_millisecond((first + hours) * MILLISECONDS_AN_HOUR + 1).unwrap();
+        for (hours, id) in [(1, 0), (1, 0), (2, 0), (1, 0), (2, 0), (1, 1), (5, 0)] {
+            add(&mut connection, &[UsageCount { id: ids[id], at: at(hours), allowed: 1, denied: 2 }])
+                .unwrap();
+            take_over(&connection, 0).unwrap();
+        }
+        add(&mut connection, &[UsageCount { id: ids[0], at: at(5), allowed: 1, denied: 0 }]).unwrap();
+        let counted = |id: Id| {
+            let mut hours = std::collections::BTreeMap::<i64, (u64, u64)>::new();
+            each_hour(&connection, Some(id), Timestamp::UNIX_EPOCH, &mut |hour| {
+                let number = hour.began_at.as_millisecond() / MILLISECONDS_AN_HOUR - first;
+                let (allowed, denied) = hours.entry(number).or_default();
+                (*allowed, *denied) = (*allowed + hour.allowed, *denied + hour.denied);
+                Ok(std::ops::ControlFlow::Continue(()))
+            })
+            .unwrap();
+            hours.into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(counted(ids[0]), [(1, (3, 6)), (2, (2, 4)), (5, (2, 2))]);
+        assert_eq!(counted(ids[1]), [(1, (1, 2))]);
+        assert_eq!(last_used(&connection, ids[0]).unwrap(), Some(at(5)));
+        let mut by_last_use = Vec::new();
+        each_by_last_use(&connection, true, &mut |id, at| {
+            by_last_use.push((id, at));
+            Ok(std::ops::ControlFlow::Continue(()))
+        })
+        .unwrap();
+        assert_eq!(by_last_use, [(ids[0], at(5)), (ids[1], at(1))]);
+    }
+
+    #[test]
+    fn a_usage_file_without_the_small_table_is_given_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = Place::new(directory.path().join("keys.db"));
+        let older = open_or_make(&place).unwrap();
+        older
+            .execute_batch(
+                "DROP VIEW hourly; DROP TABLE recent; PRAGMA user_version = 0;
+                 CREATE VIEW hourly AS SELECT id, hour, allowed, denied FROM last_used;
+                 INSERT INTO last_used VALUES ('K00000001', 1700000000000, 472222, 1, 0);",
+            )
+            .unwrap();
+        drop(older);
+        let mut connection = open_or_make(&place).unwrap();
+        let (id, at) = ("K00000001".parse().unwrap(), Timestamp::from_second(1_800_000_000).unwrap());
+        assert!(last_used(&connection, id).unwrap() < Some(at));
+        add(&mut connection, &[UsageCount { id, at, allowed: 1, denied: 0 }]).unwrap();
+        assert_eq!(last_used(&connection, id).unwrap(), Some(at));
     }
 
     #[test]
