@@ -123,3 +123,9 @@ macro_rules! told {
 }
 
 conformance!(sqlite::Sqlite);
+
+mod for_many_keys {
+    use super::{audit, import, keys, others, secrets, site, sqlite, transactions, usage, users};
+
+    conformance!(sqlite::ForManyKeys);
+}

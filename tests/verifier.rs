@@ -10,6 +10,8 @@
 mod answers;
 #[path = "verifier/apps.rs"]
 mod apps;
+#[path = "verifier/changes.rs"]
+mod changes;
 #[path = "verifier/limits.rs"]
 mod limits;
 #[path = "verifier/operations.rs"]

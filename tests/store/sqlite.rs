@@ -51,3 +51,22 @@ impl Engine for Sqlite {
         assert_ne!(changed.unwrap(), 0, "{forgery:?} forged nothing");
     }
 }
+
+/// The same, over connections that look up keys from all over the store.
+pub(crate) struct ForManyKeys(Sqlite);
+
+impl Engine for ForManyKeys {
+    type Store = SqliteStore;
+
+    fn found(founding: &Founding, clock: &dyn Clock) -> Self {
+        Self(Sqlite::found(founding, clock))
+    }
+
+    fn open(&self) -> SqliteStore {
+        self.0.open().for_many_keys().unwrap()
+    }
+
+    fn forge(&self, forgery: &Forgery) {
+        self.0.forge(forgery);
+    }
+}
