@@ -204,7 +204,8 @@ impl<S: Store> Scanner<S> {
                 }
             }
         }
-        Ok(())
+        // What comes next may be long in coming.
+        self.store.rest()
     }
 
     /// What a candidate is, but for its line.

@@ -78,10 +78,11 @@ impl Memory {
         let now = || index.header(place);
         let found = self.find_now(connection, &now, digests);
         let is_log_short = self.moment.is_some_and(|header| header.pages() < SHORT_LOG);
-        if !(self.for_many_keys && is_log_short && found.is_ok()) {
-            self.rest(connection)?;
+        if self.for_many_keys && is_log_short && found.is_ok() {
+            return found;
         }
-        found
+        let rested = self.rest(connection);
+        found.and_then(|found| rested.map(|()| found))
     }
 
     /// Ends reading. What is remembered stays.

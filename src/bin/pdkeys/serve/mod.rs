@@ -1,8 +1,9 @@
 //! The HTTP server: a gateway, or a program, asks whether a credential may do something.
 //!
-//! It is built on hyper without a router, a connection a task. `/auth`, which is asked at every request of somebody
-//! else's API, is answered on the worker itself, look-up included: a look-up costs less than handing it over would.
-//! What writes to the store goes to other threads. Nothing is ever allowed that could not be found out.
+//! It is built on hyper without a router, a connection a task, and each task stays with one of as many workers as there
+//! are processors. `/auth`, which is asked at every request of somebody else's API, is answered on the worker itself,
+//! look-up included: a look-up costs less than handing it over would. What writes to the store goes to other threads.
+//! Nothing is ever allowed that could not be found out.
 
 mod answer;
 mod auth;
