@@ -16,6 +16,7 @@ lint:
     cargo fmt --check
     cargo clippy --all-targets -- -D warnings
     cargo clippy --lib --no-default-features -- -D warnings
+    cargo clippy --bins --no-default-features --features cli -- -D warnings
 
 # Put the sources into shape
 fmt:

@@ -12,24 +12,6 @@ use zeroize::Zeroizing;
 
 const TWICE: &str = "a member is given twice";
 
-/// Why a question has no answer.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Unanswered {
-    /// It is none: what is wrong with it, without its content.
-    #[error("{0}")]
-    Bad(String),
-    /// It could not be found out.
-    #[error(transparent)]
-    Failed(#[from] pdkeys::Error),
-}
-
-/// Reads a question, and answers it.
-pub(crate) fn answer(verifier: &Verifier<SqliteStore>, line: &[u8]) -> Result<Answer, Unanswered> {
-    let mut question = Question::read(line).map_err(Unanswered::Bad)?;
-    let verdict = verifier.verify(&question.request())?;
-    Ok(Answer { verdict, request: question.others })
-}
-
 /// Answers questions together, in their order; what is none keeps its error.
 pub(crate) fn answer_all(
     verifier: &Verifier<SqliteStore>,
@@ -41,7 +23,7 @@ pub(crate) fn answer_all(
     let answer = |question: Result<Question<'_>, String>| {
         let question = question?;
         let verdict = verdicts.as_mut().map_err(|error| error.clone())?.next();
-        Ok(Answer { verdict: verdict.ok_or("not answered")?, request: question.others })
+        Ok(question.answered(verdict.ok_or("not answered")?))
     };
     questions.into_iter().map(answer).collect()
 }
@@ -99,7 +81,7 @@ impl<'l> Question<'l> {
     }
 
     /// What is to be verified; it can be had once, since what was presented goes with it.
-    fn request(&mut self) -> Request<'_> {
+    pub(crate) fn request(&mut self) -> Request<'_> {
         Request {
             api: self.api,
             presented: std::mem::replace(&mut self.presented, Presented::Missing),
@@ -107,6 +89,11 @@ impl<'l> Question<'l> {
             path: self.path.as_bytes(),
             through_server: false,
         }
+    }
+
+    /// Its answer, with what else stood in it.
+    pub(crate) fn answered(self, verdict: Verdict) -> Answer {
+        Answer { verdict, request: self.others }
     }
 }
 

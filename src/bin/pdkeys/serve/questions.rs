@@ -16,7 +16,7 @@ use super::answer::{self, Answer};
 use super::checker::{Checker, Unavailable};
 use super::log::Denials;
 use super::metrics::Metrics;
-use crate::question::{BadLine, Unanswered, answer as answer_question};
+use crate::question::{BadLine, Question};
 
 /// Content types of lines of JSON.
 const LINES: [&str; 3] = ["application/jsonl", "application/x-ndjson", "application/ndjson"];
@@ -102,18 +102,17 @@ impl Desk<'_> {
     fn put(&self, text: &mut Vec<u8>, question: &[u8], number: u64) -> Result<bool, Unavailable> {
         let verifier = self.checker.verifier()?;
         let began = monotonic();
-        match answer_question(&verifier, question) {
-            Ok(answered) => {
-                self.note(&answered.verdict, began);
-                put(text, &answered);
-                Ok(true)
-            }
-            Err(Unanswered::Bad(error)) => {
+        let mut question = match Question::read(question) {
+            Ok(question) => question,
+            Err(error) => {
                 put(text, &BadLine::new(error, number));
-                Ok(false)
+                return Ok(false);
             }
-            Err(Unanswered::Failed(error)) => Err(self.checker.failed(&error)),
-        }
+        };
+        let verdict = verifier.verify(&question.request()).map_err(|error| self.checker.failed(&error))?;
+        self.note(&verdict, began);
+        put(text, &question.answered(verdict));
+        Ok(true)
     }
 
     fn note(&self, verdict: &Verdict, began: Instant) {
