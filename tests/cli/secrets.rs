@@ -412,6 +412,7 @@ fn an_import_brings_no_secret_in_as_a_text() {
     warning: keys.csv:2: description: must not contain a secret, and has one of key [K1]
     warning: keys.csv:3: description: must not contain a secret, and has that of its line
     error: 2 of 3 lines cannot be imported, and nothing was
+    hint: put them right, or leave them out with --skip-bad
     ");
     fs::write(machine.file("users.csv"), format!("name,email,role\n{key},,user\nx,{key}@example.com,user\n"))
         .unwrap();
@@ -422,5 +423,6 @@ fn an_import_brings_no_secret_in_as_a_text() {
     warning: users.csv:2: name: must not contain a secret, and has one of key [K1]
     warning: users.csv:3: email: must not contain a secret, and has one of key [K1]
     error: 2 of 2 lines cannot be imported, and nothing was
+    hint: put them right, or leave them out with --skip-bad
     ");
 }
