@@ -101,3 +101,52 @@ impl Drop for Leaving {
         self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    fn open(workers: &Workers<oneshot::Receiver<()>>) -> Vec<usize> {
+        workers.0.iter().map(|desk| desk.worker.connections.load(Ordering::Relaxed)).collect()
+    }
+
+    #[test]
+    fn each_connection_goes_to_the_worker_with_the_fewest_and_counts_until_it_ends() {
+        let (began, begun) = mpsc::channel();
+        let workers = Workers::start(move |end: oneshot::Receiver<()>, _| {
+            let began = began.clone();
+            async move {
+                began.send(thread::current().id()).unwrap();
+                end.await.unwrap();
+            }
+        })
+        .unwrap();
+        let count = workers.0.len();
+        let connect = || {
+            let (end, ended) = oneshot::channel();
+            workers.hand(ended);
+            (begun.recv().unwrap(), end)
+        };
+        let mut connections: Vec<_> = (0..3 * count).map(|_| connect()).collect();
+        assert_eq!(open(&workers), vec![3; count]);
+        // One ends as it should, another in a panic, since its other end is gone.
+        let (thread, end) = connections.swap_remove(0);
+        end.send(()).unwrap();
+        let at = connections.iter().position(|(other, _)| *other == thread).unwrap();
+        drop(connections.swap_remove(at));
+        while open(&workers).iter().sum::<usize>() > 3 * count - 2 {
+            thread::yield_now();
+        }
+        for _ in 0..2 {
+            let connection = connect();
+            assert_eq!(connection.0, thread, "it has the fewest again");
+            connections.push(connection);
+        }
+        assert_eq!(open(&workers), vec![3; count]);
+        workers.end();
+    }
+}
