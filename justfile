@@ -22,6 +22,12 @@ lint:
 fmt:
     cargo fmt
 
+# Look for inputs that break what must hold, so many seconds a target; takes a nightly compiler and cargo-fuzz
+fuzz seconds="60":
+    for target in path credential event; do \
+        cargo +nightly fuzz run "$target" -- -max_total_time={{ seconds }} -max_len=256 || exit 1; \
+    done
+
 # Build the library's documentation, and deny every warning
 docs:
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
