@@ -52,7 +52,7 @@ pub trait Preserve: Store + Sized {
     ///
     /// # Errors
     /// If one of them cannot be read.
-    fn revived_by(&self, backup: &Self::Backup, at: Timestamp) -> Result<Vec<Revived>>;
+    fn revived_by(&mut self, backup: &Self::Backup, at: Timestamp) -> Result<Vec<Revived>>;
 
     /// Puts a backup in the store's place, in one transaction that all who have it open see at once, with the record
     /// of it on the restored audit chain. What is there now is copied aside first. Refused if more would work again

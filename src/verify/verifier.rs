@@ -204,6 +204,10 @@ impl<S: Store + Send + 'static> Shared<S> {
         let kept = lock(&self.stores).pop();
         let mut store = kept.map_or_else(|| (self.open)(), Ok)?;
         let done = work(&mut store)?;
+        if self.counting == Counting::InStore {
+            // There is no thread that would see to it.
+            store.rest()?;
+        }
         // After an error it is not given back: the next check opens the store anew.
         lock(&self.stores).push(store);
         Ok(done)

@@ -272,6 +272,19 @@ fn pipes_loops_and_archives_are_passed_over_and_what_is_named_and_cannot_be_read
     }
 }
 
+/// Closing one of them would take away the locks that the process itself has on it.
+#[test]
+fn the_files_of_the_store_are_not_opened_whatever_they_are_called() {
+    let (machine, ..) = with_key();
+    let store = machine.directory();
+    fs::hard_link(store.join("pdkeys.db"), machine.file("tree/linked")).unwrap();
+    machine.run(["scan", "tree"]).must_succeed();
+    for file in [machine.file("tree/linked"), store.join("pdkeys.db"), store.join("pdkeys.storekey")] {
+        let ran = machine.run(["scan", file.to_str().unwrap()]).must_exit(1);
+        assert!(ran.to_string().contains("was not read: it is a file of the store"), "{ran}");
+    }
+}
+
 #[test]
 fn a_sparse_file_of_ten_gigabytes_takes_neither_memory_nor_time() {
     let (machine, _, key) = with_key();

@@ -94,6 +94,28 @@ fn a_connection_that_waits_at_the_end_is_answered_and_one_that_is_idle_is_ended(
 }
 
 #[test]
+fn what_was_sent_just_before_the_end_is_answered() {
+    let world = World::new();
+    let (_, key) = world.key();
+    let authorization = format!("Token token={key}");
+    let asked = request("GET", "/auth/incidents", &[("Authorization", &authorization)], "");
+    for _ in 0..5 {
+        let mut server = world.serve(&[]);
+        let clients = (0..8).map(|_| {
+            let mut client = server.connect();
+            client.send(&asked).unwrap();
+            client
+        });
+        let clients: Vec<_> = clients.collect();
+        server.signal(Signal::TERM);
+        for mut client in clients {
+            assert_eq!(client.reply().map(|reply| reply.status), Some(200));
+        }
+        assert!(server.wait().success());
+    }
+}
+
+#[test]
 fn the_end_does_not_wait_longer_than_it_may() {
     let world = World::new();
     let mut server = world.serve(&["--shutdown-timeout", "1", "--timeout", "60"]);

@@ -2,11 +2,14 @@
 //! checks is in nobody's way.
 
 use std::fs;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pdkeys::model::Access;
+use pdkeys::model::{Access, Secret};
 use pdkeys::store::sqlite::SqliteStore;
+use pdkeys::store::{Presence, Store as _};
 use pdkeys::verify::{Counting, Reason, Verifier};
 use rusqlite::Connection;
 
@@ -66,6 +69,49 @@ fn a_change_is_seen_at_once_whatever_becomes_of_the_log() {
         let expected = if disabled { Reason::Disabled } else { Reason::Allowed };
         assert_eq!(reasons(&key), [expected; 4], "round {round}");
     }
+}
+
+/// Closing a file lets go of all the locks that a process has on it, and SQLite removes what the last one to close
+/// leaves behind: whoever opens meanwhile must not be left with files that are gone.
+#[test]
+fn a_change_is_seen_at_once_however_many_open_and_close_the_store_meanwhile() {
+    let world = World::new();
+    let key = world.key(Access::Full, None);
+    let ask = rest(&key.secret, "GET", "/incidents");
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    world.verifier(Counting::InStore).verify(&ask).unwrap();
+                }
+            });
+        }
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                // Whatever it is allowed to, another process has opened and closed the store.
+                let mut other = Command::new(env!("CARGO_BIN_EXE_pdkeys"));
+                other.arg("--store").arg(world.place().database()).arg("whoami");
+                other.output().unwrap();
+            }
+        });
+        let stale = (0..150).find(|round| {
+            let disabled = round % 2 == 0;
+            let place = world.place();
+            let mut store = SqliteStore::open(&place).unwrap();
+            let digest =
+                store.keyring().unwrap().digest(&Secret::presented(key.secret.clone()).fingerprint());
+            let mut is_disabled = || match store.find_credential(&digest).unwrap().presence {
+                Presence::Known(credential) => credential.disabled,
+                _ => !disabled,
+            };
+            let before = is_disabled();
+            set_disabled(&world, &key, disabled);
+            before == disabled || is_disabled() != disabled
+        });
+        is_over.store(true, Ordering::Relaxed);
+        assert_eq!(stale, None);
+    });
 }
 
 #[test]

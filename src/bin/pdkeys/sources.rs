@@ -3,7 +3,8 @@
 //! A file is opened only if it is one, and so that nothing waits for a pipe that took its place meanwhile; the holes
 //! of a sparse file are passed over; archives and what is compressed are not unpacked.
 
-use std::fs::{File, OpenOptions};
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Read};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -25,6 +26,23 @@ const ARCHIVES: [&[u8]; 8] = [
 /// The size of a block in what the operating system says of a file.
 const BLOCK: u64 = 512;
 
+/// Files that are not to be opened: those of the store. Closing one would take away the locks that this process has on
+/// it, whatever it is called.
+pub(crate) struct Spared(BTreeSet<(u64, u64)>);
+
+impl Spared {
+    /// These files, as far as they are there.
+    pub(crate) fn new(paths: &[PathBuf]) -> Self {
+        let present = paths.iter().filter_map(|path| fs::metadata(path).ok());
+        Self(present.map(|file| (file.dev(), file.ino())).collect())
+    }
+
+    fn has(&self, path: &Path) -> io::Result<bool> {
+        let file = fs::metadata(path)?;
+        Ok(self.0.contains(&(file.dev(), file.ino())))
+    }
+}
+
 /// A file that was opened to be scanned.
 pub(crate) enum Opened {
     /// Its content.
@@ -33,10 +51,15 @@ pub(crate) enum Opened {
     Archive,
     /// It is a pipe, a device or the like.
     NoFile,
+    /// It is one of the store's own, and was not opened.
+    Spared,
 }
 
 /// Opens a file to be scanned.
-pub(crate) fn open(path: &Path) -> io::Result<Opened> {
+pub(crate) fn open(path: &Path, spared: &Spared) -> io::Result<Opened> {
+    if spared.has(path)? {
+        return Ok(Opened::Spared);
+    }
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     let metadata = file.metadata()?;

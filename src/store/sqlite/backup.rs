@@ -49,6 +49,7 @@ impl Preserve for SqliteStore {
             refuse_existing(file)?;
         }
         let keyring = self.load_keyring()?.clone();
+        self.rest()?;
         let draft = Draft::anywhere(to, entropy)?;
         let copy = Copy::of(&self.main, &draft)?;
         let head = examine(&copy.0, &keyring)?;
@@ -110,7 +111,8 @@ impl Preserve for SqliteStore {
         users::of_uid(&backup.connection, uid)
     }
 
-    fn revived_by(&self, backup: &Backup, at: Timestamp) -> Result<Vec<Revived>> {
+    fn revived_by(&mut self, backup: &Backup, at: Timestamp) -> Result<Vec<Revived>> {
+        self.rest()?;
         revived(&backup.connection, &self.main, at)
     }
 

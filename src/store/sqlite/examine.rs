@@ -7,13 +7,14 @@ use std::path::Path;
 use super::files::{is_draft_of, log_of, mode_of_others};
 use super::{SqliteStore, audit, backup, file_error, usage};
 use crate::error::{ErrorKind, Result};
-use crate::store::{Chain, Examine, Fault};
+use crate::store::{Chain, Examine, Fault, Store as _};
 
 impl Examine for SqliteStore {
     fn examine(&mut self) -> Result<Vec<Fault>> {
         let mut faults = Vec::new();
         // Before the files: what a kill left of the making of the store key goes when it is read.
         let keyring = self.load_keyring().cloned();
+        self.rest()?;
         self.examine_files(&mut faults)?;
         match backup::examine_pages(&self.main) {
             Ok(()) => {}

@@ -264,9 +264,12 @@ pub(super) fn is_draft_of(target: &Path, beside: &Path) -> bool {
 /// name that it was made for.
 pub(super) struct Draft {
     file: File,
-    path: PathBuf,
+    name: DraftName,
     target: PathBuf,
 }
+
+/// The name that a draft has for now, as long as it has one.
+struct DraftName(PathBuf);
 
 impl Draft {
     /// Begins a file of the store beside the one that it is to become, for its owner alone.
@@ -291,7 +294,7 @@ impl Draft {
                     _ => file_error(target)(error),
                 },
             )?;
-        Ok(Self { file, path, target: target.to_owned() })
+        Ok(Self { file, name: DraftName(path), target: target.to_owned() })
     }
 
     /// What root makes in somebody's directory is that user's, who could not open it otherwise.
@@ -314,23 +317,26 @@ impl Draft {
 
     /// Where it is for now.
     pub(super) fn path(&self) -> &Path {
-        &self.path
+        &self.name.0
     }
 
     /// Gives it its name, durably, unless there is something of that name.
     pub(super) fn link_into_place(self) -> Result<()> {
-        self.file.sync_all().map_err(file_error(&self.target))?;
-        fs::hard_link(&self.path, &self.target).map_err(|error| match error.kind() {
-            IoErrorKind::AlreadyExists => ErrorKind::StoreExists(self.target.clone()).into(),
-            _ => file_error(&self.target)(error),
+        let Self { file, name, target } = self;
+        file.sync_all().map_err(file_error(&target))?;
+        // Closed before anybody can open it: closing it later would let go of the locks that another thread has on it.
+        drop(file);
+        fs::hard_link(&name.0, &target).map_err(|error| match error.kind() {
+            IoErrorKind::AlreadyExists => ErrorKind::StoreExists(target.clone()).into(),
+            _ => file_error(&target)(error),
         })?;
-        sync_directory(directory_of(&self.target))
+        sync_directory(directory_of(&target))
     }
 }
 
-impl Drop for Draft {
+impl Drop for DraftName {
     fn drop(&mut self) {
         // Nothing depends on it: what stays behind under this name is never opened.
-        let _ = fs::remove_file(&self.path);
+        let _ = fs::remove_file(&self.0);
     }
 }

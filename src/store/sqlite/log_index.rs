@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use super::files::{Identity, beside};
 use crate::store::Place;
 
+/// Where what one process writes to a mapped file is what another reads from it. Elsewhere every look-up begins anew.
+const IS_TRUSTED: bool = cfg!(any(target_os = "linux", target_os = "macos", target_os = "freebsd"));
 /// The header comes twice: whoever reads it while it is written sees two that differ.
 const HEADER_LEN: usize = 2 * 48;
 /// Where it says how many pages are in the log.
@@ -33,9 +35,9 @@ impl Header {
 
 /// The indexes of the stores that this process has open.
 ///
-/// One handle for all connections to a store, which is opened with the first that asks and closed with the last:
-/// closing any handle of a file lets go of all the locks that the process has on it (POSIX would have it so), those of
-/// the connections that go on included.
+/// One handle for all connections to a store, which is opened with the first that asks and closed with the last, as a
+/// part of closing it: closing any handle of a file lets go of all the locks that the process has on it, those of the
+/// connections that go on included. As long as one of them is open, so is the index that they share.
 static OPEN: Mutex<BTreeMap<Identity, Arc<OnceLock<File>>>> = Mutex::new(BTreeMap::new());
 
 fn open() -> MutexGuard<'static, BTreeMap<Identity, Arc<OnceLock<File>>>> {
@@ -44,7 +46,7 @@ fn open() -> MutexGuard<'static, BTreeMap<Identity, Arc<OnceLock<File>>>> {
 }
 
 /// The index of the log of a store that is open. It is there before the store's file is opened, and goes after it is
-/// closed.
+/// closed, in the turn of both ([`Connected`](super::connected::Connected)).
 #[derive(Debug)]
 pub(super) struct LogIndex {
     store: Identity,
@@ -60,6 +62,9 @@ impl LogIndex {
     /// The header at this moment, if it can be read. Something must have been read from the store before: that is when
     /// SQLite makes the index.
     pub(super) fn header(&self, place: &Place) -> Option<Header> {
+        if !IS_TRUSTED {
+            return None;
+        }
         let file = match self.file.get() {
             Some(file) => file,
             None => self.open(place)?,
@@ -73,6 +78,7 @@ impl LogIndex {
         // Nobody else opens it meanwhile: of two handles one would have to be closed.
         let _open = open();
         if self.file.get().is_none() {
+            self.store.is_still_at(place.database()).ok()?;
             // SQLite puts it beside the file itself, and not beside a link to it.
             let database = fs::canonicalize(place.database()).ok()?;
             let file = File::open(beside(&database, "-shm")).ok()?;

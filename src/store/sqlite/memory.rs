@@ -87,7 +87,8 @@ impl Memory {
 
     /// Ends reading. What is remembered stays.
     pub(super) fn rest(&mut self, connection: &Connection) -> Result<()> {
-        if std::mem::take(&mut self.is_reading) {
+        // After some errors SQLite has ended it already.
+        if std::mem::take(&mut self.is_reading) && !connection.is_autocommit() {
             connection.prepare_cached("COMMIT")?.execute([])?;
         }
         Ok(())

@@ -9,6 +9,7 @@ mod apps;
 mod audit;
 mod backup;
 mod columns;
+mod connected;
 mod destinations;
 mod examine;
 mod files;
@@ -39,6 +40,7 @@ use crate::model::{Digest, Head, Id, Keyring};
 use crate::ports::{Entropy, monotonic};
 use crate::store::{Chain, Create, Found, Place, Store, UsageCount, Window};
 
+use connected::Connected;
 use log_index::LogIndex;
 use memory::Memory;
 
@@ -55,13 +57,11 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// A store in an SQLite file.
 #[derive(Debug)]
 pub struct SqliteStore {
-    main: Connection,
-    usage: Option<Connection>,
+    main: Connected<LogIndex>,
+    usage: Option<Connected>,
     usage_fault: Option<Error>,
     keyring: Option<Keyring>,
     memory: Memory,
-    /// Goes after the connections.
-    log_index: LogIndex,
     place: Place,
     file: files::Identity,
     looked_at: Instant,
@@ -94,26 +94,33 @@ impl SqliteStore {
     /// Those of [`SqliteStore::open`].
     pub fn open_waiting(place: &Place, patience: Duration) -> Result<Self> {
         let (file, exposed) = files::guard(place)?;
-        let log_index = LogIndex::of(file);
-        let mut main = connect(place.database())?;
-        main.busy_timeout(patience)?;
-        if let Err(refused) = schema::bring_up_to_date(&mut main, place.database()) {
-            // It stays as it is, and what waits in its log stays there.
-            main.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, files::has_log(place.database()))?;
-            return Err(refused);
-        }
-        // What was printed must survive a power cut.
-        main.pragma_update(None, "synchronous", "FULL")?;
-        main.pragma_update(None, "foreign_keys", true)?;
-        // Nothing of a removed key stays behind in a free page.
-        main.pragma_update(None, "secure_delete", true)?;
+        let main = Connected::open(|| {
+            let log_index = LogIndex::of(file);
+            let mut main = connect(place.database())?;
+            main.busy_timeout(patience)?;
+            if let Err(refused) = schema::bring_up_to_date(&mut main, place.database()) {
+                // It stays as it is, and what waits in its log stays there.
+                main.set_db_config(
+                    DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE,
+                    files::has_log(place.database()),
+                )?;
+                return Err(refused);
+            }
+            // What was looked at is what was opened.
+            file.is_still_at(place.database())?;
+            // What was printed must survive a power cut.
+            main.pragma_update(None, "synchronous", "FULL")?;
+            main.pragma_update(None, "foreign_keys", true)?;
+            // Nothing of a removed key stays behind in a free page.
+            main.pragma_update(None, "secure_delete", true)?;
+            Ok((main, log_index))
+        })?;
         Ok(Self {
             main,
             usage: None,
             usage_fault: None,
             keyring: None,
             memory: Memory::default(),
-            log_index,
             place: place.clone(),
             file,
             looked_at: monotonic(),
@@ -142,6 +149,16 @@ impl SqliteStore {
     #[must_use]
     pub fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// The files that the store is in, and those that SQLite keeps beside them. Whoever opens and closes one of these
+    /// takes away the locks of everybody in this process who has the store open.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let (database, usage) = (self.place.database(), self.place.usage());
+        let both = [database, &usage].into_iter();
+        let beside = both.flat_map(|file| ["", "-wal", "-shm"].map(|suffix| files::beside(file, suffix)));
+        beside.chain([self.place.store_key().to_owned()]).collect()
     }
 
     /// Whether another is a connection to the same file, whatever its name is now.
@@ -247,7 +264,7 @@ impl Store for SqliteStore {
         self.open_usage();
         self.rest()?;
         let tx = self.main.transaction()?;
-        Ok(SqliteTransaction::new(tx, self.usage.as_ref(), ()))
+        Ok(SqliteTransaction::new(tx, self.usage.as_deref(), ()))
     }
 
     fn write(&mut self) -> Result<Self::Transaction<'_>> {
@@ -258,7 +275,7 @@ impl Store for SqliteStore {
             return Err(ErrorKind::Damaged("no store key".to_owned()).into());
         };
         let tx = main.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        Ok(SqliteTransaction::new(tx, usage.as_ref(), keyring))
+        Ok(SqliteTransaction::new(tx, usage.as_deref(), keyring))
     }
 
     fn keyring(&mut self) -> Result<Keyring> {
@@ -267,7 +284,7 @@ impl Store for SqliteStore {
 
     fn find_credentials(&mut self, digests: &[Digest]) -> Result<Vec<Found>> {
         self.look_for_file()?;
-        self.memory.find(&self.main, (&self.log_index, &self.place), digests)
+        self.memory.find(&self.main, (self.main.with(), &self.place), digests)
     }
 
     fn rest(&mut self) -> Result<()> {

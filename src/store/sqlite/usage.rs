@@ -8,6 +8,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
 
 use super::columns::{self, Columns, text};
+use super::connected::Connected;
 use super::files::{Draft, guard_from_others, log_of};
 use super::{connect, file_error};
 use crate::error::{ErrorKind, Result};
@@ -33,20 +34,22 @@ const LOG_PAGES: i64 = 100;
 const PAGES: i64 = -24 * 1024;
 
 /// Opens the usage file.
-pub(super) fn open(place: &Place) -> Result<Connection> {
+pub(super) fn open(place: &Place) -> Result<Connected> {
     let path = &place.usage();
     let opened = fs::metadata(path)
         .map_err(file_error(path))
-        .and_then(|metadata| guard_from_others(place, path, &metadata))
-        .and_then(|_| connect(path))
-        .and_then(|connection| {
+        .and_then(|metadata| guard_from_others(place, path, &metadata));
+    let opened = opened.and_then(|_| {
+        Connected::open(|| {
+            let connection = connect(path)?;
             // Counts may be lost to a power cut; checks are many.
             connection.pragma_update(None, "synchronous", "NORMAL")?;
             // Found out here, and not by whoever reads a count in the middle of something else.
             connection.prepare_cached("SELECT at FROM last_used WHERE id = ?1")?.exists([""])?;
             bring_up_to_date(&connection)?;
-            Ok(connection)
-        });
+            Ok((connection, ()))
+        })
+    });
     opened.map_err(|error| {
         let why = match error.kind() {
             ErrorKind::StoreLocked { .. } => return error,
@@ -70,7 +73,7 @@ fn bring_up_to_date(connection: &Connection) -> Result<()> {
 }
 
 /// Opens the usage file, and makes it first if it is not there.
-pub(super) fn open_or_make(place: &Place) -> Result<Connection> {
+pub(super) fn open_or_make(place: &Place) -> Result<Connected> {
     if !place.usage().exists() {
         make(place)?;
     }
@@ -117,14 +120,15 @@ pub(super) fn leave_log(connection: &Connection) -> Result<()> {
 pub(super) fn add(connection: &mut Connection, counts: &[UsageCount]) -> Result<()> {
     connection.pragma_update(None, "cache_size", PAGES)?;
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    add_all(&tx, counts)?;
-    take_over(&tx, MOST_RECENT)?;
     if let Some(last) = counts.last() {
+        add_all(&tx, counts)?;
+        take_over(&tx, MOST_RECENT)?;
         sweep(&tx, last.at)?;
     }
     tx.commit()?;
-    // Others have a use for it until the next time.
-    Ok(connection.execute_batch("PRAGMA shrink_memory")?)
+    // Others have a use for it until the next time. What was added is added, whatever comes of this.
+    let _ = connection.execute_batch("PRAGMA shrink_memory");
+    Ok(())
 }
 
 /// Throws away, once a day, what is too old to keep.
@@ -137,6 +141,7 @@ fn sweep(connection: &Connection, at: Timestamp) -> Result<()> {
         )?
         .execute([hour.div_euclid(HOURS_A_DAY)])?;
     if due > 0 {
+        take_over(connection, MOST_RECENT)?;
         let oldest = hour - DAYS_KEPT * HOURS_A_DAY;
         connection.execute("DELETE FROM past WHERE hour < ?1", [oldest])?;
         let over = at.as_millisecond() - HOURS_A_DAY * MILLISECONDS_AN_HOUR;

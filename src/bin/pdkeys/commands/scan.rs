@@ -20,7 +20,7 @@ use crate::context::{Context, FirstUse};
 use crate::failure::{Exit, Failure};
 use crate::render::{self, Eyes, Format, Record};
 use crate::sarif;
-use crate::sources::{self, Object, Opened, Repository};
+use crate::sources::{self, Object, Opened, Repository, Spared};
 
 /// Find keys of this store, live or dead, in files, git history or a pipe
 ///
@@ -137,6 +137,7 @@ impl Scan {
         let now = SystemClock.now();
         let store = context.open(FirstUse::NeedsStore)?;
         let place = store.place().clone();
+        let spared = Spared::new(&store.files());
         let mut scanner = Scanner::new(store, now)?;
         let mut report = Report::default();
         let (paths, pipe) = self.sources(context)?;
@@ -154,7 +155,7 @@ impl Scan {
             }
         }
         if !paths.is_empty() {
-            report = self.scan_files(&paths, &place, now, report)?;
+            report = self.scan_files(&paths, &place, &spared, now, report)?;
         }
         self.tell(context, now, &report)
     }
@@ -183,6 +184,7 @@ impl Scan {
         &self,
         paths: &[PathBuf],
         place: &Place,
+        spared: &Spared,
         now: Timestamp,
         report: Report,
     ) -> Result<Report, Failure> {
@@ -215,7 +217,7 @@ impl Scan {
                     }
                 };
                 let mut part = Report::default();
-                let state = scan_entry(scanner, entry, &mut part);
+                let state = scan_entry(scanner, entry, spared, &mut part);
                 if !part.found.is_empty()
                     || !part.unread.is_empty()
                     || part.archives > 0
@@ -301,6 +303,7 @@ fn scan_one(
 fn scan_entry(
     scanner: &mut Scanner<SqliteStore>,
     entry: Result<ignore::DirEntry, ignore::Error>,
+    spared: &Spared,
     report: &mut Report,
 ) -> WalkState {
     let entry = match entry {
@@ -320,7 +323,13 @@ fn scan_entry(
         }
         _ => return WalkState::Continue,
     }
-    let done = match sources::open(entry.path()) {
+    let done = match sources::open(entry.path(), spared) {
+        Ok(Opened::Spared) => {
+            if named {
+                report.unread(&path, &"it is a file of the store");
+            }
+            Ok(())
+        }
         Ok(Opened::Content(mut content)) => scan_one(scanner, &mut *content, &path, report),
         Ok(Opened::Archive) => {
             report.archives += 1;

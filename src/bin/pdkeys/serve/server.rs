@@ -186,7 +186,7 @@ async fn serve(
         let _ = door.await;
     }
     tokio::select! {
-        () = server.answer_the_last(shutdown_timeout) => {}
+        () = server.answer_the_last(workers, shutdown_timeout) => {}
         () = first_of(&mut terminated, &mut interrupted) => {}
     }
     sweeper.abort();
@@ -257,6 +257,19 @@ async fn sweep(server: Arc<Server>) {
     }
 }
 
+/// A connection that is looked after until it ends, however it does.
+struct Present<'s> {
+    server: &'s Server,
+    number: u64,
+}
+
+impl Drop for Present<'_> {
+    fn drop(&mut self) {
+        self.server.metrics.disconnected();
+        self.server.pulses().remove(&self.number);
+    }
+}
+
 impl Server {
     fn pulses(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Pulse>>> {
         // A map is whole at every moment, whoever panicked.
@@ -274,9 +287,9 @@ impl Server {
     }
 
     /// Waits until what has begun is answered, but no longer than so.
-    async fn answer_the_last(&self, timeout: Duration) {
+    async fn answer_the_last(&self, workers: &Workers<Arrival>, timeout: Duration) {
         let began = monotonic();
-        while began.elapsed() < timeout && !self.pulses().is_empty() {
+        while began.elapsed() < timeout && !workers.are_idle() {
             if began.elapsed() >= GRACE {
                 self.end_connections(|phase, _| matches!(phase, Phase::Fresh | Phase::Idle));
             }
@@ -288,33 +301,35 @@ impl Server {
         let Arrival { accepted, site, _permit } = arrival;
         // The operating system lets one more be watched, as it did when it was accepted.
         let Ok(stream) = accepted.start() else { return };
-        let number = self.next_connection.fetch_add(1, Ordering::Relaxed);
         let pulse = Arc::new(Pulse::new(self.seconds.clone()));
-        self.pulses().insert(number, Arc::clone(&pulse));
-        self.metrics.connected();
+        let _present = self.present(&pulse);
         let wire = TokioIo::new(Wire::new(stream, Arc::clone(&pulse)));
         let service = service_fn(|request| self.answer(site, &worker, &pulse, request));
-        {
-            let mut connection = pin!(
-                http1::Builder::new()
-                    .header_read_timeout(None)
-                    .max_buf_size(LARGEST_HEAD)
-                    .half_close(false)
-                    // Answers are small: one piece is sent faster than several.
-                    .writev(false)
-                    .serve_connection(wire, service)
-            );
-            poll_fn(|context| {
-                if pulse.is_over(context) {
-                    return Poll::Ready(());
-                }
-                // Whatever is wrong with a connection is its client's business.
-                connection.as_mut().poll(context).map(drop)
-            })
-            .await;
-        }
-        self.metrics.disconnected();
-        self.pulses().remove(&number);
+        let mut connection = pin!(
+            http1::Builder::new()
+                .header_read_timeout(None)
+                .max_buf_size(LARGEST_HEAD)
+                .half_close(false)
+                // Answers are small: one piece is sent faster than several.
+                .writev(false)
+                .serve_connection(wire, service)
+        );
+        poll_fn(|context| {
+            if pulse.is_over(context) {
+                return Poll::Ready(());
+            }
+            // Whatever is wrong with a connection is its client's business.
+            connection.as_mut().poll(context).map(drop)
+        })
+        .await;
+    }
+
+    /// Has a connection looked after, as long as what is given lives.
+    fn present(&self, pulse: &Arc<Pulse>) -> Present<'_> {
+        let number = self.next_connection.fetch_add(1, Ordering::Relaxed);
+        self.pulses().insert(number, Arc::clone(pulse));
+        self.metrics.connected();
+        Present { server: self, number }
     }
 
     async fn answer(

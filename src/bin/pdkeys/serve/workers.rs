@@ -64,6 +64,11 @@ impl<C: Send + 'static> Workers<C> {
         }
     }
 
+    /// Whether no connection is with any of them.
+    pub(super) fn are_idle(&self) -> bool {
+        self.0.iter().all(|desk| desk.worker.connections.load(Ordering::Acquire) == 0)
+    }
+
     /// Ends all of them. What they have not answered is dropped.
     pub(super) fn end(self) {
         let threads: Vec<_> = self.0.into_iter().map(|Desk { thread, .. }| thread).collect();
@@ -98,7 +103,7 @@ struct Leaving(Arc<Worker>);
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+        self.0.connections.fetch_sub(1, Ordering::Release);
     }
 }
 
@@ -116,11 +121,11 @@ mod tests {
 
     #[test]
     fn each_connection_goes_to_the_worker_with_the_fewest_and_counts_until_it_ends() {
-        let (began, begun) = mpsc::channel();
+        let (tell, told) = mpsc::channel();
         let workers = Workers::start(move |end: oneshot::Receiver<()>, _| {
-            let began = began.clone();
+            let tell = tell.clone();
             async move {
-                began.send(thread::current().id()).unwrap();
+                tell.send(thread::current().id()).unwrap();
                 end.await.unwrap();
             }
         })
@@ -129,7 +134,7 @@ mod tests {
         let connect = || {
             let (end, ended) = oneshot::channel();
             workers.hand(ended);
-            (begun.recv().unwrap(), end)
+            (told.recv().unwrap(), end)
         };
         let mut connections: Vec<_> = (0..3 * count).map(|_| connect()).collect();
         assert_eq!(open(&workers), vec![3; count]);
