@@ -364,8 +364,13 @@ fn check_some(database: &FilePath, keys: u64) -> Result<(), Box<dyn Error>> {
 }
 
 /// The floor of one check in a process of its own: what nobody who reads the same row and counts in the same way can do
-/// without. The lean one leaves its logs behind too.
-fn raw_check(database: &OsStr, usage: &OsStr, key_file: &OsStr, lean: bool) -> Result<(), Box<dyn Error>> {
+/// without. The lean one leaves its logs behind too, as long as they are short.
+fn raw_check(
+    database: &OsStr,
+    usage_file: &OsStr,
+    key_file: &OsStr,
+    lean: bool,
+) -> Result<(), Box<dyn Error>> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let key = fs::read(key_file)?;
     let main = Connection::open_with_flags(database, flags)?;
@@ -376,13 +381,12 @@ fn raw_check(database: &OsStr, usage: &OsStr, key_file: &OsStr, lean: bool) -> R
         }
         row.get(0)
     })?;
-    let mut usage = Connection::open_with_flags(usage, flags)?;
+    let mut usage = Connection::open_with_flags(usage_file, flags)?;
     usage.pragma_update(None, "synchronous", "NORMAL")?;
     if lean {
-        for connection in [&main, &usage] {
-            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-        }
-        usage.pragma_update(None, "wal_autocheckpoint", 100)?;
+        let log = fs::metadata(FilePath::new(usage_file).with_extension("db-wal"))?;
+        main.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        usage.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, log.len() < 100 * 4096)?;
     }
     let at = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
     let tx = usage.transaction_with_behavior(TransactionBehavior::Immediate)?;

@@ -155,3 +155,17 @@ fn one_that_pauses_is_in_nobodys_way() {
         }
     }
 }
+
+#[test]
+fn checks_that_are_made_one_by_one_leave_a_short_log_behind() {
+    let world = World::new();
+    let key = world.key(Access::Full, None);
+    let log = world.place().usage().with_extension("db-wal");
+    let mut sizes = Vec::new();
+    for _ in 0..200 {
+        world.check(&rest(&key.secret, "GET", "/incidents"));
+        sizes.push(fs::metadata(&log).map_or(0, |log| log.len()));
+    }
+    assert!(sizes.iter().all(|size| *size < 500_000), "{sizes:?}");
+    assert!(sizes.iter().filter(|size| **size > 0).count() > 150, "most leave it: {sizes:?}");
+}

@@ -301,7 +301,8 @@ impl Store for SqliteStore {
         if self.usage.is_none() {
             // The one check of a process, most likely: it is over before anything could be written back.
             self.main.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-            usage::leave_log(self.usage_for_writing()?)?;
+            let usage = self.usage.insert(usage::open_or_make(&self.place)?);
+            usage::leave_log(usage, &self.place)?;
         }
         usage::count_check(self.usage_for_writing()?, id, counted_as, at, settle)
     }

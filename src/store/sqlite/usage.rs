@@ -25,9 +25,9 @@ const MILLISECONDS_AN_HOUR: i64 = 3_600_000;
 const HOURS_A_DAY: i64 = 24;
 /// How long what was counted in an hour is kept.
 const DAYS_KEPT: i64 = 90;
-/// How many pages the log of the usage file may have before it is written back: few, since whoever opens the file next
-/// reads them all.
-const LOG_PAGES: i64 = 100;
+/// How long the log of the usage file may be, in bytes, for a process that makes one check to leave it behind: a hundred
+/// pages, since whoever opens the file next reads them all.
+const SHORT_LOG: u64 = 100 * 4096;
 /// How much of the file is kept in memory while counts are added, in SQLite's spelling of 24 MiB: more than one addition
 /// needs. Where SQLite is built as rusqlite does it, without the flags of `.cargo/config.toml`, all connections of a
 /// process share their memory for pages, and one that has reached its own bound takes pages from those that check.
@@ -109,11 +109,10 @@ fn make(place: &Place) -> Result<()> {
     }
 }
 
-/// Makes closing cheap, for a process that makes one check: the log stays, and whoever finds it long enough writes it
-/// back.
-pub(super) fn leave_log(connection: &Connection) -> Result<()> {
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    Ok(connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?)
+/// Makes closing cheap, for a process that makes one check: the log stays, unless it is long by now.
+pub(super) fn leave_log(connection: &Connection, place: &Place) -> Result<()> {
+    let is_short = fs::metadata(log_of(&place.usage())).is_ok_and(|log| log.len() < SHORT_LOG);
+    Ok(connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, is_short).map(drop)?)
 }
 
 /// Adds counts, all in one transaction.
