@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use commands::Cli;
+use commands::{Cli, deferring};
 use context::Context;
 use failure::Failure;
 use terminal::Terminal;
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     if let Some(code) = complete::answer_the_shell(&arguments) {
         return code;
     }
-    let cli = match Cli::try_parse_from(&arguments) {
+    let cli = match deferring(&arguments, || Cli::try_parse_from(&arguments)) {
         Ok(cli) => cli,
         Err(error) => return failure::parse_error(&error, &arguments),
     };

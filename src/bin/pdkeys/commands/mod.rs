@@ -4,6 +4,7 @@ mod account;
 mod apps;
 mod audit;
 mod backup;
+mod deferred;
 mod doctor;
 mod export;
 mod generate;
@@ -26,9 +27,13 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Parser, Subcommand};
 use pdkeys::manage::DestinationKind;
 
+use deferred::Deferred;
+
 use crate::context::{Context, Globals};
 use crate::failure::{Exit, Failure};
 use crate::render::Format;
+
+pub(crate) use deferred::deferring;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -71,54 +76,54 @@ Environment:
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Init(init::Init),
-    Whoami(account::Whoami),
-    Create(keys::Create),
-    List(keys::List),
-    Show(keys::Show),
-    Edit(keys::Edit),
-    Disable(keys::Disable),
-    Enable(keys::Enable),
-    Rotate(keys::Rotate),
-    Remove(keys::Remove),
-    Verify(verify::Verify),
-    Explain(verify::Explain),
-    Revoke(revoke::Revoke),
-    Usage(usage::Usage),
-    Import(import::Import),
-    Export(export::Export),
+    Init(Deferred<init::Init>),
+    Whoami(Deferred<account::Whoami>),
+    Create(Deferred<keys::Create>),
+    List(Deferred<keys::List>),
+    Show(Deferred<keys::Show>),
+    Edit(Deferred<keys::Edit>),
+    Disable(Deferred<keys::Disable>),
+    Enable(Deferred<keys::Enable>),
+    Rotate(Deferred<keys::Rotate>),
+    Remove(Deferred<keys::Remove>),
+    Verify(Deferred<verify::Verify>),
+    Explain(Deferred<verify::Explain>),
+    Revoke(Deferred<revoke::Revoke>),
+    Usage(Deferred<usage::Usage>),
+    Import(Deferred<import::Import>),
+    Export(Deferred<export::Export>),
     #[cfg(feature = "serve")]
-    Serve(serve::Serve),
+    Serve(Deferred<serve::Serve>),
     /// Manage user tokens: your own, bounded by your role
     #[command(subcommand)]
-    Token(tokens::Token),
+    Token(Deferred<tokens::Token>),
     /// Manage services, which events are routed to
     #[command(subcommand)]
-    Service(services::Service),
+    Service(Deferred<services::Service>),
     /// Manage orchestrations, which route events to services
     #[command(subcommand)]
-    Orchestration(services::Service),
+    Orchestration(Deferred<services::Service>),
     /// Manage integrations and their keys, for the Events API
     #[command(subcommand)]
-    Integration(integrations::Integration),
+    Integration(Deferred<integrations::Integration>),
     /// Manage registered apps and their one-day tokens
     #[command(subcommand)]
-    App(apps::App),
+    App(Deferred<apps::App>),
     /// Manage the account's users
     #[command(subcommand)]
-    User(users::User),
+    User(Deferred<users::User>),
     /// See and change the account
     #[command(subcommand)]
-    Account(account::Account),
+    Account(Deferred<account::Account>),
     /// Read and verify the audit trail
     #[command(subcommand)]
-    Audit(audit::Audit),
-    Doctor(doctor::Doctor),
-    Scan(scan::Scan),
-    Backup(backup::Backup),
-    Restore(backup::Restore),
-    Completions(generate::Completions),
-    Man(generate::Man),
+    Audit(Deferred<audit::Audit>),
+    Doctor(Deferred<doctor::Doctor>),
+    Scan(Deferred<scan::Scan>),
+    Backup(Deferred<backup::Backup>),
+    Restore(Deferred<backup::Restore>),
+    Completions(Deferred<generate::Completions>),
+    Man(Deferred<generate::Man>),
 }
 
 impl Command {
@@ -127,38 +132,38 @@ impl Command {
             return Err(Failure::usage("only pdkeys scan prints SARIF"));
         }
         match self {
-            Self::Init(command) => command.run(context),
-            Self::Whoami(command) => command.run(context),
-            Self::Create(command) => command.run(context),
-            Self::List(command) => command.run(context),
-            Self::Show(command) => command.run(context),
-            Self::Edit(command) => command.run(context),
-            Self::Disable(command) => command.run(context),
-            Self::Enable(command) => command.run(context),
-            Self::Rotate(command) => command.run(context),
-            Self::Remove(command) => command.run(context),
-            Self::Verify(command) => command.run(context),
-            Self::Explain(command) => command.run(context),
-            Self::Revoke(command) => command.run(context),
-            Self::Usage(command) => command.run(context),
-            Self::Import(command) => command.run(context),
-            Self::Export(command) => command.run(context),
+            Self::Init(command) => command.0.run(context),
+            Self::Whoami(command) => command.0.run(context),
+            Self::Create(command) => command.0.run(context),
+            Self::List(command) => command.0.run(context),
+            Self::Show(command) => command.0.run(context),
+            Self::Edit(command) => command.0.run(context),
+            Self::Disable(command) => command.0.run(context),
+            Self::Enable(command) => command.0.run(context),
+            Self::Rotate(command) => command.0.run(context),
+            Self::Remove(command) => command.0.run(context),
+            Self::Verify(command) => command.0.run(context),
+            Self::Explain(command) => command.0.run(context),
+            Self::Revoke(command) => command.0.run(context),
+            Self::Usage(command) => command.0.run(context),
+            Self::Import(command) => command.0.run(context),
+            Self::Export(command) => command.0.run(context),
             #[cfg(feature = "serve")]
-            Self::Serve(command) => command.run(context),
-            Self::Token(command) => command.run(context),
-            Self::Service(command) => command.run(context, DestinationKind::Service),
-            Self::Orchestration(command) => command.run(context, DestinationKind::Orchestration),
-            Self::Integration(command) => command.run(context),
-            Self::App(command) => command.run(context),
-            Self::User(command) => command.run(context),
-            Self::Account(command) => command.run(context),
-            Self::Audit(command) => command.run(context),
-            Self::Doctor(command) => command.run(context),
-            Self::Scan(command) => command.run(context),
-            Self::Backup(command) => command.run(context),
-            Self::Restore(command) => command.run(context),
-            Self::Completions(command) => command.run(context),
-            Self::Man(command) => command.run(context),
+            Self::Serve(command) => command.0.run(context),
+            Self::Token(command) => command.0.run(context),
+            Self::Service(command) => command.0.run(context, DestinationKind::Service),
+            Self::Orchestration(command) => command.0.run(context, DestinationKind::Orchestration),
+            Self::Integration(command) => command.0.run(context),
+            Self::App(command) => command.0.run(context),
+            Self::User(command) => command.0.run(context),
+            Self::Account(command) => command.0.run(context),
+            Self::Audit(command) => command.0.run(context),
+            Self::Doctor(command) => command.0.run(context),
+            Self::Scan(command) => command.0.run(context),
+            Self::Backup(command) => command.0.run(context),
+            Self::Restore(command) => command.0.run(context),
+            Self::Completions(command) => command.0.run(context),
+            Self::Man(command) => command.0.run(context),
         }
     }
 }

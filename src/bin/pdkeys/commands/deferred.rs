@@ -1,0 +1,72 @@
+//! Arguments that are put together when their command is called: of some seventy commands one is.
+//!
+//! To build them all, with their help, takes as long as to list the keys of a small store. Help of the commands above
+//! shows a line of each, and so wants them all.
+
+use std::ffi::OsString;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::error::Error;
+use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
+
+/// Whether anything is deferred: while a command is parsed, and not for whoever looks at all of them.
+static IS_ON: AtomicBool = AtomicBool::new(false);
+
+/// Defers what is not called while arguments are parsed, unless they ask for help.
+pub(crate) fn deferring<T>(arguments: &[OsString], parse: impl FnOnce() -> T) -> T {
+    let asks_for_help = |argument: &OsString| {
+        let text = argument.to_string_lossy();
+        let is_among_short = text.starts_with('-') && !text.starts_with("--") && text.contains('h');
+        is_among_short || text == "help" || text == "--help"
+    };
+    IS_ON.store(arguments.len() > 1 && !arguments.iter().any(asks_for_help), Ordering::Relaxed);
+    let parsed = parse();
+    IS_ON.store(false, Ordering::Relaxed);
+    parsed
+}
+
+/// Arguments, or commands, of a command.
+#[derive(Debug)]
+pub(crate) struct Deferred<T>(pub(crate) T);
+
+fn augment(command: Command, augment: fn(Command) -> Command) -> Command {
+    if IS_ON.load(Ordering::Relaxed) { command.defer(augment) } else { augment(command) }
+}
+
+impl<T: FromArgMatches> FromArgMatches for Deferred<T> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        T::from_arg_matches(matches).map(Self)
+    }
+
+    fn from_arg_matches_mut(matches: &mut ArgMatches) -> Result<Self, Error> {
+        T::from_arg_matches_mut(matches).map(Self)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        self.0.update_from_arg_matches(matches)
+    }
+}
+
+impl<T: Args> Args for Deferred<T> {
+    fn augment_args(command: Command) -> Command {
+        augment(command, T::augment_args)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        augment(command, T::augment_args_for_update)
+    }
+}
+
+impl<T: Subcommand> Subcommand for Deferred<T> {
+    fn augment_subcommands(command: Command) -> Command {
+        augment(command, T::augment_subcommands)
+    }
+
+    fn augment_subcommands_for_update(command: Command) -> Command {
+        augment(command, T::augment_subcommands_for_update)
+    }
+
+    fn has_subcommand(name: &str) -> bool {
+        T::has_subcommand(name)
+    }
+}
