@@ -97,6 +97,7 @@ impl<S: Store + Send + 'static> Verifier<S> {
             flush: Mutex::default(),
             wake: Condvar::new(),
         });
+        // It also has stores rest that nobody is using, which goes for those that count nothing too.
         let flusher = (counting != Counting::InStore).then(|| {
             let shared = Arc::clone(&shared);
             thread::spawn(move || shared.flush_until_stopped())

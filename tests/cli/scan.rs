@@ -283,6 +283,14 @@ fn the_files_of_the_store_are_not_opened_whatever_they_are_called() {
         let ran = machine.run(["scan", file.to_str().unwrap()]).must_exit(1);
         assert!(ran.to_string().contains("was not read: it is a file of the store"), "{ran}");
     }
+    // By a link to it as well, beside which there is nothing of SQLite's.
+    let link = machine.file("tree/link.db");
+    symlink(store.join("pdkeys.db"), &link).unwrap();
+    let mut command = machine.command(["scan"]);
+    command.arg(store.join("pdkeys.db-shm")).env("PDKEYS_STORE", &link);
+    command.env("PDKEYS_STORE_KEY_FILE", store.join("pdkeys.storekey"));
+    let ran = machine.ran(command.output().unwrap()).must_exit(1);
+    assert!(ran.to_string().contains("was not read: it is a file of the store"), "{ran}");
 }
 
 #[test]

@@ -121,7 +121,7 @@ pub(super) fn has_log(database: &Path) -> bool {
 }
 
 /// The file that a link leads to, beside which SQLite puts its own.
-fn itself(database: &Path) -> PathBuf {
+pub(super) fn itself(database: &Path) -> PathBuf {
     fs::canonicalize(database).unwrap_or_else(|_| database.to_owned())
 }
 

@@ -7,11 +7,11 @@
 //! reads.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::files::{Identity, beside};
+use super::files::{Identity, beside, itself};
 use crate::store::Place;
 
 /// Where what one process writes to a mapped file is what another reads from it. Elsewhere every look-up begins anew.
@@ -79,9 +79,7 @@ impl LogIndex {
         let _open = open();
         if self.file.get().is_none() {
             self.store.is_still_at(place.database()).ok()?;
-            // SQLite puts it beside the file itself, and not beside a link to it.
-            let database = fs::canonicalize(place.database()).ok()?;
-            let file = File::open(beside(&database, "-shm")).ok()?;
+            let file = File::open(beside(&itself(place.database()), "-shm")).ok()?;
             self.file.get_or_init(|| file);
         }
         self.file.get()

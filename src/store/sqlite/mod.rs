@@ -155,9 +155,9 @@ impl SqliteStore {
     /// takes away the locks of everybody in this process who has the store open.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
-        let (database, usage) = (self.place.database(), self.place.usage());
-        let both = [database, &usage].into_iter();
-        let beside = both.flat_map(|file| ["", "-wal", "-shm"].map(|suffix| files::beside(file, suffix)));
+        let both = [files::itself(self.place.database()), files::itself(&self.place.usage())];
+        let beside =
+            both.iter().flat_map(|file| ["", "-wal", "-shm"].map(|suffix| files::beside(file, suffix)));
         beside.chain([self.place.store_key().to_owned()]).collect()
     }
 

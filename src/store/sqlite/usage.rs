@@ -149,16 +149,24 @@ fn sweep(connection: &Connection, at: Timestamp) -> Result<()> {
     Ok(())
 }
 
+/// What an insertion into `recent` or `last_used` does where the credential has a row: its hour goes on, or a later one
+/// begins. An earlier one changes nothing.
+const OR_ADD_TO_HOUR: &str = "
+    ON CONFLICT (id) DO UPDATE SET
+        at = max(at, excluded.at),
+        hour = excluded.hour,
+        allowed = excluded.allowed + iif(hour = excluded.hour, allowed, 0),
+        denied = excluded.denied + iif(hour = excluded.hour, denied, 0)
+    WHERE excluded.hour >= hour";
+/// What an insertion into `past` does where the credential has that hour.
+const OR_ADD_TO_PAST: &str = "
+    ON CONFLICT (hour, id) DO UPDATE SET
+        allowed = allowed + excluded.allowed, denied = denied + excluded.denied";
+
 fn add_all(connection: &Connection, counts: &[UsageCount]) -> Result<()> {
-    let mut now = connection.prepare_cached(
-        "INSERT INTO recent (id, at, hour, allowed, denied) VALUES (?1, ?2, ?3, ?4, ?5)
-         ON CONFLICT (id) DO UPDATE SET
-             at = max(at, excluded.at),
-             hour = excluded.hour,
-             allowed = excluded.allowed + iif(hour = excluded.hour, allowed, 0),
-             denied = excluded.denied + iif(hour = excluded.hour, denied, 0)
-         WHERE excluded.hour >= hour",
-    )?;
+    let mut now = connection.prepare_cached(&format!(
+        "INSERT INTO recent (id, at, hour, allowed, denied) VALUES (?1, ?2, ?3, ?4, ?5) {OR_ADD_TO_HOUR}"
+    ))?;
     for count in counts {
         let id = text(&count.id);
         let at = count.at.as_millisecond();
@@ -166,11 +174,9 @@ fn add_all(connection: &Connection, counts: &[UsageCount]) -> Result<()> {
         if now.execute(params![id, at, hour, count.allowed, count.denied])? == 0 {
             // Another process has counted in a later hour already.
             connection
-                .prepare_cached(
-                    "INSERT INTO past (hour, id, allowed, denied) VALUES (?1, ?2, ?3, ?4)
-                     ON CONFLICT (hour, id) DO UPDATE SET
-                         allowed = allowed + excluded.allowed, denied = denied + excluded.denied",
-                )?
+                .prepare_cached(&format!(
+                    "INSERT INTO past (hour, id, allowed, denied) VALUES (?1, ?2, ?3, ?4) {OR_ADD_TO_PAST}"
+                ))?
                 .execute(params![hour, id, count.allowed, count.denied])?;
         }
     }
@@ -184,22 +190,14 @@ fn take_over(connection: &Connection, most: i64) -> Result<()> {
     if rows <= most {
         return Ok(());
     }
-    Ok(connection.execute_batch(
+    Ok(connection.execute_batch(&format!(
         "INSERT INTO past (hour, id, allowed, denied)
              SELECT recent.hour, id, recent.allowed, recent.denied FROM recent JOIN last_used USING (id)
-             WHERE recent.hour < last_used.hour
-             ON CONFLICT (hour, id) DO UPDATE SET
-                 allowed = allowed + excluded.allowed, denied = denied + excluded.denied;
+             WHERE recent.hour < last_used.hour {OR_ADD_TO_PAST};
          INSERT INTO last_used (id, at, hour, allowed, denied)
-             SELECT id, at, hour, allowed, denied FROM recent WHERE true ORDER BY id
-             ON CONFLICT (id) DO UPDATE SET
-                 at = max(at, excluded.at),
-                 hour = excluded.hour,
-                 allowed = excluded.allowed + iif(hour = excluded.hour, allowed, 0),
-                 denied = excluded.denied + iif(hour = excluded.hour, denied, 0)
-             WHERE excluded.hour >= hour;
-         DELETE FROM recent;",
-    )?)
+             SELECT id, at, hour, allowed, denied FROM recent WHERE true ORDER BY id {OR_ADD_TO_HOUR};
+         DELETE FROM recent;"
+    ))?)
 }
 
 /// The window that was last counted.
