@@ -45,7 +45,7 @@
 //! let mut received = Vec::new();
 //! let key = session.create_key(spec, &mut |_, secret| secret.write_to(&mut received))?;
 //!
-//! // Somebody presents it. Checks can go on in as many threads as ask.
+//! // A client presents it. Any number of threads can check at the same time.
 //! let verifier = Verifier::new(store, move || SqliteStore::open(&place), Counting::InMemory, SystemClock)?;
 //! let ask = |method| {
 //!     let presented = Presented::parse(&received);
