@@ -68,6 +68,7 @@ fn everything_that_users_are_shown_is_packed() {
     let assets = assets(&package());
     let packed: Vec<_> = assets.iter().flat_map(|[from, ..]| found(from)).collect();
     for directory in [
+        "docs",
         "man",
         "completions",
         "contrib/nginx",
