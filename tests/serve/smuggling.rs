@@ -90,6 +90,68 @@ fn a_request_that_could_be_taken_for_another_is_never_allowed() {
     }
 }
 
+/// hyper takes each of these as one request or another; none is looked at.
+#[test]
+fn what_hyper_would_pass_over_is_refused_before_anything_is_looked_up() {
+    let world = World::new();
+    let (_, key) = world.key();
+    let server = world.serve(&["--timeout", "1"]);
+    let head = format!("GET /auth/incidents HTTP/1.1\r\nAuthorization: Token token={key}\r\n");
+    let verify = format!(r#"{{"key":"{key}","method":"GET","path":"/incidents"}}"#);
+    let length = verify.len();
+    let chunked = format!("{length:x}\r\n{verify}\r\n0\r\n\r\n");
+    let post = "POST /verify HTTP/1.1\r\nHost: a\r\n";
+    assert_eq!(statuses(&server, format!("{head}Host: a\r\n\r\n").as_bytes())[0], 200, "as it should be");
+    let (plain, old) =
+        (format!("{post}Content-Length: {length}\r\n\r\n{verify}"), head.replace("1.1", "1.0"));
+    assert_eq!(statuses(&server, plain.as_bytes())[0], 200);
+    let whole = format!("{post}Transfer-Encoding: Chunked\r\n\r\n{chunked}");
+    assert_eq!(statuses(&server, whole.as_bytes())[0], 200);
+    assert_eq!(statuses(&server, format!("{old}\r\n").as_bytes())[0], 200, "HTTP/1.0 knows no hosts");
+    let cases = [
+        ("two hosts", format!("{head}Host: a\r\nHost: b\r\n\r\n")),
+        ("two equal hosts", format!("{head}Host: a\r\nhost: a\r\n\r\n")),
+        ("two hosts in HTTP/1.0", format!("{old}Host: a\r\nHost: b\r\n\r\n")),
+        ("no host", format!("{head}\r\n")),
+        (
+            "two equal lengths of nothing",
+            format!("{head}Host: a\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n"),
+        ),
+        (
+            "two equal lengths",
+            format!("{post}Content-Length: {length}\r\nA: b\r\ncontent-length:{length}\r\n\r\n{verify}"),
+        ),
+        (
+            "a length before an encoding",
+            format!("{post}Content-Length: {length}\r\nTransfer-Encoding: chunked\r\n\r\n{chunked}"),
+        ),
+        (
+            "a length after an encoding",
+            format!("{post}Transfer-Encoding: chunked\r\nContent-Length: {length}\r\n\r\n{chunked}"),
+        ),
+        ("two encodings", format!("{post}Transfer-Encoding: gzip, chunked\r\n\r\n{chunked}")),
+        (
+            "two lines of encodings",
+            format!("{post}Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n{chunked}"),
+        ),
+        ("an encoding of its own", format!("{post}Transfer-Encoding: x, chunked\r\n\r\n{chunked}")),
+    ];
+    for (what, request) in &cases {
+        for part in [request.len(), 7] {
+            let mut client = server.connect();
+            for bytes in request.as_bytes().chunks(part) {
+                // The server may have ended the connection before all of it was sent.
+                let _ = client.send(bytes);
+            }
+            let reply = client.reply().unwrap_or_else(|| panic!("{what}: no answer"));
+            assert_eq!((reply.status, reply.header("connection")), (400, Some("close")), "{what}");
+            assert!(client.reply().is_none(), "{what}");
+        }
+    }
+    let checks = server.get("/metrics").body;
+    assert!(checks.contains("pdkeys_check_seconds_count 4"), "{checks}");
+}
+
 #[test]
 fn a_length_beside_an_encoding_is_no_way_to_hide_a_request() {
     let world = World::new();

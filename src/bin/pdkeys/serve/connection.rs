@@ -7,6 +7,9 @@
 //! hyper takes a bare line feed for the end of a line, where others see a part of it. No gateway sends one; whoever
 //! does has something in mind, and is hung up on. For the same reason nobody may send another request before the
 //! answer: it is not read, and the connection ends with the answer.
+//!
+//! hyper also passes over a length beside an encoding, and over a length that is given twice, and shows neither. So
+//! lines with a length are counted here, where the bytes come in.
 
 use std::io;
 use std::pin::Pin;
@@ -68,13 +71,21 @@ pub(super) struct Pulse {
     word: AtomicU64,
     /// How many bytes have come in behind the head of the request.
     behind_head: AtomicU64,
+    /// How many lines of the head have a length.
+    lengths: AtomicU64,
     waker: OnceLock<Waker>,
 }
 
 impl Pulse {
     pub(super) fn new(seconds: Seconds) -> Self {
         let word = AtomicU64::new(Phase::Fresh.since(seconds.now()));
-        Self { seconds, word, behind_head: AtomicU64::new(0), waker: OnceLock::new() }
+        Self {
+            seconds,
+            word,
+            behind_head: AtomicU64::new(0),
+            lengths: AtomicU64::new(0),
+            waker: OnceLock::new(),
+        }
     }
 
     /// What it is doing, and since which second.
@@ -109,6 +120,11 @@ impl Pulse {
     pub(super) fn behind_head(&self) -> u64 {
         self.behind_head.load(Ordering::Relaxed)
     }
+
+    /// How many `Content-Length` lines the head of the request that is being answered has.
+    pub(super) fn lengths(&self) -> u64 {
+        self.lengths.load(Ordering::Relaxed)
+    }
 }
 
 /// The bytes of a connection.
@@ -128,10 +144,15 @@ impl<S> Wire<S> {
             self.pulse.begin(Phase::Reading);
             self.head = Head::default();
             self.pulse.behind_head.store(0, Ordering::Relaxed);
+            self.pulse.lengths.store(0, Ordering::Relaxed);
         }
+        let was_whole = self.head.is_whole;
         let behind = self.head.read(bytes).ok_or_else(|| {
             io::Error::new(io::ErrorKind::InvalidData, "a line of the head ends without a carriage return")
         })?;
+        if self.head.is_whole && !was_whole {
+            self.pulse.lengths.store(self.head.lengths, Ordering::Relaxed);
+        }
         if behind > 0 {
             self.pulse.behind_head.fetch_add(behind as u64, Ordering::Relaxed);
         }
@@ -179,9 +200,16 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     }
 }
 
-/// The head of a request as it comes in, as far as its line ends go.
+/// How a line with a length begins.
+const LENGTH: &[u8] = b"content-length:";
+
+/// The head of a request as it comes in, as far as its line ends and lengths go.
 #[derive(Debug, Default)]
 struct Head {
+    /// How the line begins.
+    start: [u8; LENGTH.len()],
+    /// How many lines have a length.
+    lengths: u64,
     /// How long the line is so far.
     line: usize,
     /// The last byte that came in.
@@ -204,6 +232,9 @@ impl Head {
             if before != b'\r' {
                 return None;
             }
+            self.begins_with(&rest[..at]);
+            self.lengths += u64::from(self.start.eq_ignore_ascii_case(LENGTH));
+            self.start = [0; LENGTH.len()];
             let is_empty = self.line + at == 1;
             rest = &rest[at + 1..];
             (self.line, self.last) = (0, b'\n');
@@ -213,9 +244,18 @@ impl Head {
             }
             self.has_begun |= !is_empty;
         }
+        self.begins_with(rest);
         self.line += rest.len();
         self.last = rest.last().copied().unwrap_or(self.last);
         Some(0)
+    }
+
+    /// Notes how the line begins, as far as these bytes are its beginning.
+    fn begins_with(&mut self, bytes: &[u8]) {
+        if let Some(start) = self.start.get_mut(self.line..) {
+            let length = start.len().min(bytes.len());
+            start[..length].copy_from_slice(&bytes[..length]);
+        }
     }
 }
 
@@ -236,6 +276,22 @@ mod tests {
         }
         let mut head = Head::default();
         assert_eq!(head.read(&[b"\r\n", GET, b"GET"].concat()), Some(3), "empty lines may come first");
+    }
+
+    #[test]
+    fn lengths_are_counted_however_they_come_in() {
+        for (text, lengths) in [
+            (GET, 0),
+            (b"GET / HTTP/1.1\r\nContent-Length: 0\r\n\r\n", 1),
+            (b"GET / HTTP/1.1\r\nContent-Length:0\r\nA: b\r\ncontent-LENGTH: 0\r\n\r\nContent-Length: 0\r\n", 2),
+            (b"GET / HTTP/1.1\r\nX-Content-Length: 0\r\nContent-Lengths: 0\r\nA: Content-Length: 0\r\n\r\n", 0),
+        ] {
+            for size in 1..=text.len() {
+                let mut head = Head::default();
+                assert!(text.chunks(size).all(|part| head.read(part).is_some()));
+                assert_eq!(head.lengths, lengths, "{size}");
+            }
+        }
     }
 
     #[test]

@@ -10,11 +10,11 @@ use std::task::Poll;
 use std::time::Duration;
 
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, StatusCode};
+use hyper::{Method, Request, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use pdkeys::ports::monotonic;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -342,9 +342,15 @@ impl Server {
         pulse.begin(Phase::Serving);
         let length = request.body().size_hint().exact();
         let (head, body) = request.into_parts();
-        let mut answer = self.route(site, worker, &head, body).await;
+        let has_one_meaning = has_one_meaning(&head, pulse.lengths());
+        let mut answer = if has_one_meaning {
+            self.route(site, worker, &head, body).await
+        } else {
+            answer::error(StatusCode::BAD_REQUEST, "Bad Request")
+        };
         // What was sent behind the request is not looked at, and ends with the connection.
-        if length != Some(pulse.behind_head()) || self.stopping.load(Ordering::Acquire) {
+        let is_more = length != Some(pulse.behind_head());
+        if is_more || !has_one_meaning || self.stopping.load(Ordering::Acquire) {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         pulse.begin(Phase::Idle);
@@ -352,10 +358,6 @@ impl Server {
     }
 
     async fn route(&self, site: Site, worker: &Worker, head: &Parts, body: Incoming) -> Answer {
-        // A host in the request line could be another than the one in the header.
-        if head.uri.authority().is_some() || head.uri.scheme().is_some() {
-            return answer::error(StatusCode::BAD_REQUEST, "Bad Request");
-        }
         let path = head.uri.path();
         if site != Site::Operations {
             let target = head.uri.path_and_query().map_or(path, |target| target.as_str());
@@ -427,6 +429,20 @@ impl Server {
             None => answer::error(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
         }
     }
+}
+
+/// Returns whether every program would say alike where a request ends and which host it is for: one length at most, or
+/// chunks and no length; one host, in its header, which HTTP/1.0 alone may leave out.
+fn has_one_meaning(head: &Parts, lengths: u64) -> bool {
+    let mut encodings = head.headers.get_all(TRANSFER_ENCODING).iter();
+    let framing = match (encodings.next(), encodings.next()) {
+        (None, _) => lengths <= 1,
+        (Some(encoding), None) => lengths == 0 && encoding.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
+    };
+    let hosts = head.headers.get_all(HOST).iter().count();
+    let one_host = hosts == 1 || (hosts == 0 && head.version == Version::HTTP_10);
+    framing && one_host && head.uri.authority().is_none() && head.uri.scheme().is_none()
 }
 
 const OPEN_METRICS: HeaderValue =
