@@ -38,6 +38,8 @@ pub enum Reason {
     NoAbility,
     /// The request could be read in more than one way.
     AmbiguousRequest,
+    /// It asks for another protocol, in which what follows is not checked.
+    Upgrade,
     /// The path could be read in more than one way.
     AmbiguousPath,
     /// It was asked who the user is, of a credential that belongs to none.
@@ -58,7 +60,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Missing,
         Self::Malformed,
         Self::WrongApi,
@@ -70,6 +72,7 @@ impl Reason {
         Self::UserLeft,
         Self::NoAbility,
         Self::AmbiguousRequest,
+        Self::Upgrade,
         Self::AmbiguousPath,
         Self::NoUser,
         Self::UnknownOperation,
@@ -95,6 +98,7 @@ impl Reason {
             Self::UserLeft => "user-left",
             Self::NoAbility => "no-ability",
             Self::AmbiguousRequest => "ambiguous-request",
+            Self::Upgrade => "upgrade",
             Self::AmbiguousPath => "ambiguous-path",
             Self::NoUser => "no-user",
             Self::UnknownOperation => "unknown-operation",
@@ -132,7 +136,7 @@ impl Reason {
                 Api::Rest,
             ) => 401,
             (Self::NoAbility, Api::Rest) => 402,
-            (Self::AmbiguousRequest | Self::AmbiguousPath | Self::NoUser, Api::Rest) => 400,
+            (Self::AmbiguousRequest | Self::Upgrade | Self::AmbiguousPath | Self::NoUser, Api::Rest) => 400,
             (Self::UnknownOperation | Self::ReadOnly | Self::Role | Self::Scope, Api::Rest) => 403,
         }
     }
@@ -193,6 +197,12 @@ impl Verdict {
     #[must_use]
     pub fn ambiguous_request(api: Api) -> Self {
         Self::denied(Reason::AmbiguousRequest, api)
+    }
+
+    /// Denied because the request asks for another protocol, in which what follows is not checked.
+    #[must_use]
+    pub fn upgrade(api: Api) -> Self {
+        Self::denied(Reason::Upgrade, api)
     }
 
     /// Whether it is allowed.
@@ -319,6 +329,7 @@ impl Verdict {
             Reason::UserLeft => format!("the user of {} has left", name()),
             Reason::NoAbility => "the account has switched off what this credential needs".to_owned(),
             Reason::AmbiguousRequest => "the method or its headers could be read in more than one way".to_owned(),
+            Reason::Upgrade => "the request asks for another protocol, and WebSocket alone is allowed".to_owned(),
             Reason::AmbiguousPath => "the path could be read in more than one way".to_owned(),
             Reason::NoUser => format!("{} belongs to no user", name()),
             Reason::UnknownOperation => {
@@ -429,7 +440,7 @@ mod tests {
             "missing 401 400 400\nmalformed 401 400 400\nwrong-api 401 400 400\nunknown 401 400 400\n\
              removed 401 400 400\nrotated 401 400 400\ndisabled 401 400 400\nexpired 401 400 400\n\
              user-left 401 400 400\nno-ability 402 400 400\nambiguous-request 400 400 400\n\
-             ambiguous-path 400 400 400\nno-user 400 400 400\nunknown-operation 403 400 400\nread-only 403 400 400\n\
+             upgrade 400 400 400\nambiguous-path 400 400 400\nno-user 400 400 400\nunknown-operation 403 400 400\nread-only 403 400 400\n\
              role 403 400 400\nscope 403 400 400\nrate-limited 429 403 429\nallowed 200 200 202"
         );
     }

@@ -1,5 +1,8 @@
 //! What a client gets, whichever gateway stands before the API: the answers that PagerDuty documents.
 
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::gateway::Gateway;
@@ -146,4 +149,33 @@ fn without_pdkeys_nobody_gets_in(gateway: Gateway) {
         }
     }
     assert_eq!(site.api.requests(), 1);
+}
+
+/// Traefik gives up by itself, after a time of its own that cannot be set.
+fn a_pdkeys_that_hangs_is_not_waited_for(gateway: Gateway) {
+    let site = Site::behind(gateway);
+    let key = site.account.make(&["create", "deploy"]);
+    assert_eq!(site.get("/incidents").key(&key.secret).send().status, 200);
+    // It keeps its connections, and does nothing more.
+    kill_process(Pid::from_child(&site.pdkeys.child), Signal::STOP).unwrap();
+    let began = Instant::now();
+    let answer = site.get("/incidents").key(&key.secret).send();
+    assert_eq!(answer.status, gateway.status_without_pdkeys(), "{answer:?}");
+    assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
+    assert_eq!(site.api.requests(), 1);
+}
+
+#[test]
+fn nginx_does_not_wait_for_a_pdkeys_that_hangs() {
+    a_pdkeys_that_hangs_is_not_waited_for(Gateway::Nginx);
+}
+
+#[test]
+fn caddy_does_not_wait_for_a_pdkeys_that_hangs() {
+    a_pdkeys_that_hangs_is_not_waited_for(Gateway::Caddy);
+}
+
+#[test]
+fn envoy_does_not_wait_for_a_pdkeys_that_hangs() {
+    a_pdkeys_that_hangs_is_not_waited_for(Gateway::Envoy);
 }

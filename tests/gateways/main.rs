@@ -38,6 +38,8 @@ mod installed;
 mod paths;
 mod process;
 mod programs;
+mod raw;
 mod site;
 mod stock_clients;
 mod unit;
+mod upgrades;

@@ -21,7 +21,7 @@ pub(crate) fn free_port() -> u16 {
 /// A program that is running. It ends when this is dropped, and when the test dies.
 pub(crate) struct Process {
     name: String,
-    child: Child,
+    pub(crate) child: Child,
     log: PathBuf,
 }
 

@@ -1,21 +1,22 @@
 //! `/auth`: what gateways ask, and how they are answered.
 
-use crate::http::Reply;
+use crate::http::{Headers, Reply};
 use crate::world::World;
 
 const NGINX: [(&str, &str); 2] = [("X-Original-Method", "GET"), ("X-Original-URI", "/incidents?limit=1")];
 const FORWARDED: [(&str, &str); 2] =
     [("X-Forwarded-Method", "GET"), ("X-Forwarded-Uri", "/incidents?limit=1")];
-const ABOUT_THE_KEY: [&str; 6] = [
+const ABOUT_THE_KEY: [&str; 7] = [
     "x-pdkeys-key-id",
     "x-pdkeys-kind",
+    "x-pdkeys-access",
     "x-pdkeys-user",
     "x-pdkeys-role",
     "x-pdkeys-scopes",
     "x-pdkeys-service",
 ];
 
-fn about_the_key(reply: &Reply) -> [String; 6] {
+fn about_the_key(reply: &Reply) -> [String; 7] {
     ABOUT_THE_KEY.map(|name| reply.header(name).unwrap_or_else(|| panic!("no {name}")).to_owned())
 }
 
@@ -34,7 +35,10 @@ fn each_family_of_headers_is_understood_and_so_is_envoy() {
     {
         assert_eq!(reply.status, 200);
         assert_eq!(reply.header("content-length"), Some("0"));
-        assert_eq!(about_the_key(&reply), [id.as_str(), "general", "", "", "", ""].map(str::to_owned));
+        assert_eq!(
+            about_the_key(&reply),
+            [id.as_str(), "general", "full", "", "", "", ""].map(str::to_owned)
+        );
         assert_eq!(reply.header("x-pdkeys-body"), None, "it is for nginx alone");
     }
 }
@@ -65,11 +69,15 @@ fn none_or_half_a_family_or_both_or_a_repeated_header_is_ambiguous() {
         ("/auth/incidents", &[key, FORWARDED[1]]),
         ("/auth/incidents", &[key, ("X-Method-Override", "DELETE")]),
         ("/auth/incidents", &[key, key]),
+        ("/auth/incidents", &[key, ("X-Rewrite-URL", "/users")]),
+        ("/auth/incidents", &[key, ("X~HTTP~Method~Override", "DELETE")]),
+        ("/auth/incidents", &[key, ("X-Pdkeys-Role", "owner")]),
+        ("/auth/incidents", &[key, ("X`Pdkeys.Role", "owner")]),
     ];
     for (target, headers) in cases {
         let reply = server.ask("GET", target, headers, "");
         assert_eq!(reply.status, 400, "{target} {headers:?}");
-        assert_eq!(about_the_key(&reply), [const { String::new() }; 6]);
+        assert_eq!(about_the_key(&reply), [const { String::new() }; 7]);
     }
     let log = server.stop();
     assert_eq!(log.matches("reason=\"ambiguous-request\"").count(), cases.len(), "{log}");
@@ -167,13 +175,52 @@ fn the_api_is_told_whose_key_it_is() {
     let world = World::new();
     let (token, secret) = world.make(&["token", "create", "mine"]);
     let server = world.serve(&[]);
-    let [id, kind, user, role, scopes, service] = about_the_key(&server.auth(&secret, "GET", "/users/me"));
+    let [id, kind, access, user, role, scopes, service] =
+        about_the_key(&server.auth(&secret, "GET", "/users/me"));
     assert_eq!((id, kind.as_str(), role.as_str()), (token, "user-token", "owner"));
+    assert_eq!(access, "role");
     assert!(user.starts_with('U') && user.len() == 9, "{user}");
     assert_eq!((scopes.as_str(), service.as_str()), ("", ""));
     let (_, narrow) = world.make(&["create", "k", "--scope", "teams.read", "--scope", "incidents.read"]);
-    let [.., scopes, _] = about_the_key(&server.auth(&narrow, "GET", "/teams"));
-    assert_eq!(scopes, "incidents.read teams.read");
+    let [_, _, access, _, _, scopes, _] = about_the_key(&server.auth(&narrow, "GET", "/teams"));
+    assert_eq!((access.as_str(), scopes.as_str()), ("scopes", "incidents.read teams.read"));
+    let (_, narrow) = world.make(&["token", "create", "script", "--scope", "teams.read"]);
+    let [_, _, access, _, role, scopes, _] = about_the_key(&server.auth(&narrow, "GET", "/teams"));
+    assert_eq!([access, role, scopes], ["role-scopes", "owner", "teams.read"]);
+}
+
+#[test]
+fn every_upgrade_but_a_websocket_is_denied_with_a_reason_of_its_own() {
+    let world = World::new();
+    let (_, key) = world.key();
+    let server = world.serve(&[]);
+    let authorization = format!("Token token={key}");
+    let key = ("Authorization", authorization.as_str());
+    let upgrade = |value| [("Connection", "Upgrade"), ("Upgrade", value)];
+    let (h2c, websocket) = (upgrade("h2c"), upgrade("websocket"));
+    let cases: &[(&str, &str, Headers<'_>)] = &[
+        ("GET", "/auth", &[key, NGINX[0], NGINX[1], h2c[0], h2c[1]]),
+        ("GET", "/auth", &[key, FORWARDED[0], FORWARDED[1], h2c[0], h2c[1]]),
+        ("GET", "/auth/incidents", &[key, h2c[0], h2c[1]]),
+        ("GET", "/auth/incidents", &[key, h2c[1]]),
+        ("GET", "/auth/incidents", &[key, ("UPGRADE", "TLS/1.0")]),
+        ("GET", "/auth/incidents", &[key, websocket[1], h2c[1]]),
+        ("GET", "/auth/incidents", &[key, ("Upgrade", "websocket,h2c")]),
+        ("GET", "/auth/incidents", &[key, ("HTTP2-Settings", "AAMAAABk")]),
+        ("POST", "/auth/incidents", &[key, websocket[0], websocket[1]]),
+        ("POST", "/auth/v2/enqueue", &[("X-Routing-Key", "abc"), h2c[0], h2c[1]]),
+    ];
+    for (method, target, headers) in cases {
+        let reply = server.ask(method, target, headers, "");
+        assert_eq!(reply.status, 400, "{target} {headers:?}");
+        assert_eq!(about_the_key(&reply), [const { String::new() }; 7]);
+    }
+    assert_eq!(server.ask("GET", "/auth/incidents", &[key, websocket[0], websocket[1]], "").status, 200);
+    let metrics = server.get("/metrics").body;
+    let counted = format!("pdkeys_verdicts_total{{api=\"rest\",reason=\"upgrade\"}} {}", cases.len());
+    assert!(metrics.contains(&counted), "{metrics}");
+    let log = server.stop();
+    assert_eq!(log.matches("reason=\"upgrade\"").count(), cases.len(), "{log}");
 }
 
 #[test]
@@ -214,7 +261,17 @@ fn only_documented_credentials_are_taken_unless_asked_for() {
 #[test]
 fn a_header_that_means_something_else_holds_no_key() {
     let world = World::new();
-    for name in ["Authorization", "Host", "Content-Length", "X-Forwarded-Uri", "X-Pdkeys-Key-Id", "a b", ""] {
+    for name in [
+        "Authorization",
+        "Host",
+        "Content-Length",
+        "X-Forwarded-Uri",
+        "X-Pdkeys-Key-Id",
+        "X_Forwarded_Uri",
+        "X-Rewrite-URL",
+        "a b",
+        "",
+    ] {
         let (code, said) = world.serve_fails(&["--header", name]);
         assert_eq!(code, Some(2), "{name}: {said}");
     }

@@ -7,7 +7,7 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{HeaderMap, Response, StatusCode};
-use pdkeys::model::Credential;
+use pdkeys::model::{Access, Credential, CredentialKind};
 use pdkeys::verify::Verdict;
 use serde_json::json;
 
@@ -15,6 +15,7 @@ pub(super) type Answer = Response<Full<Bytes>>;
 
 static KEY_ID: HeaderName = HeaderName::from_static("x-pdkeys-key-id");
 static KEY_KIND: HeaderName = HeaderName::from_static("x-pdkeys-kind");
+static KEY_ACCESS: HeaderName = HeaderName::from_static("x-pdkeys-access");
 static KEY_USER: HeaderName = HeaderName::from_static("x-pdkeys-user");
 static KEY_ROLE: HeaderName = HeaderName::from_static("x-pdkeys-role");
 static KEY_SCOPES: HeaderName = HeaderName::from_static("x-pdkeys-scopes");
@@ -96,14 +97,15 @@ pub(super) fn to_gateway(verdict: &Verdict, for_nginx: bool) -> Answer {
 /// Says whose the credential is. All of it is plain ASCII: ids, and words of this program.
 fn tell_credential(headers: &mut HeaderMap, credential: Option<&Credential>) {
     let text = |text: String| HeaderValue::try_from(text).unwrap_or(EMPTY);
-    let [id, kind, user, role, scopes, service] = match credential {
-        None => [EMPTY; 6],
+    let [id, kind, access, user, role, scopes, service] = match credential {
+        None => [EMPTY; 7],
         Some(credential) => {
             let owner = credential.owner.as_ref();
             let destination = credential.destination.as_ref();
             [
                 text(credential.id.to_string()),
                 HeaderValue::from_static(credential.kind.as_str()),
+                HeaderValue::from_static(access(credential)),
                 owner.map_or(EMPTY, |owner| text(owner.id.to_string())),
                 owner.map_or(EMPTY, |owner| HeaderValue::from_static(owner.role.as_str())),
                 credential.access.scopes().map_or(EMPTY, |scopes| text(scopes.to_string())),
@@ -113,10 +115,21 @@ fn tell_credential(headers: &mut HeaderMap, credential: Option<&Credential>) {
     };
     headers.insert(&KEY_ID, id);
     headers.insert(&KEY_KIND, kind);
+    headers.insert(&KEY_ACCESS, access);
     headers.insert(&KEY_USER, user);
     headers.insert(&KEY_ROLE, role);
     headers.insert(&KEY_SCOPES, scopes);
     headers.insert(&KEY_SERVICE, service);
+}
+
+/// Returns the word for what a credential may do. There is always one, and it names each header that limits it further,
+/// so that an API never decides by what is missing.
+fn access(credential: &Credential) -> &'static str {
+    match (credential.kind, &credential.access) {
+        (CredentialKind::Integration, _) => "events",
+        (_, Access::Role(Some(_))) => "role-scopes",
+        (_, access) => access.kind().as_str(),
+    }
 }
 
 /// Says in headers what nginx does not see of an answer: of its status 401 and 403 alone, of its body nothing.

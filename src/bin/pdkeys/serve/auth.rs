@@ -1,7 +1,7 @@
 //! `/auth`: a gateway asks whether the original request may go on.
 
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{AUTHORIZATION, HeaderName};
+use hyper::header::AUTHORIZATION;
 use hyper::http::request::Parts;
 use pdkeys::ports::monotonic;
 use pdkeys::verify::{Api, BearerTakes, EventKeys, Presented, Verdict, events_request};
@@ -10,7 +10,7 @@ use super::Settings;
 use super::answer::{self, Answer};
 use super::body::{self, Bounds};
 use super::checker::Unavailable;
-use super::gateway::{AskedAt, Gateway, Original, original};
+use super::gateway::{AskedAt, Gateway, KeyHeader, Original, original};
 use super::log::Denials;
 use super::metrics::Metrics;
 use super::together::{Asking, Question};
@@ -18,7 +18,9 @@ use super::together::{Asking, Question};
 /// How gateways are answered.
 pub(super) struct Auth {
     pinned: Option<Gateway>,
-    key_header: Option<HeaderName>,
+    key_header: KeyHeader,
+    /// Whether the header has a key alone, and no scheme before it.
+    is_bare: bool,
     bearer: BearerTakes,
     bounds: Bounds,
 }
@@ -27,7 +29,8 @@ impl Auth {
     pub(super) fn new(settings: &Settings, bounds: Bounds) -> Self {
         Self {
             pinned: settings.gateway,
-            key_header: settings.key_header.clone(),
+            key_header: KeyHeader::new(settings.key_header.clone().unwrap_or(AUTHORIZATION)),
+            is_bare: settings.key_header.is_some(),
             bearer: if settings.bearer_keys { BearerTakes::AnyKey } else { BearerTakes::AppTokens },
             bounds,
         }
@@ -71,9 +74,9 @@ impl Auth {
             AskedAt::Exactly => None,
             AskedAt::Below(target) => Some((request.method.as_str(), target)),
         };
-        let key_header = self.key_header.as_ref().unwrap_or(&AUTHORIZATION);
-        let Ok(original) = original(self.pinned, key_header, asked, &request.headers) else {
-            return Ok(Verdict::ambiguous_request(Api::Rest));
+        let original = match original(self.pinned, &self.key_header, asked, &request.headers) {
+            Ok(original) => original,
+            Err(refused) => return Ok(refused.verdict()),
         };
         if let Some((api, in_path)) = events_request(original.method, original.target) {
             let in_body = if body.is_end_stream() {
@@ -91,10 +94,10 @@ impl Auth {
                 Err(_) => Ok(Verdict::ambiguous_request(api)),
             };
         }
-        let presented = match (&self.key_header, original.credential) {
-            (_, None) => Presented::Missing,
-            (Some(_), Some(key)) => Presented::bare(key),
-            (None, Some(value)) => Presented::authorization(value, self.bearer),
+        let presented = match original.credential {
+            None => Presented::Missing,
+            Some(key) if self.is_bare => Presented::bare(key),
+            Some(value) => Presented::authorization(value, self.bearer),
         };
         Self::check(asking, Api::Rest, presented, &original).await
     }

@@ -2,12 +2,21 @@
 //!
 //! A gateway that sets one family of headers passes on what the client sent under the names of the other. So the
 //! request must come out of one family alone, each of its headers given once; whatever could be read in two ways is
-//! denied. Headers by which a client asks the API for another method than the one that is checked deny too.
+//! denied. Headers by which a client asks the API for another method or path than the one that is checked deny too.
+//!
+//! Programs that make variables of headers (CGI, WSGI, PHP) read every character of a name that is neither a letter
+//! nor a digit alike, so that `X~Pdkeys~Role` is `X-Pdkeys-Role` to them. Names are compared as such a program would
+//! read them, and an alias of a name that matters here denies.
+//!
+//! A request that is upgraded becomes a channel, and what goes through a channel is not checked. WebSocket is the one
+//! protocol that applications ask for; any other denies.
+
+use std::borrow::Cow;
 
 use clap::ValueEnum;
-use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
-use pdkeys::verify::ROUTING_KEY_HEADER;
+use hyper::{HeaderMap, Method};
+use pdkeys::verify::{Api, ROUTING_KEY_HEADER, Verdict};
 
 /// A kind of gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -41,9 +50,24 @@ pub(super) fn asked_at<'p>(path: &str, path_and_query: &'p str) -> Option<AskedA
     }
 }
 
-/// The request could be read in more than one way.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Ambiguous;
+/// Why a request is denied before its credential is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// It could be read in more than one way.
+    Ambiguous,
+    /// It asks for another protocol than HTTP/1.1 and WebSocket.
+    Upgrade,
+}
+
+impl Refused {
+    /// The verdict that says so.
+    pub(super) fn verdict(self) -> Verdict {
+        match self {
+            Self::Ambiguous => Verdict::ambiguous_request(Api::Rest),
+            Self::Upgrade => Verdict::upgrade(Api::Rest),
+        }
+    }
+}
 
 /// A request that a gateway asks about.
 #[derive(Debug, PartialEq, Eq)]
@@ -58,31 +82,64 @@ pub(super) struct Original<'r> {
     pub(super) routing_key: Option<&'r [u8]>,
 }
 
-/// Whether a header is read for something else than a bare key.
+/// The headers that mean something to HTTP, to gateways or to the check, beside those of
+/// [`is_reserved`]'s prefixes.
+const READ: [&str; 15] = [
+    "authorization",
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "expect",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    ROUTING_KEY_HEADER,
+];
+
+/// Returns whether a header is read for something else than a bare key.
 pub(crate) fn is_read_otherwise(name: &HeaderName) -> bool {
-    let others = [
-        "authorization",
-        "connection",
-        "content-length",
-        "content-type",
-        "cookie",
-        "expect",
-        "host",
-        "proxy-authorization",
-        "te",
-        "transfer-encoding",
-        "upgrade",
-        ROUTING_KEY_HEADER,
-    ];
-    others.contains(&name.as_str())
-        || name.as_str().starts_with("x-pdkeys-")
-        || name.as_str().starts_with("x-forwarded-")
-        || name.as_str().starts_with("x-original-")
-        || is_method_override(name.as_str())
+    is_reserved(&read_by_others(name.as_str()))
 }
 
-fn is_method_override(name: &str) -> bool {
-    matches!(name, "x-http-method-override" | "x-http-method" | "x-method-override")
+/// Returns whether a name, as other programs read it, is one that no client may give another spelling.
+fn is_reserved(name: &str) -> bool {
+    READ.contains(&name)
+        || name.starts_with(FROM_PDKEYS)
+        || name.starts_with("x-forwarded-")
+        || name.starts_with("x-original-")
+        || asks_for_another(name)
+}
+
+/// How the names begin under which pdkeys, and no client, tells the API about a request.
+const FROM_PDKEYS: &str = "x-pdkeys";
+
+/// Returns whether an API that obeys a header does something else than what the request says.
+fn asks_for_another(name: &str) -> bool {
+    matches!(
+        name,
+        "x-http-method-override"
+            | "x-http-method"
+            | "x-method-override"
+            | "x-original-url"
+            | "x-rewrite-url"
+            | "x-override-url"
+    )
+}
+
+/// Returns a header's name as a program reads it that makes a variable of it: whatever is neither a letter nor a digit
+/// is a `-`.
+fn read_by_others(name: &str) -> Cow<'_, str> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    if name.bytes().all(is_plain) {
+        return Cow::Borrowed(name);
+    }
+    Cow::Owned(name.chars().map(|char| if char.is_ascii_alphanumeric() { char } else { '-' }).collect())
 }
 
 /// A header that may be given once.
@@ -90,10 +147,10 @@ fn is_method_override(name: &str) -> bool {
 struct Once<'r>(Option<&'r HeaderValue>);
 
 impl<'r> Once<'r> {
-    fn set(&mut self, value: &'r HeaderValue) -> Result<(), Ambiguous> {
+    fn set(&mut self, value: &'r HeaderValue) -> Result<(), Refused> {
         match self.0.replace(value) {
             None => Ok(()),
-            Some(_) => Err(Ambiguous),
+            Some(_) => Err(Refused::Ambiguous),
         }
     }
 
@@ -102,27 +159,78 @@ impl<'r> Once<'r> {
     }
 }
 
+/// What the headers of an upgrade ask for.
+#[derive(Default)]
+struct Upgrade {
+    /// WebSocket, once.
+    websocket: bool,
+    /// Anything else, or anything twice.
+    other: bool,
+}
+
+impl Upgrade {
+    fn set(&mut self, value: &HeaderValue) {
+        let is_websocket = value.as_bytes().eq_ignore_ascii_case(b"websocket");
+        self.other |= !is_websocket || self.websocket;
+        self.websocket |= is_websocket;
+    }
+
+    /// Returns whether a request with a method may ask for this. A WebSocket begins with GET.
+    fn is_fine(&self, method: &str) -> bool {
+        !self.other && (!self.websocket || method == Method::GET.as_str())
+    }
+}
+
+/// The header that has the credential, and what other programs read its name as.
+#[derive(Clone, Debug)]
+pub(super) struct KeyHeader {
+    name: HeaderName,
+    read_by_others: Box<str>,
+}
+
+impl KeyHeader {
+    pub(super) fn new(name: HeaderName) -> Self {
+        let read_by_others = read_by_others(name.as_str()).into();
+        Self { name, read_by_others }
+    }
+}
+
 /// Reads the original request: from headers, or, behind Envoy, from the asking request itself, whose method and
 /// target are given then.
 pub(super) fn original<'r>(
     pinned: Option<Gateway>,
-    key_header: &HeaderName,
+    key_header: &KeyHeader,
     asked: Option<(&'r str, &'r str)>,
     headers: &'r HeaderMap,
-) -> Result<Original<'r>, Ambiguous> {
+) -> Result<Original<'r>, Refused> {
     let [mut nginx_method, mut nginx_target] = [const { Once(None) }; 2];
     let [mut forwarded_method, mut forwarded_target] = [const { Once(None) }; 2];
     let [mut credential, mut routing_key] = [const { Once(None) }; 2];
+    let mut upgrade = Upgrade::default();
     for (name, value) in headers {
+        if *name == key_header.name {
+            credential.set(value)?;
+            continue;
+        }
         match name.as_str() {
             "x-original-method" => nginx_method.set(value)?,
             "x-original-uri" => nginx_target.set(value)?,
             "x-forwarded-method" => forwarded_method.set(value)?,
             "x-forwarded-uri" => forwarded_target.set(value)?,
+            "upgrade" => upgrade.set(value),
+            "http2-settings" => upgrade.other = true,
             ROUTING_KEY_HEADER => routing_key.set(value)?,
-            other if is_method_override(other) => return Err(Ambiguous),
-            _ if name == key_header => credential.set(value)?,
-            _ => {}
+            name => {
+                let read = read_by_others(name);
+                let is_alias = matches!(read, Cow::Owned(_)) && is_reserved(&read);
+                if is_alias
+                    || *read == *key_header.read_by_others
+                    || read.starts_with(FROM_PDKEYS)
+                    || asks_for_another(&read)
+                {
+                    return Err(Refused::Ambiguous);
+                }
+            }
         }
     }
     let families =
@@ -133,17 +241,16 @@ pub(super) fn original<'r>(
         }
         (None, [(Some(method), Some(target)), (None, None)]) => (Gateway::Nginx, method, target),
         (None, [(None, None), (Some(method), Some(target))]) => (Gateway::Forwarded, method, target),
-        _ => return Err(Ambiguous),
+        _ => return Err(Refused::Ambiguous),
     };
     if pinned.is_some_and(|pinned| pinned != gateway) {
-        return Err(Ambiguous);
+        return Err(Refused::Ambiguous);
     }
-    Ok(Original {
-        method: std::str::from_utf8(method).map_err(|_| Ambiguous)?,
-        target,
-        credential: credential.bytes(),
-        routing_key: routing_key.bytes(),
-    })
+    let method = std::str::from_utf8(method).map_err(|_| Refused::Ambiguous)?;
+    if !upgrade.is_fine(method) {
+        return Err(Refused::Upgrade);
+    }
+    Ok(Original { method, target, credential: credential.bytes(), routing_key: routing_key.bytes() })
 }
 
 #[cfg(test)]
@@ -168,7 +275,7 @@ mod tests {
         lines: &[&[(&str, &str)]],
     ) -> Option<(String, Vec<u8>)> {
         let headers = headers(lines);
-        let original = original(pinned, &AUTHORIZATION, asked, &headers).ok()?;
+        let original = original(pinned, &KeyHeader::new(AUTHORIZATION), asked, &headers).ok()?;
         Some((original.method.to_owned(), original.target.to_vec()))
     }
 
@@ -209,11 +316,114 @@ mod tests {
         assert!(read(None, None, &[&NGINX, &[("Accept", "a"), ("Accept", "a")]]).is_some());
     }
 
+    fn refused(key_header: &str, lines: &[&[(&str, &str)]]) -> Option<Refused> {
+        let key_header = KeyHeader::new(key_header.parse().unwrap());
+        original(None, &key_header, None, &headers(lines)).err()
+    }
+
+    /// Every character that a header's name may have beside letters and digits.
+    const BETWEEN: &str = "!#$%&'*+-.^_`|~";
+
     #[test]
-    fn headers_that_override_the_method_are_ambiguous() {
-        for name in ["X-HTTP-Method-Override", "x-http-method", "X-Method-Override"] {
-            assert_eq!(read(None, None, &[&NGINX, &[(name, "GET")]]), None, "{name}");
+    fn headers_that_ask_for_another_method_or_path_are_ambiguous_in_every_spelling() {
+        for name in [
+            "X-HTTP-Method-Override",
+            "x-http-method",
+            "X-Method-Override",
+            "X-Original-URL",
+            "X-Rewrite-URL",
+            "X-Override-URL",
+            "X-Pdkeys-Role",
+            "X-Pdkeys-Whatever",
+        ] {
+            for between in BETWEEN.chars() {
+                for spelling in
+                    [name.replace('-', &between.to_string()), name.replacen('-', &between.to_string(), 1)]
+                {
+                    let line = [(spelling.as_str(), "GET")];
+                    assert_eq!(
+                        refused("authorization", &[&NGINX, &line]),
+                        Some(Refused::Ambiguous),
+                        "{spelling}"
+                    );
+                }
+            }
         }
+    }
+
+    #[test]
+    fn another_spelling_of_a_name_that_means_something_is_ambiguous() {
+        for name in [
+            "X-Original-Method",
+            "X-Original-URI",
+            "X-Forwarded-Method",
+            "X-Forwarded-Uri",
+            "X-Forwarded-For",
+            "X-Routing-Key",
+            "Transfer-Encoding",
+            "Content-Length",
+        ] {
+            for between in BETWEEN.chars().filter(|between| *between != '-') {
+                let spelling = name.replace('-', &between.to_string());
+                let line = [(spelling.as_str(), "GET")];
+                assert_eq!(
+                    refused("authorization", &[&NGINX, &line]),
+                    Some(Refused::Ambiguous),
+                    "{spelling}"
+                );
+            }
+        }
+        for name in
+            ["X-Forwarded-For", "Content-Length", "X_Trace_Id", "_ga", "X-Originals", "X~Http~Methods"]
+        {
+            assert_eq!(refused("authorization", &[&NGINX, &[(name, "0")]]), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_header_of_the_key_has_one_spelling_too() {
+        for (key_header, others) in
+            [("x-api-key", ["X_Api_Key", "X-Api.Key"]), ("api_key", ["Api-Key", "api~key"])]
+        {
+            assert_eq!(refused(key_header, &[&NGINX, &[(key_header, "a")]]), None);
+            for other in others {
+                let line = [(key_header, "a"), (other, "b")];
+                assert_eq!(refused(key_header, &[&NGINX, &line]), Some(Refused::Ambiguous), "{other}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_upgrade_but_a_lone_websocket_is_refused() {
+        let upgrades: &[&[(&str, &str)]] = &[
+            &[("Upgrade", "h2c")],
+            &[("upgrade", "H2C")],
+            &[("Upgrade", "TLS/1.0")],
+            &[("Upgrade", "foo")],
+            &[("Upgrade", "")],
+            &[("Upgrade", "websocket/13")],
+            &[("Upgrade", "websocket, h2c")],
+            &[("Upgrade", "h2c, websocket")],
+            &[("Upgrade", "websocket"), ("Upgrade", "h2c")],
+            &[("Upgrade", "h2c"), ("Upgrade", "websocket")],
+            &[("Upgrade", "websocket"), ("Upgrade", "websocket")],
+            &[("Upgrade", "websocket"), ("HTTP2-Settings", "AAMAAABk")],
+            &[("HTTP2-Settings", "AAMAAABk")],
+        ];
+        for upgrade in upgrades {
+            assert_eq!(refused("authorization", &[&NGINX, upgrade]), Some(Refused::Upgrade), "{upgrade:?}");
+        }
+        for value in ["websocket", "WebSocket"] {
+            let upgrade = [("Upgrade", value), ("Connection", "Upgrade")];
+            assert_eq!(refused("authorization", &[&NGINX, &upgrade]), None);
+            assert_eq!(refused("authorization", &[&FORWARDED, &upgrade]), Some(Refused::Upgrade), "a PUT");
+        }
+        assert_eq!(refused("authorization", &[&NGINX, &[("Connection", "Upgrade")]]), None, "to nothing");
+        assert_eq!(
+            refused("authorization", &[&[("Upgrade", "h2c")]]),
+            Some(Refused::Ambiguous),
+            "comes first"
+        );
     }
 
     #[test]
