@@ -22,6 +22,7 @@ mod checking;
 mod concurrency;
 mod doctor;
 mod documented;
+mod earlier_store;
 mod explain;
 mod export;
 mod first_use;
