@@ -3,7 +3,7 @@
 use super::session::Session;
 use crate::error::Result;
 use crate::model::{Action, AuditRecord, Head, Noun, Target, require};
-use crate::store::{AuditFilter, Chain, Flow, Read, Store};
+use crate::store::{AuditFilter, Chain, Flow, Read, Replay, Store};
 
 impl<S: Store> Session<'_, S> {
     /// Shows the records that match, newest first.
@@ -39,6 +39,15 @@ impl<S: Store> Session<'_, S> {
     /// If the acting user may not, or the store key is not to be had.
     pub fn verify_audit(&mut self, kept: Option<Head>) -> Result<Chain> {
         self.read(|_, acting| require(acting, Action::VerifyAudit, &Target::all(Noun::Account)))?;
-        self.verify_chain(kept)
+        self.store().0.verify_audit(kept)
+    }
+
+    /// The same, and whether the store holds what the trail says. Of a broken trail nothing can be compared.
+    ///
+    /// # Errors
+    /// If the acting user may not, the store is damaged, or the store key is not to be had.
+    pub fn verify_state(&mut self, kept: Option<Head>) -> Result<(Chain, Option<Replay>)> {
+        self.read(|_, acting| require(acting, Action::VerifyAudit, &Target::all(Noun::Account)))?;
+        self.store().0.verify_state(kept)
     }
 }

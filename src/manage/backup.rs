@@ -7,7 +7,7 @@ use super::work::request_id;
 use crate::error::Result;
 use crate::model::{Action, Head, Noun, Permit, Target, authorize, require};
 use crate::ports::{Clock, Entropy};
-use crate::store::{Place, Preserve, Read, Restored, Revived};
+use crate::store::{Chain, Place, Preserve, Read, Replay, Restored, Revived};
 
 impl<S: Preserve> Session<'_, S> {
     /// Copies the store to a new file, while others write, and the store key to another, if one is named. It changes
@@ -27,6 +27,15 @@ impl<S: Preserve> Session<'_, S> {
     /// If not.
     pub fn require_restore(&mut self) -> Result<()> {
         self.read(|_, acting| require(acting, Action::Restore, &Target::all(Noun::Account)))
+    }
+
+    /// Whether the store that a backup will replace holds what its audit trail says.
+    ///
+    /// # Errors
+    /// If the acting user may not restore, or it cannot be found out.
+    pub fn replay_present(&mut self) -> Result<(Chain, Option<Replay>)> {
+        self.require_restore()?;
+        self.store().0.verify_state(None)
     }
 
     /// What will work again, and does not now, once a backup is restored.

@@ -5,9 +5,9 @@ use jiff::Timestamp;
 use super::acting::{Claim, Identity};
 use super::work::{Work, request_id};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Acting, Head, Keyring};
+use crate::model::{Acting, Keyring};
 use crate::ports::{Clock, Entropy};
-use crate::store::{Chain, Store, Write as _};
+use crate::store::{Store, Write as _};
 
 /// What one acting user does with a store, at one moment.
 ///
@@ -121,10 +121,5 @@ impl<'s, S: Store> Session<'s, S> {
     /// The store, for what is done to it as a whole.
     pub(super) fn store(&mut self) -> (&mut S, &mut dyn Entropy) {
         (self.store, self.entropy)
-    }
-
-    /// Computes the audit chain anew.
-    pub(super) fn verify_chain(&mut self, kept: Option<Head>) -> Result<Chain> {
-        self.store.verify_audit(kept)
     }
 }

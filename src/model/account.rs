@@ -182,4 +182,8 @@ impl Audited for Account {
             ("advanced_permissions", Some(self.advanced_permissions.to_string())),
         ]
     }
+
+    fn implied_fields(&self) -> Vec<(&'static str, Option<String>)> {
+        vec![("created_at", Some(format!("{:.3}", self.created_at)))]
+    }
 }

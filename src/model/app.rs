@@ -67,6 +67,13 @@ impl Audited for App {
             ("tokens_revoked_at", self.tokens_revoked_at.map(|at| format!("{at:.3}"))),
         ]
     }
+
+    fn implied_fields(&self) -> Vec<(&'static str, Option<String>)> {
+        vec![
+            ("created_at", Some(format!("{:.3}", self.created_at))),
+            ("created_by", Some(self.created_by.id.to_string())),
+        ]
+    }
 }
 
 /// An app to be registered.

@@ -11,7 +11,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Account, Audited, Name, Noun};
+use super::{Account, Audited, Evidence, Name, Noun};
 use crate::error::{Error, Result};
 
 /// What a change did.
@@ -99,6 +99,9 @@ pub struct FieldChange {
 pub struct Details {
     /// The fields that changed.
     pub fields: Vec<FieldChange>,
+    /// What the record says of secrets, or of what an import brought; 0.1 wrote none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Evidence>,
 }
 
 /// One record of the audit trail.

@@ -18,6 +18,12 @@ pub trait Audited {
     /// Its fields in a fixed order, the same names for every value of the type; never a secret or a digest.
     fn audit_fields(&self) -> Vec<(&'static str, Option<String>)>;
 
+    /// What else the trail says of it, though no record has it as a field: by whom and when it was made, since the
+    /// record of that says who acted and when.
+    fn implied_fields(&self) -> Vec<(&'static str, Option<String>)> {
+        Vec::new()
+    }
+
     /// How records name it.
     fn resource(&self) -> Resource {
         Resource {

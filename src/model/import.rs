@@ -1,7 +1,6 @@
 //! An import as the audit trail has it: one record, however much came in.
 
-use std::fmt::Write as _;
-
+use super::evidence::hexadecimal;
 use crate::model::{Account, Audited, Noun};
 
 /// What an import has brought into the account.
@@ -47,13 +46,7 @@ impl Audited for Imported {
 
     fn audit_fields(&self) -> Vec<(&'static str, Option<String>)> {
         let counted = |count: u64| (count > 0).then(|| count.to_string());
-        let sha256 = self.sha256.map(|bytes| {
-            bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
-                // Writing to a string does not fail.
-                let _ = write!(text, "{byte:02x}");
-                text
-            })
-        });
+        let sha256 = self.sha256.map(|bytes| hexadecimal(&bytes));
         vec![
             ("file_sha256", sha256),
             ("general_keys", counted(self.general_keys)),

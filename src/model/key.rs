@@ -245,6 +245,16 @@ impl Audited for GeneralKey {
             ("overlap_ends_at", self.overlap_ends_at.map(|at| format!("{at:.3}"))),
         ]
     }
+
+    fn implied_fields(&self) -> Vec<(&'static str, Option<String>)> {
+        let disabled = self.disabled.as_ref();
+        vec![
+            ("created_at", Some(format!("{:.3}", self.created_at))),
+            ("created_by", Some(self.created_by.id.to_string())),
+            ("disabled_at", disabled.map(|disabled| format!("{:.3}", disabled.at))),
+            ("disabled_by", disabled.and_then(|disabled| Some(disabled.by.as_ref()?.id.to_string()))),
+        ]
+    }
 }
 
 /// A key to be made.

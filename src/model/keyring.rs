@@ -1,4 +1,4 @@
-//! The store key and what is derived from it: the lookup key, the seal key, the audit key.
+//! The store key and what is derived from it: the lookup key, the seal key, the audit key, the evidence key.
 //!
 //! A secret is a uniform random string of 107 bits and more, so its digest needs no salt and no stretching. What
 //! it needs is a key: without the store key a stolen database cannot be searched for a secret, short shapes and
@@ -15,7 +15,7 @@ use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use crate::error::{ErrorKind, Result};
-use crate::model::{Fingerprint, Id};
+use crate::model::{Commitment, Fingerprint, Id, SecretMark};
 use crate::ports::Entropy;
 
 /// The 32 random bytes in a file beside the store, without which the store's contents are worthless.
@@ -109,6 +109,7 @@ impl fmt::Debug for Sealed {
 pub struct Keyring {
     lookup: Hmac<Sha256>,
     audit: Hmac<Sha256>,
+    evidence: Hmac<Sha256>,
     seal: XChaCha20Poly1305,
     check: [u8; 32],
 }
@@ -133,6 +134,7 @@ impl Keyring {
         Ok(Self {
             lookup: mac(&*derive("pdkeys 1 lookup")?)?,
             audit: mac(&*derive("pdkeys 1 audit")?)?,
+            evidence: mac(&*derive("pdkeys 1 evidence")?)?,
             seal: XChaCha20Poly1305::new((&*derive("pdkeys 1 seal")?).into()),
             check: *derive("pdkeys 1 check")?,
         })
@@ -153,6 +155,22 @@ impl Keyring {
         mac.update(end);
         mac.update(record);
         mac.finalize().into_bytes().into()
+    }
+
+    /// What audit records name a secret by.
+    #[must_use]
+    pub fn mark(&self, digest: &Digest) -> SecretMark {
+        let mut mac = self.evidence.clone();
+        mac.update(b"secret");
+        mac.update(digest.as_bytes());
+        SecretMark::of_bytes(&mac.finalize().into_bytes())
+    }
+
+    /// Begins to commit to what an import brings.
+    pub(crate) fn commit(&self) -> Committing {
+        let mut mac = self.evidence.clone();
+        mac.update(b"import");
+        Committing(mac)
     }
 
     /// Seals what must be shown again, for one id: moved to another row, it does not open.
@@ -186,6 +204,25 @@ impl Keyring {
     #[must_use]
     pub fn belongs_to(&self, check_value: &[u8]) -> bool {
         self.check.ct_eq(check_value).into()
+    }
+}
+
+/// A commitment in the making.
+pub(crate) struct Committing(Hmac<Sha256>);
+
+impl Committing {
+    /// Takes in the next entry, in the order in which they came in.
+    pub(crate) fn add(&mut self, id: &str, content: &str) {
+        for text in [id, content] {
+            // With its length: no two lists of entries are the same bytes.
+            self.0.update(&(text.len() as u64).to_be_bytes());
+            self.0.update(text.as_bytes());
+        }
+    }
+
+    /// What the record of the import says.
+    pub(crate) fn finish(self) -> Commitment {
+        Commitment::of_bytes(&self.0.finalize().into_bytes())
     }
 }
 

@@ -6,6 +6,7 @@ mod audit;
 pub(crate) mod candidates;
 mod change;
 mod credential;
+mod evidence;
 mod id;
 mod import;
 mod key;
@@ -30,12 +31,14 @@ pub use audit::{
 pub use candidates::secrets_within;
 pub use change::{Audited, Change, SecretChange};
 pub use credential::{Credential, Lapse, Owner};
+pub use evidence::{Commitment, Evidence, ImportedThing, LiveMark, LiveSecret, SecretMark};
 pub use id::{Id, Noun};
 pub use import::Imported;
 pub use key::{
     API_VERSION, Access, AccessKind, Disabled, GeneralKey, KeyEdit, KeyFilter, KeyOrder, KeySpec, KeyState,
     UserRef,
 };
+pub(crate) use keyring::Committing;
 pub use keyring::{Digest, Keyring, Sealed, StoreKey};
 pub use moment::{future_moment, length_of_time, moment, past_moment};
 pub use permission::{Acting, Action, Decision, Permit, Target, authorize, decide, require};

@@ -565,7 +565,7 @@ impl Permit {
             method: self.method,
             root_resource,
             action: change.action(),
-            details: Details { fields },
+            details: Details { fields, evidence: None },
         })
     }
 }

@@ -43,6 +43,13 @@ impl Audited for Destination {
             ("description", self.description.as_ref().map(|text| text.as_str().to_owned())),
         ]
     }
+
+    fn implied_fields(&self) -> Vec<(&'static str, Option<String>)> {
+        vec![
+            ("created_at", Some(format!("{:.3}", self.created_at))),
+            ("created_by", Some(self.created_by.id.to_string())),
+        ]
+    }
 }
 
 /// What to change of a service or an orchestration: `None` leaves a thing as it is, `Some(None)` takes it away.
@@ -215,6 +222,13 @@ impl Audited for Integration {
             (self.destination.id.noun().resource_type(), Some(self.destination.id.to_string())),
             ("hint", Some(self.hint.as_str().to_owned())),
             ("rate_limit", self.rate_limit.map(|limit| limit.to_string())),
+        ]
+    }
+
+    fn implied_fields(&self) -> Vec<(&'static str, Option<String>)> {
+        vec![
+            ("created_at", Some(format!("{:.3}", self.created_at))),
+            ("created_by", Some(self.created_by.id.to_string())),
         ]
     }
 }

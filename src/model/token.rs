@@ -75,6 +75,13 @@ impl Audited for UserToken {
             ("overlap_ends_at", self.overlap_ends_at.map(|at| format!("{at:.3}"))),
         ]
     }
+
+    fn implied_fields(&self) -> Vec<(&'static str, Option<String>)> {
+        vec![
+            ("created_at", Some(format!("{:.3}", self.created_at))),
+            ("user_id", Some(self.user.id.to_string())),
+        ]
+    }
 }
 
 /// A token to be made.

@@ -63,6 +63,10 @@ impl Audited for User {
             ("left_reason", self.left_reason.as_ref().map(|reason| reason.as_str().to_owned())),
         ]
     }
+
+    fn implied_fields(&self) -> Vec<(&'static str, Option<String>)> {
+        vec![("created_at", Some(format!("{:.3}", self.created_at)))]
+    }
 }
 
 /// What to change of a user: `None` leaves a thing as it is, `Some(None)` takes it away.

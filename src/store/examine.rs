@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::error::{Error, Result};
-use crate::store::Store;
+use crate::store::{Difference, Store};
 
 /// A store that can be looked at for what is wrong with it.
 pub trait Examine: Store {
@@ -28,6 +28,10 @@ pub enum Fault {
     Damaged(String),
     /// The audit chain breaks at the record of this number.
     BrokenChain(u64),
+    /// The store does not hold what the audit trail says.
+    Differs(Difference),
+    /// So many more differences of that kind.
+    DiffersFurther(u64),
     /// The store key cannot be used.
     StoreKey(Error),
     /// The file of what was counted cannot be used.

@@ -50,6 +50,17 @@ pub enum Death {
     Rotated,
 }
 
+impl Death {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Removed => "removed",
+            Self::Rotated => "rotated",
+        }
+    }
+}
+
 /// What a check finds: the account's settings, and what the secret belongs to.
 #[derive(Clone, Debug)]
 pub struct Found {

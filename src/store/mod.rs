@@ -9,6 +9,7 @@ mod examine;
 mod found;
 mod place;
 mod preserve;
+mod replay;
 pub mod sqlite;
 mod texts;
 
@@ -20,7 +21,8 @@ use jiff::Timestamp;
 use crate::error::{ErrorKind, Result};
 use crate::model::{
     Account, App, AppToken, AuditAction, AuditRecord, Change, Destination, Digest, GeneralKey, Head, Id,
-    Imported, Integration, KeyOrder, Keyring, Label, Noun, Permit, SecretChange, User, UserToken,
+    Imported, ImportedThing, Integration, KeyOrder, Keyring, Label, LiveSecret, Noun, Permit, SecretChange,
+    User, UserToken,
 };
 use crate::ports::Entropy;
 
@@ -29,6 +31,7 @@ pub use examine::{Examine, Fault};
 pub use found::{Death, Found, Holder, Presence, Standing, Tombstone};
 pub use place::Place;
 pub use preserve::{Preserve, Restored, Revived};
+pub use replay::{Difference, Replay, replay};
 pub(crate) use texts::secret_in;
 
 /// What a reader of many things answers after each: whether to go on.
@@ -119,6 +122,13 @@ pub trait Store {
     /// # Errors
     /// If the store cannot be read, or the store key is not to be had.
     fn verify_audit(&mut self, kept: Option<Head>) -> Result<Chain>;
+
+    /// The same, and then whether the store holds what the trail says, all at one moment. A broken trail says nothing
+    /// that could be compared.
+    ///
+    /// # Errors
+    /// If the store is damaged or cannot be read, or the store key is not to be had.
+    fn verify_state(&mut self, kept: Option<Head>) -> Result<(Chain, Option<Replay>)>;
 }
 
 /// A store that can be made anew.
@@ -281,6 +291,49 @@ pub trait Read {
     /// If the store cannot be read, and whatever `visit` returns.
     fn audit_records(&self, filter: &AuditFilter, visit: &mut dyn FnMut(AuditRecord) -> Flow) -> Result<()>;
 
+    /// Shows every audit record, those about one thing together and in the order of their numbers, the things in the
+    /// order of their ids.
+    ///
+    /// # Errors
+    /// If the store cannot be read, and whatever `visit` returns.
+    fn audit_by_target(&self, visit: &mut dyn FnMut(AuditRecord) -> Flow) -> Result<()>;
+
+    /// The secrets of a thing that are not dead for good; of an app its client secrets.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn live_secrets(&self, of: Id) -> Result<Vec<LiveSecret>>;
+
+    /// What is left of the dead secrets of a thing.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn dead_secrets(&self, of: Id) -> Result<Vec<(Digest, Tombstone)>>;
+
+    /// The tokens of an app that are kept, each with its digests.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn app_tokens(&self, app: Id) -> Result<Vec<(AppToken, Vec<LiveSecret>)>>;
+
+    /// What was imported under an id, as it came in.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn import_entry(&self, id: Id) -> Result<Option<ImportEntry>>;
+
+    /// Shows every entry of every import in the order in which they came in, and whether a record is about what came in.
+    ///
+    /// # Errors
+    /// If the store cannot be read, and whatever `visit` returns.
+    fn import_entries(&self, visit: &mut dyn FnMut(Id, ImportEntry, bool) -> Flow) -> Result<()>;
+
+    /// Shows the ids of things that no record and no entry of an import names, and of dead secrets likewise.
+    ///
+    /// # Errors
+    /// If the store cannot be read, and whatever `visit` returns.
+    fn unrecorded(&self, visit: &mut dyn FnMut(Unrecorded) -> Flow) -> Result<()>;
+
     /// The end of the audit chain as the store has it, unverified.
     ///
     /// # Errors
@@ -418,6 +471,37 @@ pub trait Intake {
     /// # Errors
     /// If the store cannot be written, or what only one user can have is taken.
     fn add_user(&mut self, user: &User) -> Result<()>;
+}
+
+/// An entry of an import, as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportEntry {
+    /// The number of the import's record.
+    pub record: u64,
+    /// What came in, as text; the record commits to it.
+    pub content: String,
+}
+
+impl ImportEntry {
+    /// What came in.
+    ///
+    /// # Errors
+    /// If it is not what an import writes.
+    pub fn thing(&self) -> Result<ImportedThing> {
+        serde_json::from_str(&self.content)
+            .map_err(|error| ErrorKind::Damaged(format!("an entry of an import: {error}")).into())
+    }
+}
+
+/// Something that is in the store, and of which the audit trail knows nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unrecorded {
+    /// A thing.
+    Thing(Id),
+    /// A dead secret of what never was.
+    DeadSecret(Id),
+    /// A live secret that belongs to nothing.
+    StraySecret,
 }
 
 /// Why a credential cannot come in: its secret is somebody's already.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::error::Result;
 use crate::model::{Account, Head, Hint, Id, Permit, User};
 use crate::ports::Entropy;
-use crate::store::{Place, Standing, Store};
+use crate::store::{Place, Replay, Standing, Store};
 
 /// A store that can be copied while it is used, and whose copies can be put back.
 pub trait Preserve: Store + Sized {
@@ -41,6 +41,9 @@ pub trait Preserve: Store + Sized {
     /// # Errors
     /// If it cannot be read.
     fn account_of(backup: &Self::Backup) -> Result<(Account, Head)>;
+
+    /// Whether a backup holds what its audit trail says.
+    fn replay_of(backup: &Self::Backup) -> &Replay;
 
     /// The present user of a backup's account as whom an operating-system user acts.
     ///

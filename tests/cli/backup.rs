@@ -352,7 +352,7 @@ fn what_is_no_backup_of_this_store_is_refused_and_the_store_untouched() {
     error: cut: damaged or cut off
     error: clipped: damaged or cut off
     error: garbled: damaged: Tree 3 page 3: btreeInitPage() returns error code 11
-    error: newer: written by a newer pdkeys (schema 999; this one knows 4)
+    error: newer: written by a newer pdkeys (schema 999; this one knows 5)
     error: foreign: an SQLite database, but not a pdkeys store
     error: tampered: damaged: the audit trail is broken at record 3
     error: dangling: damaged: a row of general_key refers to nothing

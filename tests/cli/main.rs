@@ -33,6 +33,7 @@ mod keys;
 mod limits;
 mod manners;
 mod permissions;
+mod replay;
 mod revoke;
 mod roles;
 mod scan;

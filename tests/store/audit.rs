@@ -2,11 +2,12 @@
 
 use std::ops::ControlFlow;
 
+use jiff::SignedDuration;
 use pdkeys::model::{
-    Action, AuditAction, AuditRecord, Change, FieldChange, GeneralKey, Head, Id, Role, SecretChange, Target,
-    User, authorize,
+    Access, Action, AuditAction, AuditRecord, Change, FieldChange, GeneralKey, Head, Id, Imported, Role,
+    SecretChange, Target, User, UserRef, authorize,
 };
-use pdkeys::store::{AuditFilter, Chain, Read as _, Store as _, Write as _};
+use pdkeys::store::{AuditFilter, Chain, Intake, Read as _, Replay, Store as _, Write as _};
 
 use crate::site::{Engine, Forgery, Site, label, moment};
 
@@ -224,4 +225,91 @@ pub(crate) fn a_kept_head_of_another_trail_is_not_gone_through<E: Engine>(site: 
     assert_eq!(verify(site, Some(ahead)), Chain::BrokenAt(own.number + 1));
     let before_the_first = Head { number: 0, end: [7; 32] };
     assert_eq!(verify(site, Some(before_the_first)), Chain::BrokenAt(1), "no trail begins so");
+}
+
+/// What replaying an intact trail finds.
+fn replay<E: Engine>(site: &mut Site<E>) -> Replay {
+    let (chain, replay) = site.reader().verify_state(None).unwrap();
+    assert!(matches!(chain, Chain::Intact(_)), "{chain:?}");
+    replay.unwrap()
+}
+
+/// Keys with a past: one edited, one rotated twice, one removed, one imported, all of them limited.
+fn keys_with_a_past<E: Engine>(site: &mut Site<E>) -> [Id; 4] {
+    let key = |site: &Site<E>, id: &str| GeneralKey { access: Access::ReadOnly, ..site.new_key(id, id) };
+    let edited = key(site, "K00000001");
+    site.add_key(&edited, "edited");
+    edit(site, &edited, "edited");
+    let rotated = key(site, "K00000002");
+    site.add_key(&rotated, "first");
+    let ends_at = site.now() + SignedDuration::from_hours(1);
+    let rotated = site.rotate(&rotated, "second", Some(ends_at));
+    let rotated = site.rotate(&rotated, "third", Some(ends_at));
+    let removed = key(site, "K00000003");
+    site.add_key(&removed, "removed");
+    site.remove_key(&removed);
+    let imported = key(site, "K00000004");
+    let digest = site.digest("imported");
+    let acting = site.acting();
+    let mut tx = site.writer().write().unwrap();
+    let permit = authorize(&acting, Action::Import, &Target::of(&tx.account().unwrap())).unwrap();
+    let mut bring = |intake: &mut dyn Intake| {
+        assert_eq!(intake.add_general_key(&imported, &digest)?, None);
+        Ok(Imported { account: "acme".to_owned(), general_keys: 1, ..Imported::default() })
+    };
+    tx.import(permit, &mut bring).unwrap();
+    tx.commit().unwrap();
+    [edited.id, rotated.id, removed.id, imported.id]
+}
+
+pub(crate) fn what_follows_from_the_trail_is_no_difference<E: Engine>(site: &mut Site<E>) {
+    assert_eq!(replay(site), Replay::default());
+    keys_with_a_past(site);
+    some_users(site);
+    assert_eq!(replay(site), Replay::default());
+}
+
+/// Users of whom one leaves, and another becomes the owner.
+fn some_users<E: Engine>(site: &mut Site<E>) {
+    let [jim, joan] = [("U00000001", "jim"), ("U00000002", "joan")].map(|(id, name)| site.new_user(id, name));
+    site.add_user(&jim);
+    site.add_user(&joan);
+    let left = User { left_at: Some(site.now()), ..jim.clone() };
+    site.change_user(Action::RemoveUser, &Change::Update { before: jim, after: left }).unwrap();
+    let acting = site.acting();
+    let mut tx = site.writer().write().unwrap();
+    let before = tx.account().unwrap();
+    let owner = UserRef { id: joan.id, name: joan.name };
+    let after = pdkeys::model::Account { owner, ..before.clone() };
+    let permit = authorize(&acting, Action::TransferAccount, &Target::of(&before)).unwrap();
+    tx.save_account(permit, &Change::Update { before, after }).unwrap();
+    tx.commit().unwrap();
+}
+
+pub(crate) fn what_was_changed_behind_the_trail_is_named<E: Engine>(site: &mut Site<E>) {
+    let [edited, rotated, removed, imported] = keys_with_a_past(site);
+    let mut named = Vec::new();
+    for (forgery, id, field) in [
+        (Forgery::Widen { id: edited }, edited, Some("access")),
+        (Forgery::Widen { id: imported }, imported, Some("access")),
+        (Forgery::Exchange { id: rotated }, rotated, Some("secret")),
+        (Forgery::Exchange { id: imported }, imported, Some("secret")),
+        (Forgery::Forget { id: removed }, removed, Some("dead secret")),
+        (Forgery::TakeOut { id: edited }, edited, None),
+    ] {
+        site.engine.forge(&forgery);
+        named.push((id.to_string(), field));
+        let found = replay(site);
+        let told: Vec<_> =
+            found.differences.iter().map(|found| (found.id.clone(), found.field.as_deref())).collect();
+        assert!(told.contains(&(id.to_string(), field)), "{forgery:?}: {told:?}");
+        assert!(told.iter().all(|(id, _)| named.iter().any(|(named, _)| named == id)), "{told:?}");
+    }
+}
+
+pub(crate) fn of_a_broken_trail_nothing_is_compared<E: Engine>(site: &mut Site<E>) {
+    let [edited, ..] = keys_with_a_past(site);
+    site.engine.forge(&Forgery::Widen { id: edited });
+    site.engine.forge(&Forgery::LeaveOut { number: 4 });
+    assert_eq!(site.reader().verify_state(None).unwrap(), (Chain::BrokenAt(4), None));
 }

@@ -23,11 +23,11 @@ pub(crate) trait Engine: Sized {
     /// Opens the store, which others may have open too.
     fn open(&self) -> Self::Store;
 
-    /// Changes the audit trail as somebody could who can write the store's data but has not the store key.
+    /// Changes the audit trail, or what it tells of, as somebody could who can write the store's data but has not the store key.
     fn forge(&self, forgery: &Forgery);
 }
 
-/// A change of the audit trail behind the store's back.
+/// A change of the audit trail, or of what it tells of, behind the store's back.
 #[derive(Clone, Debug)]
 pub(crate) enum Forgery {
     /// In the stored record of a number, one text is put in place of another.
@@ -36,6 +36,14 @@ pub(crate) enum Forgery {
     LeaveOut { number: u64 },
     /// Every record after a number is taken out.
     CutAfter { number: u64 },
+    /// A general key may reach everything.
+    Widen { id: Id },
+    /// A general key has another secret.
+    Exchange { id: Id },
+    /// A thing is no more.
+    TakeOut { id: Id },
+    /// A dead secret is forgotten.
+    Forget { id: Id },
 }
 
 /// Over which connections a story is told.

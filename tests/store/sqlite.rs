@@ -33,7 +33,8 @@ impl Engine for Sqlite {
         let connection = Connection::open(self.place.database()).unwrap();
         connection
             .execute_batch(
-                "DROP TRIGGER IF EXISTS audit_is_not_changed; DROP TRIGGER IF EXISTS audit_is_not_shortened",
+                "PRAGMA foreign_keys = OFF; DROP TRIGGER IF EXISTS audit_is_not_changed;
+                 DROP TRIGGER IF EXISTS audit_is_not_shortened; DROP TRIGGER IF EXISTS tombstone_is_not_removed",
             )
             .unwrap();
         let changed = match forgery {
@@ -46,6 +47,25 @@ impl Engine for Sqlite {
             }
             Forgery::CutAfter { number } => {
                 connection.execute("DELETE FROM audit WHERE number > ?1", [number])
+            }
+            Forgery::Widen { id } => connection.execute(
+                "UPDATE general_key SET access = 'full', scopes = NULL WHERE id = ?1",
+                [id.to_string()],
+            ),
+            Forgery::Exchange { id } => connection.execute(
+                "UPDATE digest SET digest = randomblob(32)
+                 WHERE kind = 'general' AND holder = (SELECT row FROM general_key WHERE id = ?1)",
+                [id.to_string()],
+            ),
+            Forgery::TakeOut { id } => connection
+                .execute(
+                    "DELETE FROM digest
+                     WHERE kind = 'general' AND holder = (SELECT row FROM general_key WHERE id = ?1)",
+                    [id.to_string()],
+                )
+                .and_then(|_| connection.execute("DELETE FROM general_key WHERE id = ?1", [id.to_string()])),
+            Forgery::Forget { id } => {
+                connection.execute("DELETE FROM tombstone WHERE id = ?1", [id.to_string()])
             }
         };
         assert_ne!(changed.unwrap(), 0, "{forgery:?} forged nothing");

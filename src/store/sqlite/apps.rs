@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, Params, params};
 use super::columns::{self, Columns, optional_millisecond, optional_text, text};
 use super::secrets::{self, Kind};
 use crate::error::{ErrorKind, Result};
-use crate::model::{App, AppToken, Change, Digest, Hint, Id, SecretChange};
+use crate::model::{App, AppToken, Change, Digest, Hint, Id, LiveSecret, SecretChange};
 use crate::store::Flow;
 
 const SELECT: &str = "
@@ -47,6 +47,15 @@ pub(super) fn each(connection: &Connection, visit: &mut dyn FnMut(App) -> Flow) 
     columns::each(connection, &format!("{SELECT} ORDER BY a.row"), [], read, visit)
 }
 
+/// Whether a change to an app stops every token that was issued to it.
+pub(super) fn stops_tokens(change: &Change<App>) -> bool {
+    match change {
+        Change::Create(_) => false,
+        Change::Update { before, after } => before.tokens_revoked_at != after.tokens_revoked_at,
+        Change::Delete { .. } => true,
+    }
+}
+
 pub(super) fn save(
     connection: &Connection,
     change: &Change<App>,
@@ -58,9 +67,7 @@ pub(super) fn save(
         revoke_tokens(connection, app.id, at)?;
         return secrets::remove_holder(connection, Kind::Client, app.id, at);
     }
-    if let Change::Update { before, after } = change
-        && before.tokens_revoked_at != after.tokens_revoked_at
-    {
+    if stops_tokens(change) {
         revoke_tokens(connection, app.id, at)?;
     }
     columns::save(
@@ -124,18 +131,30 @@ pub(super) fn token(connection: &Connection, digest: &Digest) -> Result<Option<A
          FROM digest d JOIN app_token t ON t.row = d.holder JOIN app a ON a.id = t.app
          WHERE d.digest = ?1 AND d.kind = 'app-token'",
         [digest.as_bytes()],
-        |row| {
-            let mut columns = Columns::of(row);
-            Ok(AppToken {
-                app: columns.parsed()?,
-                app_name: columns.name()?,
-                scopes: columns.parsed()?,
-                hint: Hint::stored(columns.value()?),
-                issued_at: columns.moment()?,
-                expires_at: columns.moment()?,
-            })
-        },
+        |row| read_token(&mut Columns::of(row)),
     )
+}
+
+fn read_token(columns: &mut Columns<'_>) -> Result<AppToken> {
+    Ok(AppToken {
+        app: columns.parsed()?,
+        app_name: columns.name()?,
+        scopes: columns.parsed()?,
+        hint: Hint::stored(columns.value()?),
+        issued_at: columns.moment()?,
+        expires_at: columns.moment()?,
+    })
+}
+
+/// The tokens of an app that are kept, each with its digests: a token that was not tampered with has one.
+pub(super) fn tokens(connection: &Connection, app: Id) -> Result<Vec<(AppToken, Vec<LiveSecret>)>> {
+    let kept = "SELECT t.row, t.app, a.name, t.scopes, t.hint, t.issued_at, t.expires_at
+                FROM app_token t JOIN app a ON a.id = t.app WHERE t.app = ?1 ORDER BY t.row";
+    let digests = "SELECT digest, ends_at FROM digest WHERE kind = 'app-token' AND holder = ?1";
+    columns::all(connection, kept, [text(&app)], |columns| {
+        let row: i64 = columns.value()?;
+        Ok((read_token(columns)?, columns::all(connection, digests, [row], secrets::read_live)?))
+    })
 }
 
 /// Stops one token of an app.

@@ -3,13 +3,16 @@
 use std::fmt::Display;
 
 use rusqlite::types::ToSql;
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
 
+use super::SqliteTransaction;
 use super::columns;
 
 use crate::error::{ErrorKind, Result};
-use crate::model::{AuditAction, AuditRecord, Audited, Change, Head, Keyring, Permit, SecretChange};
-use crate::store::{AuditFilter, Chain, Flow};
+use crate::model::{
+    AuditAction, AuditRecord, Audited, Change, Evidence, Head, Keyring, Permit, SecretChange,
+};
+use crate::store::{AuditFilter, Chain, Flow, Replay, replay};
 
 pub(super) fn head(connection: &Connection) -> Result<Head> {
     let end = connection
@@ -26,11 +29,13 @@ pub(super) fn append<T: Audited>(
     permit: Permit,
     change: &Change<T>,
     secrets: SecretChange,
+    evidence: Option<Evidence>,
 ) -> Result<()> {
     let head = head(connection)?;
     let number = head.number + 1;
-    let record = serde_json::to_string(&permit.record(change, secrets, number)?)
-        .map_err(|error| ErrorKind::Damaged(error.to_string()))?;
+    let mut record = permit.record(change, secrets, number)?;
+    record.details.evidence = evidence;
+    let record = serde_json::to_string(&record).map_err(|error| ErrorKind::Damaged(error.to_string()))?;
     let end = keyring.link(&head.end, record.as_bytes());
     connection
         .prepare_cached("INSERT INTO audit (number, record, chain) VALUES (?1, ?2, ?3)")?
@@ -65,11 +70,17 @@ pub(super) fn each(
         }
     }
     sql.push_str(" ORDER BY number DESC");
-    let read = |row: &Row<'_>| {
-        let record = row.get_ref(0)?.as_str().map_err(|error| damaged(&error))?;
-        Ok(serde_json::from_str(record).map_err(|error| damaged(&error))?)
-    };
     columns::each(connection, &sql, values.as_slice(), read, visit)
+}
+
+/// Shows every record, those about one thing together.
+pub(super) fn by_target(connection: &Connection, visit: &mut dyn FnMut(AuditRecord) -> Flow) -> Result<()> {
+    columns::each(connection, "SELECT record FROM audit ORDER BY target, number", [], read, visit)
+}
+
+fn read(row: &Row<'_>) -> Result<AuditRecord> {
+    let record = row.get_ref(0)?.as_str().map_err(|error| damaged(&error))?;
+    Ok(serde_json::from_str(record).map_err(|error| damaged(&error))?)
 }
 
 /// Computes the chain anew and compares it with what the store has.
@@ -100,6 +111,22 @@ pub(super) fn verify(connection: &Connection, keyring: &Keyring, kept: Option<He
     // Founding an account leaves records, so that an empty trail was emptied.
     let least = kept.map_or(1, |kept| kept.number.max(1));
     if head.number < least { Ok(Chain::BrokenAt(head.number + 1)) } else { Ok(Chain::Intact(head)) }
+}
+
+/// Verifies the chain, and compares what its records say with what the store holds, all at one moment.
+pub(super) fn verify_state(
+    connection: &Connection,
+    keyring: &Keyring,
+    kept: Option<Head>,
+) -> Result<(Chain, Option<Replay>)> {
+    let tx = Transaction::new_unchecked(connection, TransactionBehavior::Deferred)?;
+    match verify(&tx, keyring, kept)? {
+        chain @ Chain::Intact(head) => {
+            let read = SqliteTransaction::new(tx, None, ());
+            Ok((chain, Some(replay(&read, keyring, head)?)))
+        }
+        chain @ Chain::BrokenAt(_) => Ok((chain, None)),
+    }
 }
 
 fn damaged(error: &dyn Display) -> ErrorKind {

@@ -25,7 +25,7 @@ use crate::model::{
     Account, Change, Digest, Head, Keyring, Permit, Restoration, SecretChange, StoreKey, User,
 };
 use crate::ports::Entropy;
-use crate::store::{Chain, Place, Presence, Preserve, Restored, Revived, Standing, Store as _};
+use crate::store::{Chain, Place, Presence, Preserve, Replay, Restored, Revived, Standing, Store as _};
 
 /// As many pages as there are.
 const ALL: i32 = -1;
@@ -37,6 +37,7 @@ pub struct Backup {
     draft: Draft,
     keyring: Keyring,
     head: Head,
+    replay: Replay,
     /// The store key, if it is to be put where there is none.
     missing_key: Option<StoreKey>,
 }
@@ -84,7 +85,7 @@ impl Preserve for SqliteStore {
             ErrorKind::StoreRefused { refusal, .. } => refuse(refusal.clone()),
             _ => error,
         };
-        let open = || -> Result<(Connection, Head)> {
+        let open = || -> Result<(Connection, (Head, Replay))> {
             let mut connection = connect(draft.path())?;
             connection.pragma_update(None, "synchronous", "OFF")?;
             connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -96,15 +97,19 @@ impl Preserve for SqliteStore {
                 let path = store_key.unwrap_or(place.store_key()).to_owned();
                 return Err(ErrorKind::StoreKey { path, fault: KeyFault::Foreign }.into());
             }
-            let head = examine(&connection, &keyring)?;
-            Ok((connection, head))
+            let examined = examine_state(&connection, &keyring)?;
+            Ok((connection, examined))
         };
-        let (connection, head) = open().map_err(about_backup)?;
-        Ok(Backup { connection, draft, keyring, head, missing_key })
+        let (connection, (head, replay)) = open().map_err(about_backup)?;
+        Ok(Backup { connection, draft, keyring, head, replay, missing_key })
     }
 
     fn account_of(backup: &Backup) -> Result<(Account, Head)> {
         Ok((account::get(&backup.connection)?, backup.head))
+    }
+
+    fn replay_of(backup: &Backup) -> &Replay {
+        &backup.replay
     }
 
     fn user_of(backup: &Backup, uid: u32) -> Result<Option<User>> {
@@ -181,7 +186,7 @@ impl Backup {
         let before = Restoration { account, restored: None, replaced: None };
         let after = Restoration { restored: Some(self.head), replaced, ..before.clone() };
         let change = Change::Update { before, after };
-        audit::append(&self.connection, &self.keyring, permit, &change, SecretChange::Keep)?;
+        audit::append(&self.connection, &self.keyring, permit, &change, SecretChange::Keep, None)?;
         audit::head(&self.connection)
     }
 
@@ -302,9 +307,20 @@ fn find_key(place: &Place, given: Option<&Path>) -> Result<(Keyring, Option<Stor
 }
 
 /// Makes sure that a database is whole, and gives the end of its audit chain.
-pub(super) fn examine(connection: &Connection, keyring: &Keyring) -> Result<Head> {
+fn examine(connection: &Connection, keyring: &Keyring) -> Result<Head> {
     examine_pages(connection)?;
-    match audit::verify(connection, keyring, None)? {
+    intact(audit::verify(connection, keyring, None)?)
+}
+
+/// The same, and compares what it holds with what its audit trail says.
+fn examine_state(connection: &Connection, keyring: &Keyring) -> Result<(Head, Replay)> {
+    examine_pages(connection)?;
+    let (chain, replay) = audit::verify_state(connection, keyring, None)?;
+    Ok((intact(chain)?, replay.unwrap_or_default()))
+}
+
+fn intact(chain: Chain) -> Result<Head> {
+    match chain {
         Chain::Intact(head) => Ok(head),
         Chain::BrokenAt(number) => {
             Err(ErrorKind::Damaged(format!("the audit trail is broken at record {number}")).into())

@@ -41,6 +41,22 @@ pub(super) fn each<T>(
     Ok(())
 }
 
+/// Reads the few rows of a query.
+pub(super) fn all<T>(
+    connection: &Connection,
+    sql: &str,
+    params: impl Params,
+    read: impl Fn(&mut Columns<'_>) -> Result<T>,
+) -> Result<Vec<T>> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(read(&mut Columns::of(row))?);
+    }
+    Ok(found)
+}
+
 /// Writes what a change makes of a thing: a new row, or another content of the row with its id. The first of the
 /// columns is the id. What is there is not made again, and what is not there is not changed.
 pub(super) fn save<T>(

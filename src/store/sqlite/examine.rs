@@ -7,7 +7,10 @@ use std::path::Path;
 use super::files::{is_draft_of, log_of, mode_of_others};
 use super::{SqliteStore, audit, backup, file_error, usage};
 use crate::error::{ErrorKind, Result};
-use crate::store::{Chain, Examine, Fault, Store as _};
+use crate::store::{Chain, Examine, Fault, Replay, Store as _};
+
+/// How many differences between trail and state are told one by one.
+const TOLD: usize = 20;
 
 impl Examine for SqliteStore {
     fn examine(&mut self) -> Result<Vec<Fault>> {
@@ -23,7 +26,13 @@ impl Examine for SqliteStore {
                 _ => return Err(error),
             },
         }
+        let is_whole = !faults.iter().any(|fault| matches!(fault, Fault::Damaged(_)));
         match keyring {
+            // What a damaged store holds is nothing to compare with.
+            Ok(keyring) if is_whole => match audit::verify_state(&self.main, &keyring, None)? {
+                (Chain::BrokenAt(number), _) => faults.push(Fault::BrokenChain(number)),
+                (Chain::Intact(_), replay) => faults.extend(differences(replay.unwrap_or_default())),
+            },
             Ok(keyring) => match audit::verify(&self.main, &keyring, None)? {
                 Chain::Intact(_) => {}
                 Chain::BrokenAt(number) => faults.push(Fault::BrokenChain(number)),
@@ -66,6 +75,15 @@ impl SqliteStore {
         }
         Ok(())
     }
+}
+
+/// What replaying the trail found, as faults.
+fn differences(replay: Replay) -> Vec<Fault> {
+    let Replay { mut differences, count, .. } = replay;
+    differences.truncate(TOLD);
+    let further = count - differences.len() as u64;
+    let further = (further > 0).then_some(Fault::DiffersFurther(further));
+    differences.into_iter().map(Fault::Differs).chain(further).collect()
 }
 
 /// A file or a directory that others can read.

@@ -7,10 +7,13 @@
 use rusqlite::{CachedStatement, Connection, params};
 
 use super::secrets::{self, Kind};
-use super::{integrations, keys, tokens, users};
+use super::{imported, integrations, keys, tokens, users};
 use crate::error::{ErrorKind, Result};
-use crate::model::{Change, Digest, GeneralKey, Integration, Keyring, Noun, SecretChange, User, UserToken};
-use crate::store::{Clash, Holder, Intake, Read};
+use crate::model::{
+    Audited, Change, Digest, GeneralKey, Id, ImportedThing, Integration, Keyring, Noun, SecretChange, User,
+    UserToken,
+};
+use crate::store::{Clash, Holder, ImportEntry, Intake, Read};
 
 /// How much of the file is kept in memory while much is added, in SQLite's spelling of 128 MiB. Digests are random, so
 /// that every part of their tree is written again and again; what does not fit goes to the log each time.
@@ -22,6 +25,9 @@ pub(super) struct SqliteIntake<'t> {
     store: &'t dyn Read,
     keyring: &'t Keyring,
     issue: CachedStatement<'t>,
+    entry: CachedStatement<'t>,
+    /// The number of the import's record.
+    record: u64,
     /// Of the million that an import can have, most are general keys.
     general_key: CachedStatement<'t>,
     general_keys: Rows,
@@ -47,7 +53,12 @@ impl Rows {
 }
 
 impl<'t> SqliteIntake<'t> {
-    pub(super) fn new(connection: &'t Connection, store: &'t dyn Read, keyring: &'t Keyring) -> Result<Self> {
+    pub(super) fn new(
+        connection: &'t Connection,
+        store: &'t dyn Read,
+        keyring: &'t Keyring,
+        record: u64,
+    ) -> Result<Self> {
         connection.pragma_update(None, "cache_size", PAGES)?;
         Ok(Self {
             connection,
@@ -56,6 +67,8 @@ impl<'t> SqliteIntake<'t> {
             issue: connection.prepare_cached(
                 "INSERT INTO digest (digest, kind, holder) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
             )?,
+            entry: connection.prepare_cached(imported::INSERT)?,
+            record,
             general_key: keys::insertion(connection)?,
             general_keys: Rows::of(connection, Kind::General)?,
             user_tokens: Rows::of(connection, Kind::UserToken)?,
@@ -99,6 +112,13 @@ impl<'t> SqliteIntake<'t> {
         Ok(None)
     }
 
+    /// Keeps what came in, for the import's record to commit to.
+    fn note<T: Audited>(&mut self, id: Id, thing: &T, digest: Option<&Digest>) -> Result<()> {
+        let thing = ImportedThing::new(thing, digest.map(|digest| self.keyring.mark(digest)));
+        let entry = ImportEntry { record: self.record, content: thing.to_text()? };
+        imported::insert(&mut self.entry, id, &entry)
+    }
+
     /// Whose a digest is.
     fn clash(&mut self, digest: &Digest) -> Result<Clash> {
         let (kind, row): (String, i64) = self
@@ -134,13 +154,17 @@ impl Intake for SqliteIntake<'_> {
     }
 
     fn add_general_key(&mut self, key: &GeneralKey, digest: &Digest) -> Result<Option<Clash>> {
-        self.add(Kind::General, digest, |intake| keys::insert(&mut intake.general_key, key))
+        self.add(Kind::General, digest, |intake| {
+            intake.note(key.id, key, Some(digest))?;
+            keys::insert(&mut intake.general_key, key)
+        })
     }
 
     fn add_user_token(&mut self, token: &UserToken, digest: &Digest) -> Result<Option<Clash>> {
         let change = Change::Create(token.clone());
         let at = token.created_at;
         self.add(Kind::UserToken, digest, |intake| {
+            intake.note(token.id, token, Some(digest))?;
             tokens::save(intake.connection, &change, SecretChange::Keep, at)
         })
     }
@@ -149,11 +173,13 @@ impl Intake for SqliteIntake<'_> {
         let change = Change::Create(integration.clone());
         let at = integration.created_at;
         self.add(Kind::Integration, digest, |intake| {
+            intake.note(integration.id, integration, Some(digest))?;
             integrations::save(intake.connection, &change, SecretChange::Keep, at)
         })
     }
 
     fn add_user(&mut self, user: &User) -> Result<()> {
+        self.note(user.id, user, None)?;
         users::save(self.connection, &Change::Create(user.clone()))
     }
 }

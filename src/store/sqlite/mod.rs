@@ -13,6 +13,7 @@ mod connected;
 mod destinations;
 mod examine;
 mod files;
+mod imported;
 mod intake;
 mod integrations;
 mod keys;
@@ -38,7 +39,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use crate::error::{Error, ErrorKind, KeyFault, Refusal, Result};
 use crate::model::{Digest, Head, Id, Keyring};
 use crate::ports::{Entropy, monotonic};
-use crate::store::{Chain, Create, Found, Place, Store, UsageCount, Window};
+use crate::store::{Chain, Create, Found, Place, Replay, Store, UsageCount, Window};
 
 use connected::Connected;
 use log_index::LogIndex;
@@ -322,6 +323,13 @@ impl Store for SqliteStore {
         let keyring = self.keyring()?;
         self.rest()?;
         audit::verify(&self.main, &keyring, kept)
+    }
+
+    fn verify_state(&mut self, kept: Option<Head>) -> Result<(Chain, Option<Replay>)> {
+        let keyring = self.keyring()?;
+        self.rest()?;
+        backup::examine_pages(&self.main)?;
+        audit::verify_state(&self.main, &keyring, kept)
     }
 }
 

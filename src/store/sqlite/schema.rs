@@ -22,6 +22,7 @@ const STEPS: &[M<'_>] = &[
     M::up(include_str!("migrations/0002_tokens_services_integrations.sql")),
     M::up(include_str!("migrations/0003_apps.sql")),
     M::up(include_str!("migrations/0004_disabled_by_its_holder.sql")),
+    M::up(include_str!("migrations/0005_the_trail_answers_for_the_state.sql")),
 ];
 
 /// The schema that this program writes.

@@ -3,12 +3,12 @@
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::columns::{Columns, optional_millisecond, text};
+use super::columns::{self, Columns, optional_millisecond, text};
 use crate::error::{Conflict, ErrorKind, Result};
-use crate::model::{Digest, Id, Noun, SecretChange};
-use crate::store::{Death, Holder, Tombstone};
+use crate::model::{Digest, Id, LiveSecret, Noun, SecretChange};
+use crate::store::{Death, Flow, Holder, Tombstone, Unrecorded};
 
 /// What has secrets: the kinds of credential, and the apps with their client secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,17 @@ impl Kind {
             Self::AppToken => "app_token",
             Self::Integration => "integration",
             Self::Client => "app",
+        }
+    }
+
+    /// The kind of the secrets that a noun's things have, if they have any.
+    pub(super) const fn of(noun: Noun) -> Option<Self> {
+        match noun {
+            Noun::GeneralKey => Some(Self::General),
+            Noun::UserToken => Some(Self::UserToken),
+            Noun::Integration => Some(Self::Integration),
+            Noun::App => Some(Self::Client),
+            Noun::Account | Noun::User | Noun::Service | Noun::Orchestration | Noun::AppToken => None,
         }
     }
 
@@ -144,15 +155,11 @@ fn kill(
         Which::All => "kind = ?1 AND holder = ?2",
         Which::Overlapped => "kind = ?1 AND holder = ?2 AND ends_at IS NOT NULL",
     };
-    let death = match death {
-        Death::Removed => "removed",
-        Death::Rotated => "rotated",
-    };
     connection
         .prepare_cached(&format!(
             "INSERT INTO tombstone (digest, id, death, died_at) SELECT digest, ?3, ?4, ?5 FROM digest WHERE {condition}"
         ))?
-        .execute(params![kind.as_str(), holder, text(&id), death, at.as_millisecond()])?;
+        .execute(params![kind.as_str(), holder, text(&id), death.as_str(), at.as_millisecond()])?;
     connection
         .prepare_cached(&format!("DELETE FROM digest WHERE {condition}"))?
         .execute(params![kind.as_str(), holder])?;
@@ -178,19 +185,67 @@ pub(super) fn holder(connection: &Connection, digest: &Digest) -> Result<Option<
     Ok(Some(Holder::Live { id: Columns::of(row).parsed()?, ends_at }))
 }
 
+/// The secrets of a credential that are not dead for good, the present one last.
+pub(super) fn live(connection: &Connection, kind: Kind, id: Id) -> Result<Vec<LiveSecret>> {
+    let sql = format!(
+        "SELECT d.digest, d.ends_at FROM {} t JOIN digest d ON d.kind = ?2 AND d.holder = t.row
+         WHERE t.id = ?1 ORDER BY d.ends_at IS NULL, d.ends_at",
+        kind.table()
+    );
+    columns::all(connection, &sql, params![text(&id), kind.as_str()], read_live)
+}
+
+/// Reads a digest and its end.
+pub(super) fn read_live(columns: &mut Columns<'_>) -> Result<LiveSecret> {
+    Ok(LiveSecret { digest: Digest::stored(columns.value()?), ends_at: columns.optional_moment()? })
+}
+
+/// What is left of the dead secrets of an id.
+pub(super) fn dead(connection: &Connection, id: Id) -> Result<Vec<(Digest, Tombstone)>> {
+    let sql = "SELECT digest, id, death, died_at FROM tombstone WHERE id = ?1";
+    columns::all(connection, sql, [text(&id)], |columns| {
+        Ok((Digest::stored(columns.value()?), read_tombstone(columns)?))
+    })
+}
+
+/// Shows what neither a record nor an entry of an import names.
+pub(super) fn unrecorded(connection: &Connection, visit: &mut dyn FnMut(Unrecorded) -> Flow) -> Result<()> {
+    let unnamed = "NOT EXISTS (SELECT 1 FROM audit WHERE target = thing.id)
+                   AND NOT EXISTS (SELECT 1 FROM imported WHERE imported.id = thing.id)";
+    for table in ["user", "general_key", "user_token", "destination", "integration", "app"] {
+        let sql = format!("SELECT id FROM {table} thing WHERE {unnamed}");
+        let read = |row: &Row<'_>| Ok(Unrecorded::Thing(Columns::of(row).parsed()?));
+        columns::each(connection, &sql, [], read, visit)?;
+    }
+    let sql = format!("SELECT DISTINCT id FROM tombstone thing WHERE {unnamed}");
+    let read = |row: &Row<'_>| Ok(Unrecorded::DeadSecret(Columns::of(row).parsed()?));
+    columns::each(connection, &sql, [], read, visit)?;
+    let belongs: Vec<_> = Kind::ALL
+        .iter()
+        .map(|kind| {
+            let (kind, table) = (kind.as_str(), kind.table());
+            format!("(kind = '{kind}' AND EXISTS (SELECT 1 FROM {table} WHERE row = holder))")
+        })
+        .collect();
+    let sql = format!("SELECT 1 FROM digest WHERE NOT ({})", belongs.join(" OR "));
+    columns::each(connection, &sql, [], |_| Ok(Unrecorded::StraySecret), visit)
+}
+
 /// What is left of a secret that is dead for good.
 pub(super) fn tombstone(connection: &Connection, digest: &Digest) -> Result<Option<Tombstone>> {
     let mut dead = connection.prepare_cached("SELECT id, death, died_at FROM tombstone WHERE digest = ?1")?;
     let mut rows = dead.query([digest.as_bytes()])?;
-    let Some(row) = rows.next()? else { return Ok(None) };
-    let mut columns = Columns::of(row);
+    rows.next()?.map(|row| read_tombstone(&mut Columns::of(row))).transpose()
+}
+
+fn read_tombstone(columns: &mut Columns<'_>) -> Result<Tombstone> {
     let id = columns.parsed()?;
     let death = match columns.value::<String>()?.as_str() {
         "removed" => Death::Removed,
         "rotated" => Death::Rotated,
         other => return Err(ErrorKind::Damaged(format!("a secret cannot be {other}")).into()),
     };
-    Ok(Some(Tombstone { id, death, at: columns.moment()? }))
+    Ok(Tombstone { id, death, at: columns.moment()? })
 }
 
 /// Whether an id is in use, or was: tombstones and the audit trail remember what is gone.

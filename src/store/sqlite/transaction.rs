@@ -4,14 +4,20 @@ use jiff::Timestamp;
 use rusqlite::{Connection, Transaction};
 
 use super::intake::SqliteIntake;
-use super::{account, apps, audit, destinations, integrations, keys, secrets, tokens, usage, users};
+use super::secrets::Kind;
+use super::{
+    account, apps, audit, destinations, imported, integrations, keys, secrets, tokens, usage, users,
+};
 use crate::error::{Error, Result};
 use crate::model::{
-    Account, App, AppToken, AuditRecord, Audited, Change, Destination, Digest, GeneralKey, Head, Id,
-    Imported, Integration, KeyOrder, Keyring, Label, Noun, Permit, SecretChange, User, UserToken,
+    Account, App, AppToken, AuditRecord, Audited, Change, Destination, Digest, Evidence, GeneralKey, Head,
+    Id, Imported, Integration, KeyOrder, Keyring, Label, LiveMark, LiveSecret, Noun, Permit, SecretChange,
+    User, UserToken,
 };
 use crate::store::texts::refuse_secrets;
-use crate::store::{AuditFilter, Flow, Holder, Hour, Intake, Read, Write};
+use crate::store::{
+    AuditFilter, Flow, Holder, Hour, ImportEntry, Intake, Read, Tombstone, Unrecorded, Write,
+};
 
 /// A transaction on an SQLite store. `K` is `()` for one that reads, and the keyring for one that writes.
 #[derive(Debug)]
@@ -147,6 +153,34 @@ impl<K> Read for SqliteTransaction<'_, K> {
         audit::each(&self.main, filter, visit)
     }
 
+    fn audit_by_target(&self, visit: &mut dyn FnMut(AuditRecord) -> Flow) -> Result<()> {
+        audit::by_target(&self.main, visit)
+    }
+
+    fn live_secrets(&self, of: Id) -> Result<Vec<LiveSecret>> {
+        Kind::of(of.noun()).map_or_else(|| Ok(Vec::new()), |kind| secrets::live(&self.main, kind, of))
+    }
+
+    fn dead_secrets(&self, of: Id) -> Result<Vec<(Digest, Tombstone)>> {
+        secrets::dead(&self.main, of)
+    }
+
+    fn app_tokens(&self, app: Id) -> Result<Vec<(AppToken, Vec<LiveSecret>)>> {
+        apps::tokens(&self.main, app)
+    }
+
+    fn import_entry(&self, id: Id) -> Result<Option<ImportEntry>> {
+        imported::entry(&self.main, id)
+    }
+
+    fn import_entries(&self, visit: &mut dyn FnMut(Id, ImportEntry, bool) -> Flow) -> Result<()> {
+        imported::each(&self.main, visit)
+    }
+
+    fn unrecorded(&self, visit: &mut dyn FnMut(Unrecorded) -> Flow) -> Result<()> {
+        secrets::unrecorded(&self.main, visit)
+    }
+
     fn audit_head(&self) -> Result<Head> {
         audit::head(&self.main)
     }
@@ -160,9 +194,36 @@ impl SqliteTransaction<'_, &Keyring> {
         permit: Permit,
         change: &Change<T>,
         secrets: SecretChange,
+        evidence: Option<Evidence>,
     ) -> Result<()> {
         refuse_secrets(self, change)?;
-        audit::append(&self.main, self.keyring, permit, change, secrets)
+        audit::append(&self.main, self.keyring, permit, change, secrets, evidence)
+    }
+
+    /// What the record of a change to the thing with an id says of its secrets: nothing, if it leaves them alone.
+    fn evidence<T: Audited>(
+        &self,
+        id: Id,
+        change: &Change<T>,
+        secrets: SecretChange,
+    ) -> Result<Option<Evidence>> {
+        if matches!((change, secrets), (Change::Update { .. }, SecretChange::Keep)) {
+            return Ok(None);
+        }
+        let before = self.live_secrets(id)?;
+        Ok(Some(match change {
+            Change::Delete { .. } => Evidence::of_removal(self.keyring, &before),
+            _ => Evidence::of_change(self.keyring, &before, secrets),
+        }))
+    }
+
+    /// Adds what dies with the tokens of an app, when it goes or its tokens are stopped.
+    fn with_tokens(&self, app: Id, evidence: Option<Evidence>) -> Result<Evidence> {
+        let mut evidence = evidence.unwrap_or_default();
+        let tokens = self.app_tokens(app)?;
+        let digests = tokens.iter().flat_map(|(_, secrets)| secrets);
+        evidence.dead.extend(digests.map(|secret| self.keyring.mark(&secret.digest)));
+        Ok(evidence)
     }
 }
 
@@ -172,12 +233,12 @@ impl Write for SqliteTransaction<'_, &Keyring> {
     }
 
     fn save_account(&mut self, permit: Permit, change: &Change<Account>) -> Result<()> {
-        self.record(permit, change, SecretChange::Keep)?;
+        self.record(permit, change, SecretChange::Keep, None)?;
         account::save(&self.main, change)
     }
 
     fn save_user(&mut self, permit: Permit, change: &Change<User>) -> Result<()> {
-        self.record(permit, change, SecretChange::Keep)?;
+        self.record(permit, change, SecretChange::Keep, None)?;
         users::save(&self.main, change)
     }
 
@@ -188,7 +249,8 @@ impl Write for SqliteTransaction<'_, &Keyring> {
         secrets: SecretChange,
     ) -> Result<()> {
         let at = permit.at();
-        self.record(permit, change, secrets)?;
+        let evidence = self.evidence(change.subject().id, change, secrets)?;
+        self.record(permit, change, secrets, evidence)?;
         keys::save(&self.main, change, secrets, at)
     }
 
@@ -199,12 +261,13 @@ impl Write for SqliteTransaction<'_, &Keyring> {
         secrets: SecretChange,
     ) -> Result<()> {
         let at = permit.at();
-        self.record(permit, change, secrets)?;
+        let evidence = self.evidence(change.subject().id, change, secrets)?;
+        self.record(permit, change, secrets, evidence)?;
         tokens::save(&self.main, change, secrets, at)
     }
 
     fn save_destination(&mut self, permit: Permit, change: &Change<Destination>) -> Result<()> {
-        self.record(permit, change, SecretChange::Keep)?;
+        self.record(permit, change, SecretChange::Keep, None)?;
         destinations::save(&self.main, change)
     }
 
@@ -215,18 +278,27 @@ impl Write for SqliteTransaction<'_, &Keyring> {
         secrets: SecretChange,
     ) -> Result<()> {
         let at = permit.at();
-        self.record(permit, change, secrets)?;
+        let evidence = self.evidence(change.subject().id, change, secrets)?;
+        self.record(permit, change, secrets, evidence)?;
         integrations::save(&self.main, change, secrets, at)
     }
 
     fn save_app(&mut self, permit: Permit, change: &Change<App>, secrets: SecretChange) -> Result<()> {
         let at = permit.at();
-        self.record(permit, change, secrets)?;
+        let app = change.subject().id;
+        let mut evidence = self.evidence(app, change, secrets)?;
+        if apps::stops_tokens(change) {
+            evidence = Some(self.with_tokens(app, evidence)?);
+        }
+        self.record(permit, change, secrets, evidence)?;
         apps::save(&self.main, change, secrets, at)
     }
 
     fn issue_app_token(&mut self, permit: Permit, token: &AppToken, digest: &Digest) -> Result<()> {
-        self.record(permit, &Change::Create(token.clone()), SecretChange::Issue(*digest))?;
+        let issued = LiveMark { mark: self.keyring.mark(digest), ends_at: None };
+        let evidence = Evidence { live: Some(vec![issued]), ..Evidence::default() };
+        let change = Change::Create(token.clone());
+        self.record(permit, &change, SecretChange::Issue(*digest), Some(evidence))?;
         apps::issue_token(&self.main, token, digest)
     }
 
@@ -239,7 +311,8 @@ impl Write for SqliteTransaction<'_, &Keyring> {
     ) -> Result<()> {
         let at = permit.at();
         let change = Change::Delete { before: token.clone(), reason: Some(reason.clone()) };
-        self.record(permit, &change, SecretChange::Keep)?;
+        let evidence = Evidence { dead: vec![self.keyring.mark(digest)], ..Evidence::default() };
+        self.record(permit, &change, SecretChange::Keep, Some(evidence))?;
         apps::revoke_token(&self.main, token, digest, at)
     }
 
@@ -248,11 +321,14 @@ impl Write for SqliteTransaction<'_, &Keyring> {
         permit: Permit,
         bring: &mut dyn FnMut(&mut dyn Intake) -> Result<Imported>,
     ) -> Result<Imported> {
-        let imported = bring(&mut SqliteIntake::new(&self.main, self, self.keyring)?)?;
+        let number = self.audit_head()?.number + 1;
+        let imported = bring(&mut SqliteIntake::new(&self.main, self, self.keyring, number)?)?;
         if imported.count() > 0 {
+            let commitment = imported::commitment(&self.main, self.keyring, number)?;
+            let evidence = Evidence { imported: Some(commitment), ..Evidence::default() };
             let nothing = Imported { account: imported.account.clone(), ..Imported::default() };
             let change = Change::Update { before: nothing, after: imported.clone() };
-            self.record(permit, &change, SecretChange::Keep)?;
+            self.record(permit, &change, SecretChange::Keep, Some(evidence))?;
         }
         Ok(imported)
     }

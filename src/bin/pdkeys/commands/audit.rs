@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use clap::{Args, Subcommand};
 use clap_complete::{ArgValueCandidates, ArgValueCompleter};
 use pdkeys::model::{AuditAction, AuditRecord, FieldChange, Head, Id, Noun, past_moment};
-use pdkeys::store::{AuditFilter, Chain};
+use pdkeys::store::{AuditFilter, Chain, Difference, Replay};
 use serde::Serialize;
 
 use crate::complete;
@@ -88,20 +88,76 @@ struct VerifiedRecord {
     number: Option<u64>,
     head: Option<String>,
     broken_at: Option<u64>,
+    state_matches: Option<bool>,
+    differences: Option<Vec<DifferenceRecord>>,
+    difference_count: Option<u64>,
+    not_covered: Option<u64>,
 }
 
-impl From<Chain> for VerifiedRecord {
-    fn from(chain: Chain) -> Self {
-        match chain {
-            Chain::Intact(head) => {
-                let HeadRecord { number, head } = head.into();
-                Self { intact: true, number: Some(number), head: Some(head), broken_at: None }
-            }
-            Chain::BrokenAt(number) => {
-                Self { intact: false, number: None, head: None, broken_at: Some(number) }
-            }
+impl VerifiedRecord {
+    fn new(chain: Chain, replay: Option<&Replay>) -> Self {
+        let (head, broken_at) = match chain {
+            Chain::Intact(head) => (Some(HeadRecord::from(head)), None),
+            Chain::BrokenAt(number) => (None, Some(number)),
+        };
+        Self {
+            intact: broken_at.is_none(),
+            number: head.as_ref().map(|head| head.number),
+            head: head.map(|head| head.head),
+            broken_at,
+            state_matches: replay.map(|replay| replay.count == 0),
+            differences: replay.map(|replay| replay.differences.iter().map(DifferenceRecord::from).collect()),
+            difference_count: replay.map(|replay| replay.count),
+            not_covered: replay.map(|replay| replay.not_covered),
         }
     }
+}
+
+/// One way in which the store is not what the trail says, as it is printed.
+#[derive(Debug, Serialize)]
+pub(super) struct DifferenceRecord {
+    id: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    field: Option<String>,
+    record: Option<String>,
+    trail: Option<String>,
+    state: Option<String>,
+}
+
+impl From<&Difference> for DifferenceRecord {
+    fn from(difference: &Difference) -> Self {
+        let Difference { noun, id, field, record, trail, state } = difference.clone();
+        let record = record.map(|record| record.to_string());
+        Self { id, kind: noun.resource_type(), field, record, trail, state }
+    }
+}
+
+/// A difference in words, without what it is about.
+pub(super) fn in_words(difference: &Difference) -> String {
+    let Difference { field, record, trail, state, .. } = difference;
+    let said = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_owned());
+    let record = record.map(|record| format!(" (record {record})")).unwrap_or_default();
+    match field {
+        Some(field) => format!("{field} is {}; the trail says {}{record}", said(state), said(trail)),
+        None if state.as_deref() == Some("gone") => format!("is missing; by the trail it is there{record}"),
+        None if trail.is_none() => "is there; the trail does not know it".to_owned(),
+        None => format!("is there; by the trail it was removed{record}"),
+    }
+}
+
+/// Says each of the differences that were found, and how many more there are.
+pub(super) fn all_in_words(replay: &Replay) -> Vec<String> {
+    let further = replay.count - replay.differences.len() as u64;
+    let further = (further > 0).then(|| format!("{further} more differences from the audit trail"));
+    let differences = replay.differences.iter().map(|difference| {
+        let Difference { noun, id, .. } = difference;
+        let kind = noun.resource_type();
+        // What has no id goes by its word.
+        let what = if kind == id { id.clone() } else { format!("{kind} {id}") };
+        format!("{what}: {}", in_words(difference))
+    });
+    differences.chain(further).collect()
 }
 
 #[derive(Debug, Subcommand)]
@@ -208,9 +264,10 @@ impl List {
     }
 }
 
-/// Check that no record was altered, inserted or left out
+/// Check that no record was altered, inserted or left out, and that the store is what the records say
 ///
-/// Records cut off at the end are seen only with `--head`. Exits with 3 if the trail is not what was written.
+/// Records cut off at the end are seen only with `--head`. Exits with 3 if the trail is not what was written, or if
+/// the store holds something else than follows from it. What differs is named.
 #[derive(Args, Debug)]
 pub(crate) struct Verify {
     /// What `pdkeys audit head` printed earlier, kept elsewhere
@@ -221,11 +278,11 @@ pub(crate) struct Verify {
 impl Verify {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
         context.with_session(FirstUse::NeedsStore, |session| {
-            let chain = session.verify_audit(self.head)?;
+            let (chain, replay) = session.verify_state(self.head)?;
             let exit = match &chain {
                 Chain::Intact(head) => {
                     context.terminal.done("Verified", &format!("{} records, none altered", head.number));
-                    Exit::Done
+                    replay.as_ref().map_or(Exit::Done, |replay| told(context, replay))
                 }
                 Chain::BrokenAt(number) => {
                     context.terminal.warning(&format!("the audit trail is broken at record {number}"));
@@ -237,12 +294,31 @@ impl Verify {
                 // The warning says it, and there is no line that could be taken for a head.
                 (Format::Table, Chain::BrokenAt(_)) => {}
                 (format, _) => {
-                    render::show(&context.terminal, format, session.at(), &VerifiedRecord::from(chain))?;
+                    render::show(
+                        &context.terminal,
+                        format,
+                        session.at(),
+                        &VerifiedRecord::new(chain, replay.as_ref()),
+                    )?;
                 }
             }
             Ok(exit)
         })
     }
+}
+
+/// Tells how the store differs from the trail, and what the trail leaves open.
+fn told(context: &Context, replay: &Replay) -> Exit {
+    for difference in all_in_words(replay) {
+        context.terminal.warning(&difference);
+    }
+    if replay.not_covered > 0 {
+        context.terminal.hint(&format!(
+            "of {} things, which 0.1 made, the trail does not cover the secret or the content; rotate covers a secret",
+            replay.not_covered
+        ));
+    }
+    if replay.count == 0 { Exit::Done } else { Exit::No }
 }
 
 /// Print the end of the audit trail, to be kept elsewhere

@@ -10,9 +10,10 @@ use pdkeys::manage::restore_lost;
 use pdkeys::model::Head;
 use pdkeys::ports::{Clock as _, SystemClock, SystemEntropy};
 use pdkeys::store::sqlite::{Backup as Checked, SqliteStore};
-use pdkeys::store::{Place, Preserve as _, Read as _, Restored, Revived, Store as _};
+use pdkeys::store::{Chain, Place, Preserve as _, Read as _, Replay, Restored, Revived, Store as _};
 use serde::Serialize;
 
+use super::audit::{DifferenceRecord, all_in_words};
 use crate::context::{Context, FirstUse, os_user};
 use crate::failure::{Exit, Failure};
 use crate::render::{self, Format};
@@ -73,8 +74,9 @@ impl Backup {
 
 /// Put a backup in the store's place; only the Account Owner may
 ///
-/// The backup is checked first, and what will work again that was disabled, removed or rotated since is named. The
-/// present store is copied aside. Then the backup becomes the store at once, also for processes that have it open.
+/// The backup is checked first, and what will work again that was disabled, removed or rotated since is named; so is
+/// what the backup or the present store holds that does not follow from its audit trail, which `--yes` only warns
+/// about. The present store is copied aside. Then the backup becomes the store at once, also for processes that have it open.
 /// Where no store is, or one that cannot be read, whoever can write the files may do it, as with init.
 #[derive(Args, Debug)]
 pub(crate) struct Restore {
@@ -94,6 +96,7 @@ struct RestoreRecord {
     head: String,
     replaced_store: Option<String>,
     working_again: Option<Vec<String>>,
+    differences: Vec<DifferenceRecord>,
 }
 
 impl Restore {
@@ -112,7 +115,9 @@ impl Restore {
             session.require_restore()?;
             let backup = self.check(place)?;
             let revived = session.revived_by(&backup)?;
-            let what = consequence(place, &backup, Some(&revived))?;
+            let replay = SqliteStore::replay_of(&backup).clone();
+            let doubts = [doubts_of_backup(&replay), doubts_of_present(session.replay_present())].concat();
+            let what = consequence(place, &backup, Some(&revived), &doubts)?;
             context.confirm(&what, "Restore it?")?;
             let restored = session.restore(backup, &revived)?;
             // Without a question nobody has been told yet.
@@ -120,18 +125,24 @@ impl Restore {
                 for revived in &revived {
                     context.terminal.warning(&format!("{} works again", in_words(revived)));
                 }
+                warn_of(context, &doubts);
             }
-            tell(context, &restored, Some(&revived))
+            tell(context, &restored, Some(&revived), &replay)
         })
     }
 
     fn in_place_of_nothing(&self, context: &Context, place: &Place) -> Result<Exit, Failure> {
         context.refuse_token()?;
         let backup = self.check(place)?;
-        context.confirm(&consequence(place, &backup, None)?, "Restore it?")?;
+        let replay = SqliteStore::replay_of(&backup).clone();
+        let doubts = doubts_of_backup(&replay);
+        context.confirm(&consequence(place, &backup, None, &doubts)?, "Restore it?")?;
         let os_uid = os_user(place.directory())?;
         let restored = restore_lost::<SqliteStore>(place, backup, os_uid, &SystemClock, &mut SystemEntropy)?;
-        tell(context, &restored, None)
+        if context.globals.yes {
+            warn_of(context, &doubts);
+        }
+        tell(context, &restored, None, &replay)
     }
 
     fn check(&self, place: &Place) -> Result<Checked, Failure> {
@@ -159,7 +170,12 @@ fn is_lost(place: &Place) -> Result<bool, Failure> {
 }
 
 /// What restoring will do.
-fn consequence(place: &Place, backup: &Checked, revived: Option<&[Revived]>) -> Result<Vec<String>, Failure> {
+fn consequence(
+    place: &Place,
+    backup: &Checked,
+    revived: Option<&[Revived]>,
+    doubts: &[String],
+) -> Result<Vec<String>, Failure> {
     let (account, Head { number, .. }) = SqliteStore::account_of(backup)?;
     let mut what = vec![format!(
         "{} becomes the store of account {} as it was after audit record {number}; what was done since is undone.",
@@ -177,7 +193,36 @@ fn consequence(place: &Place, backup: &Checked, revived: Option<&[Revived]>) -> 
             what.extend(revived.iter().map(|revived| format!("  {}", in_words(revived))));
         }
     }
+    if !doubts.is_empty() {
+        what.push("Not everything follows from the audit trails:".to_owned());
+        what.extend(doubts.iter().map(|doubt| format!("  {doubt}")));
+    }
     Ok(what)
+}
+
+/// What the backup holds that does not follow from its audit trail.
+fn doubts_of_backup(replay: &Replay) -> Vec<String> {
+    all_in_words(replay).into_iter().map(|difference| format!("in the backup, {difference}")).collect()
+}
+
+/// The same of the store that it replaces: what is wrong with that one is no obstacle.
+fn doubts_of_present(verified: pdkeys::Result<(Chain, Option<Replay>)>) -> Vec<String> {
+    match verified {
+        Ok((Chain::BrokenAt(number), _)) => {
+            vec![format!("in the present store, the audit trail is broken at record {number}")]
+        }
+        Ok((Chain::Intact(_), replay)) => {
+            let differences = replay.iter().flat_map(all_in_words);
+            differences.map(|difference| format!("in the present store, {difference}")).collect()
+        }
+        Err(error) => vec![format!("the present store cannot be compared with its audit trail: {error}")],
+    }
+}
+
+fn warn_of(context: &Context, doubts: &[String]) {
+    for doubt in doubts {
+        context.terminal.warning(doubt);
+    }
 }
 
 /// What works again, and why it does not now.
@@ -187,7 +232,12 @@ fn in_words(revived: &Revived) -> String {
     format!("{} {id} ({}{hint}), {standing} now,", id.noun(), revived.description)
 }
 
-fn tell(context: &Context, restored: &Restored, revived: Option<&[Revived]>) -> Result<Exit, Failure> {
+fn tell(
+    context: &Context,
+    restored: &Restored,
+    revived: Option<&[Revived]>,
+    replay: &Replay,
+) -> Result<Exit, Failure> {
     context.terminal.done("Restored", &format!("the store; {} audit records", restored.head.number));
     if let Some(kept) = &restored.kept {
         context.terminal.hint(&format!("what was there before is in {}", kept.display()));
@@ -198,6 +248,7 @@ fn tell(context: &Context, restored: &Restored, revived: Option<&[Revived]>) -> 
             head: restored.head.to_string(),
             replaced_store: restored.kept.as_ref().map(|kept| kept.display().to_string()),
             working_again: revived.map(|all| all.iter().map(|revived| revived.id.to_string()).collect()),
+            differences: replay.differences.iter().map(DifferenceRecord::from).collect(),
         };
         render::show(&context.terminal, context.globals.output, SystemClock.now(), &record)?;
     }

@@ -7,6 +7,7 @@ use pdkeys::model::{Id, length_of_time};
 use pdkeys::store::Fault;
 use serde::Serialize;
 
+use super::audit::in_words;
 use crate::context::{Context, FirstUse};
 use crate::failure::{Exit, Failure};
 use crate::moments;
@@ -17,8 +18,8 @@ const NAMED: usize = 3;
 
 /// Look for what is wrong with the store and its keys
 ///
-/// Who can read the files, whether the database and the audit trail are whole, the store key, the clock; and keys that
-/// end soon, are not used, or never end. Each finding comes with its remedy. Exits with 3 if one is a problem.
+/// Who can read the files, whether the database and the audit trail are whole, whether the store is what the trail says,
+/// the store key, the clock; and keys that end soon, are not used, or never end. Each finding comes with its remedy. Exits with 3 if one is a problem.
 #[derive(Args, Debug)]
 pub(crate) struct Doctor {
     /// Name keys that end within this time
@@ -143,6 +144,14 @@ fn of_store(fault: &Fault) -> AilmentRecord {
             let remedy =
                 "records were altered, inserted or left out: compare pdkeys audit list with that of a backup";
             (Problem, "audit trail".to_owned(), format!("broken at record {number}"), remedy.to_owned())
+        }
+        Fault::Differs(difference) => {
+            let remedy = "no record tells of it: put it right with pdkeys, or restore a backup from before";
+            (Problem, difference.id.clone(), in_words(difference), remedy.to_owned())
+        }
+        Fault::DiffersFurther(count) => {
+            let remedy = "pdkeys audit verify -o json names more of them".to_owned();
+            (Problem, "store".to_owned(), format!("{count} more differences from the audit trail"), remedy)
         }
         Fault::StoreKey(error) => {
             let remedy =

@@ -1,0 +1,797 @@
+//! Replay: whether a store holds what its audit trail says.
+//!
+//! The chain proves the records, not the rows. Each record says what a thing was made with, or what of it changed, and
+//! by [marks](SecretMark) which secrets it has since. Put one after the other, the records of a thing say what it must be
+//! now. That is compared with what is there: every field, every live secret, every tombstone and every app token, and
+//! that nothing is there, or gone, of which no record tells.
+//!
+//! Three things are not said by a record of the thing itself, and are derived as the store derives them: a transfer of
+//! the account gives two users other roles; an app that goes, or whose tokens are stopped, takes its tokens with it; and
+//! an issued app token clears those away whose day is over. What an import brought has no records. Its entries are kept
+//! as they came in, and the import's record commits to all of them.
+//!
+//! Records of 0.1 hold no marks, and its imports no commitment. What they leave open is counted and not compared: such
+//! a secret is covered once it was rotated.
+//!
+//! Things are gone through in the order of their ids, so that no more than the records of one thing are in memory.
+
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
+
+use jiff::Timestamp;
+
+use crate::error::{ErrorKind, Result};
+use crate::model::{
+    Account, AppToken, AuditAction, AuditRecord, Audited, Commitment, Committing, FieldChange, Head, Id,
+    Integration, Keyring, LiveMark, LiveSecret, Noun, Role, Secret, SecretMark,
+};
+use crate::store::{AuditFilter, Death, ImportEntry, Read, Unrecorded};
+
+/// How many differences are kept; of the others there is only the number.
+const KEPT: usize = 100;
+
+/// What can be imported, and the field of an import's record that says how much of it came in.
+const IMPORTED: [(Noun, &str); 4] = [
+    (Noun::GeneralKey, "general_keys"),
+    (Noun::UserToken, "user_tokens"),
+    (Noun::Integration, "integrations"),
+    (Noun::User, "users"),
+];
+
+/// One way in which the store is not what the audit trail says. It never holds a secret, a digest or a mark.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// What it is about.
+    pub noun: Noun,
+    /// The id of that thing; of what has none, the noun's word.
+    pub id: String,
+    /// The field; `None` if the whole thing should be there and is not, or the other way round.
+    pub field: Option<String>,
+    /// The number of the record that says so, if there is one.
+    pub record: Option<u64>,
+    /// What the trail says.
+    pub trail: Option<String>,
+    /// What the store holds.
+    pub state: Option<String>,
+}
+
+/// What the replay of an audit trail found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Replay {
+    /// The first differences.
+    pub differences: Vec<Difference>,
+    /// How many there are altogether.
+    pub count: u64,
+    /// Of how many things the trail leaves something open, since 0.1 recorded or imported them.
+    pub not_covered: u64,
+}
+
+/// Compares what a store holds with what its verified audit trail says.
+///
+/// # Errors
+/// If the store cannot be read, or its index of the trail does not fit the trail.
+pub fn replay(tx: &impl Read, keyring: &Keyring, head: Head) -> Result<Replay> {
+    let past = Past::of(tx)?;
+    let mut replaying = Replaying {
+        tx,
+        keyring,
+        past,
+        last_issue: OnceCell::new(),
+        without_creation: BTreeMap::new(),
+        found: Replay::default(),
+    };
+    replaying.recorded_things(head)?;
+    replaying.imported_things()?;
+    replaying.unrecorded_things()?;
+    Ok(replaying.found)
+}
+
+/// What the records of the account say of other things.
+struct Past {
+    /// By the number of its record, what each import commits to.
+    imports: BTreeMap<u64, Option<Commitment>>,
+    /// How many things of a noun came in by imports of 0.1, which commit to nothing.
+    uncommitted: BTreeMap<Noun, u64>,
+    /// By user, the roles that transfers of the account gave, and the records that say so.
+    roles: HashMap<String, Vec<(u64, Role)>>,
+}
+
+impl Past {
+    fn of(tx: &impl Read) -> Result<Self> {
+        let mut past = Self { imports: BTreeMap::new(), uncommitted: BTreeMap::new(), roles: HashMap::new() };
+        let mut transfers = Vec::new();
+        let filter = AuditFilter { target: Some(Account::AUDIT_ID.to_owned()), ..AuditFilter::default() };
+        tx.audit_records(&filter, &mut |record| {
+            if record.action != AuditAction::Update {
+                return Ok(ControlFlow::Continue(()));
+            }
+            let said = |name| record.details.fields.iter().find(|field| field.name == name);
+            let count =
+                |name| said(name).and_then(|field| field.value.as_ref()?.parse::<u64>().ok()).unwrap_or(0);
+            let brought = IMPORTED.map(|(noun, name)| (noun, count(name)));
+            if let Some(owner) = said("owner") {
+                transfers.push((record.id, owner.clone()));
+            } else if brought.iter().any(|(_, count)| *count > 0) {
+                let commitment = record.details.evidence.and_then(|evidence| evidence.imported);
+                if commitment.is_none() {
+                    for (noun, count) in brought {
+                        *past.uncommitted.entry(noun).or_default() += count;
+                    }
+                }
+                past.imports.insert(record.id, commitment);
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        if !transfers.is_empty() {
+            past.take_transfers(tx, transfers)?;
+        }
+        Ok(past)
+    }
+
+    /// Finds out which users a transfer is about. Its record has their names, which one present user has at a time.
+    fn take_transfers(&mut self, tx: &impl Read, mut transfers: Vec<(u64, FieldChange)>) -> Result<()> {
+        // What each user is called after a record, or none if the user has left.
+        let mut called: Vec<(u64, String, Option<String>)> = Vec::new();
+        let filter = AuditFilter {
+            target_type: Some(Noun::User.resource_type().to_owned()),
+            ..AuditFilter::default()
+        };
+        tx.audit_records(&filter, &mut |record| {
+            let left =
+                record.details.fields.iter().any(|field| field.name == "left_at" && field.value.is_some());
+            let name = (!left).then_some(record.root_resource.summary);
+            called.push((record.id, record.root_resource.id, name));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        tx.import_entries(&mut |id, entry, _| {
+            if id.noun() == Noun::User {
+                let name = entry.thing()?.fields.get("name").and_then(|name| Some(name.as_str()?.to_owned()));
+                called.push((entry.record, id.to_string(), name));
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        called.sort_by_key(|(number, ..)| *number);
+        transfers.sort_by_key(|(number, _)| *number);
+        let mut called = called.into_iter().peekable();
+        let mut present: HashMap<String, String> = HashMap::new();
+        for (number, owner) in transfers {
+            while let Some((_, id, name)) = called.next_if(|(earlier, ..)| *earlier < number) {
+                present.retain(|_, other| *other != id);
+                present.extend(name.map(|name| (name, id)));
+            }
+            for (name, role) in [(owner.before_value, Role::Admin), (owner.value, Role::Owner)] {
+                if let Some(id) = name.and_then(|name| present.get(&name)) {
+                    self.roles.entry(id.clone()).or_default().push((number, role));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A replay under way.
+struct Replaying<'r, R> {
+    tx: &'r R,
+    keyring: &'r Keyring,
+    past: Past,
+    /// When the last app token was issued, found out when it is asked.
+    last_issue: OnceCell<Timestamp>,
+    /// How many things of a noun no record and no entry says how they were made.
+    without_creation: BTreeMap<Noun, u64>,
+    found: Replay,
+}
+
+impl<R: Read> Replaying<'_, R> {
+    /// Goes through the records, thing by thing.
+    fn recorded_things(&mut self, head: Head) -> Result<()> {
+        let unfit = || ErrorKind::Damaged("the index of the audit trail does not fit the trail".to_owned());
+        let (tx, mut seen) = (self.tx, 0);
+        let mut current: Option<Expected> = None;
+        tx.audit_by_target(&mut |record| {
+            seen += 1;
+            let target = &record.root_resource.id;
+            let goes_on = current.as_ref().is_some_and(|expected| expected.id == *target);
+            let in_order = current.as_ref().is_none_or(|expected| {
+                if goes_on { expected.last < record.id } else { expected.id < *target }
+            });
+            if !in_order {
+                return Err(unfit().into());
+            }
+            if !goes_on {
+                if let Some(expected) = current.take() {
+                    self.compare_with_state(expected)?;
+                }
+                current = Some(self.begin(target)?);
+            }
+            if let Some(expected) = &mut current {
+                expected.fold(record);
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        if let Some(expected) = current {
+            self.compare_with_state(expected)?;
+        }
+        if seen == head.number { Ok(()) } else { Err(unfit().into()) }
+    }
+
+    /// What is known of a thing before its first record: what an import brought, if it came in so.
+    fn begin(&self, target: &str) -> Result<Expected> {
+        if target == Account::AUDIT_ID {
+            return Ok(Expected::unknown(Noun::Account, target.to_owned()));
+        }
+        let id: Id = target
+            .parse()
+            .map_err(|_| ErrorKind::Damaged(format!("a record of the audit trail is about {target:?}")))?;
+        self.begin_of(id, self.tx.import_entry(id)?.as_ref())
+    }
+
+    fn begin_of(&self, id: Id, entry: Option<&ImportEntry>) -> Result<Expected> {
+        let mut expected = Expected::unknown(id.noun(), id.to_string());
+        expected.roles = self.past.roles.get(&expected.id).cloned().unwrap_or_default();
+        if let Some(entry) = entry {
+            expected.came_in(entry)?;
+        }
+        Ok(expected)
+    }
+
+    /// Compares the imports with what their records commit to, and what nobody touched since with its entry.
+    fn imported_things(&mut self) -> Result<()> {
+        let tx = self.tx;
+        let mut committing: BTreeMap<u64, Committing> = BTreeMap::new();
+        tx.import_entries(&mut |id, entry, is_recorded| {
+            committing
+                .entry(entry.record)
+                .or_insert_with(|| self.keyring.commit())
+                .add(&id.to_string(), &entry.content);
+            if !is_recorded {
+                let expected = self.begin_of(id, Some(&entry))?;
+                self.compare_with_state(expected)?;
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        let mut kept: BTreeMap<_, _> =
+            committing.into_iter().map(|(record, committing)| (record, committing.finish())).collect();
+        let numbers: Vec<_> = self.past.imports.keys().chain(kept.keys()).copied().collect();
+        for record in numbers {
+            let said = self.past.imports.remove(&record).flatten();
+            let held = kept.remove(&record);
+            if said != held {
+                let (trail, state) = (said.map(|_| "what came in"), held.map(|_| "something else"));
+                self.differ(Difference {
+                    noun: Noun::Account,
+                    id: Account::AUDIT_ID.to_owned(),
+                    field: Some("import".to_owned()),
+                    record: Some(record),
+                    trail: trail.map(str::to_owned),
+                    state: state.map(str::to_owned),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at what is there without a record. As many things may be as imports of 0.1 brought.
+    fn unrecorded_things(&mut self) -> Result<()> {
+        let tx = self.tx;
+        tx.unrecorded(&mut |unrecorded| {
+            match unrecorded {
+                Unrecorded::Thing(id)
+                    if self.past.uncommitted.get(&id.noun()).is_some_and(|count| *count > 0) =>
+                {
+                    *self.without_creation.entry(id.noun()).or_default() += 1;
+                    self.found.not_covered += 1;
+                }
+                Unrecorded::Thing(id) => self.differ(Difference {
+                    noun: id.noun(),
+                    id: id.to_string(),
+                    field: None,
+                    record: None,
+                    trail: None,
+                    state: Some("there".to_owned()),
+                }),
+                Unrecorded::DeadSecret(id) => self.differ(Difference {
+                    noun: id.noun(),
+                    id: id.to_string(),
+                    field: Some("dead secret".to_owned()),
+                    record: None,
+                    trail: None,
+                    state: Some("one".to_owned()),
+                }),
+                Unrecorded::StraySecret => self.differ(Difference {
+                    noun: Noun::Account,
+                    id: Account::AUDIT_ID.to_owned(),
+                    field: Some("secret".to_owned()),
+                    record: None,
+                    trail: None,
+                    state: Some("one that belongs to nothing".to_owned()),
+                }),
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        for (noun, said) in std::mem::take(&mut self.past.uncommitted) {
+            let held = self.without_creation.get(&noun).copied().unwrap_or(0);
+            if said != held {
+                self.differ(Difference {
+                    noun,
+                    id: noun.resource_type().to_owned(),
+                    field: Some("imported by 0.1".to_owned()),
+                    record: None,
+                    trail: Some(said.to_string()),
+                    state: Some(held.to_string()),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn differ(&mut self, difference: Difference) {
+        self.found.count += 1;
+        if self.found.differences.len() < KEPT {
+            self.found.differences.push(difference);
+        }
+    }
+
+    /// Compares what the records of a thing say with what is there.
+    fn compare_with_state(&mut self, mut expected: Expected) -> Result<()> {
+        expected.take_roles(u64::MAX);
+        if !expected.complete {
+            *self.without_creation.entry(expected.noun).or_default() += 1;
+        }
+        let Ok(id) = expected.id.parse::<Id>() else {
+            let account = match self.tx.account() {
+                Ok(account) => Some(account),
+                // Its row, or the owner whom it is read with.
+                Err(error) if matches!(error.kind(), ErrorKind::Damaged(_)) => None,
+                Err(error) => return Err(error),
+            };
+            self.compare(&expected, account.as_ref());
+            return Ok(());
+        };
+        let tx = self.tx;
+        let is_there = match id.noun() {
+            Noun::User => self.compare(&expected, tx.user(id)?.as_ref()),
+            Noun::GeneralKey => self.compare(&expected, tx.general_key(id)?.as_ref()),
+            Noun::UserToken => self.compare(&expected, tx.user_token(id)?.as_ref()),
+            Noun::Service | Noun::Orchestration => self.compare(&expected, tx.destination(id)?.as_ref()),
+            Noun::App => self.compare(&expected, tx.app(id)?.as_ref()),
+            Noun::Integration => {
+                let integration = tx.integration(id)?;
+                let is_there = self.compare(&expected, integration.as_ref());
+                if let Some(integration) = integration.filter(|_| is_there) {
+                    self.compare_sealed_key(&expected, &integration)?;
+                }
+                is_there
+            }
+            Noun::Account | Noun::AppToken => false,
+        };
+        if is_there {
+            let mut open = !expected.complete;
+            if expected.has_secrets() {
+                open |= self.compare_live_secrets(&expected, &tx.live_secrets(id)?);
+                open |= id.noun() == Noun::App && self.compare_app_tokens(&mut expected, id)?;
+            }
+            self.found.not_covered += u64::from(open);
+        }
+        self.compare_dead_secrets(&expected, id)
+    }
+
+    /// Compares the fields, if it is there and should be; whether that is so.
+    fn compare<T: Audited>(&mut self, expected: &Expected, state: Option<&T>) -> bool {
+        let presence = |is: bool| Some(if is { "there" } else { "gone" }.to_owned());
+        if expected.there != state.is_some() {
+            self.differ(expected.differs(
+                None,
+                Some(expected.last),
+                presence(expected.there),
+                presence(state.is_some()),
+            ));
+            return false;
+        }
+        let Some(state) = state else { return false };
+        for (name, value) in state.audit_fields().into_iter().chain(state.implied_fields()) {
+            if (expected.noun, name) == (Noun::Account, "owner")
+                || (expected.noun, name) == (Noun::UserToken, "user")
+            {
+                // A name, which changes with its user; the user's role and id are compared.
+                continue;
+            }
+            let (said, record) = match expected.fields.get(name) {
+                Some((said, record)) => (said.clone(), Some(*record)),
+                None if expected.complete => (None, expected.made),
+                None => continue,
+            };
+            if said != value {
+                self.differ(expected.differs(Some(name), record, said, value));
+            }
+        }
+        true
+    }
+
+    /// Compares the secrets that a thing has; whether the trail leaves them open.
+    fn compare_live_secrets(&mut self, expected: &Expected, present: &[LiveSecret]) -> bool {
+        let text = |text: &str| Some(text.to_owned());
+        let Some((live, record)) = &expected.live else {
+            // Which secrets it has is not on record. How many it can have is.
+            let overlap = |secret: &&LiveSecret| secret.ends_at.is_some();
+            let ends: Vec<_> = present.iter().filter(overlap).map(|secret| moment(secret.ends_at)).collect();
+            let said = expected.fields.get("overlap_ends_at").and_then(|(end, _)| end.clone());
+            if present.len() - ends.len() > 1 || ends.len() > 1 {
+                let state = Some(present.len().to_string());
+                let most = if said.is_some() { "two at most" } else { "one" };
+                self.differ(expected.differs(Some("secret"), Some(expected.last), text(most), state));
+            } else if let Some(end) = ends.into_iter().next()
+                && expected.complete
+                && end != said
+            {
+                self.differ(expected.differs(Some("secret ends"), Some(expected.last), said, end));
+            }
+            return !present.is_empty();
+        };
+        let present: Vec<_> = present
+            .iter()
+            .map(|secret| (self.keyring.mark(&secret.digest), moment(secret.ends_at)))
+            .collect();
+        let lost = live.iter().filter(|said| !present.iter().any(|(mark, _)| *mark == said.mark)).count();
+        let new = present.iter().filter(|(mark, _)| !live.iter().any(|said| said.mark == *mark)).count();
+        let differs = match (lost, new) {
+            (0, 0) => None,
+            (0, _) => Some((text("no other"), text("another as well"))),
+            (_, 0) => Some((text("the issued one"), text("gone"))),
+            (_, _) => Some((text("the issued one"), text("another"))),
+        };
+        if let Some((trail, state)) = differs {
+            self.differ(expected.differs(Some("secret"), Some(*record), trail, state));
+        }
+        for said in live {
+            let end = moment(said.ends_at);
+            if let Some((_, held)) = present.iter().find(|(mark, _)| *mark == said.mark)
+                && *held != end
+            {
+                self.differ(expected.differs(Some("secret ends"), Some(*record), end, held.clone()));
+            }
+        }
+        false
+    }
+
+    /// Compares the key that is shown with the secret that checks accept.
+    fn compare_sealed_key(&mut self, expected: &Expected, integration: &Integration) -> Result<()> {
+        let accepted = self.tx.live_secrets(integration.id)?;
+        let state = match Secret::unseal(self.keyring, integration.id, &integration.sealed_key) {
+            Ok(secret) => {
+                let digest = self.keyring.digest(&secret.fingerprint());
+                if accepted.iter().any(|accepted| accepted.digest == digest) {
+                    return Ok(());
+                }
+                "another"
+            }
+            Err(_) => "one that does not open",
+        };
+        let trail = Some("that of its secret".to_owned());
+        self.differ(expected.differs(Some("sealed key"), Some(expected.last), trail, Some(state.to_owned())));
+        Ok(())
+    }
+
+    /// Compares the tokens of an app; whether the trail leaves their secrets open.
+    fn compare_app_tokens(&mut self, expected: &mut Expected, app: Id) -> Result<bool> {
+        let mut open = false;
+        let mut said = std::mem::take(&mut expected.tokens);
+        for (token, secrets) in self.tx.app_tokens(app)? {
+            let marks: Vec<_> = secrets.iter().map(|secret| self.keyring.mark(&secret.digest)).collect();
+            let held = TokenFields::of(&token);
+            let by_mark =
+                said.iter().position(|said| said.mark.as_ref().is_some_and(|mark| marks.contains(mark)));
+            let by_fields = || said.iter().position(|said| said.mark.is_none() && said.fields == held);
+            let Some(found) = by_mark.or_else(by_fields) else {
+                let state = Some(format!("one of {}", held.issued_at));
+                self.differ(expected.differs(Some("token"), None, None, state));
+                continue;
+            };
+            let said = said.swap_remove(found);
+            open |= said.mark.is_none();
+            for (field, said_value, value) in said.fields.differing(&held) {
+                self.differ(expected.differs(Some(field), Some(said.record), Some(said_value), Some(value)));
+            }
+            if marks.len() != 1 || secrets.iter().any(|secret| secret.ends_at.is_some()) {
+                let state = Some(format!("{} of a token", marks.len()));
+                self.differ(expected.differs(
+                    Some("secret"),
+                    Some(said.record),
+                    Some("1 of a token".to_owned()),
+                    state,
+                ));
+            }
+        }
+        for lost in said {
+            // One whose day was over when another was issued was cleared away.
+            if lost.expires_at.is_some_and(|end| end <= self.last_issue().unwrap_or(Timestamp::MAX)) {
+                continue;
+            }
+            let trail = Some(format!("one of {}", lost.fields.issued_at));
+            self.differ(expected.differs(Some("token"), Some(lost.record), trail, Some("gone".to_owned())));
+        }
+        Ok(open)
+    }
+
+    /// When the last app token was issued to any app.
+    fn last_issue(&self) -> Result<Timestamp> {
+        if let Some(known) = self.last_issue.get() {
+            return Ok(*known);
+        }
+        let mut last = Timestamp::MIN;
+        let filter = AuditFilter {
+            action: Some(AuditAction::Create),
+            target_type: Some(Noun::AppToken.resource_type().to_owned()),
+            ..AuditFilter::default()
+        };
+        self.tx.audit_records(&filter, &mut |record| {
+            last = last.max(record.execution_time);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(*self.last_issue.get_or_init(|| last))
+    }
+
+    /// Compares what is left of dead secrets.
+    fn compare_dead_secrets(&mut self, expected: &Expected, id: Id) -> Result<()> {
+        let mut held: HashMap<_, _> = self
+            .tx
+            .dead_secrets(id)?
+            .into_iter()
+            .map(|(digest, tombstone)| (self.keyring.mark(&digest), (tombstone.death, tombstone.at)))
+            .collect();
+        let told = |(death, at): (Death, Timestamp)| format!("{} at {at:.3}", death.as_str());
+        for (mark, (record, said)) in &expected.dead {
+            let held = held.remove(mark);
+            if held != Some(*said) {
+                let state = held.map_or_else(|| "gone".to_owned(), told);
+                self.differ(expected.differs(
+                    Some("dead secret"),
+                    Some(*record),
+                    Some(told(*said)),
+                    Some(state),
+                ));
+            }
+        }
+        if expected.all_marked {
+            for other in held.into_values() {
+                self.differ(expected.differs(Some("dead secret"), None, None, Some(told(other))));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the records of one thing say of it.
+struct Expected {
+    noun: Noun,
+    id: String,
+    /// Whether it is said with what it was made, so that a field which no record names must be empty.
+    complete: bool,
+    /// The number of the record of its making.
+    made: Option<u64>,
+    /// Whether every secret that it ever had is on record.
+    all_marked: bool,
+    there: bool,
+    /// Its fields, each with the number of the record that says so.
+    fields: HashMap<String, (Option<String>, u64)>,
+    /// Its secrets, with the number of the record that says so; `None` if none does.
+    live: Option<(Vec<LiveMark>, u64)>,
+    dead: HashMap<SecretMark, (u64, (Death, Timestamp))>,
+    tokens: Vec<ExpectedToken>,
+    /// Of a user, the roles that transfers gave and that are still to come.
+    roles: Vec<(u64, Role)>,
+    /// The number of its last record.
+    last: u64,
+}
+
+/// A token of an app that is on record.
+struct ExpectedToken {
+    record: u64,
+    /// Its secret, but for those that 0.1 issued.
+    mark: Option<SecretMark>,
+    fields: TokenFields,
+    expires_at: Option<Timestamp>,
+}
+
+/// What there is to a token of an app, as records have it.
+#[derive(Clone, PartialEq, Eq)]
+struct TokenFields {
+    scopes: String,
+    hint: String,
+    expires_at: String,
+    issued_at: String,
+}
+
+impl TokenFields {
+    fn of(token: &AppToken) -> Self {
+        Self {
+            scopes: token.scopes.to_string(),
+            hint: token.hint.as_str().to_owned(),
+            expires_at: format!("{:.3}", token.expires_at),
+            issued_at: format!("{:.3}", token.issued_at),
+        }
+    }
+
+    fn recorded(fields: &[FieldChange], issued_at: String) -> Self {
+        let said = |name| {
+            let field = fields.iter().find(|field| field.name == name);
+            let value = field.and_then(|field| field.value.as_ref().or(field.before_value.as_ref()));
+            value.cloned().unwrap_or_default()
+        };
+        Self {
+            scopes: said("token_scopes"),
+            hint: said("token_hint"),
+            expires_at: said("token_expires_at"),
+            issued_at,
+        }
+    }
+
+    /// Whether they are the same, whenever they were issued: the record of a revocation does not say it.
+    fn is_revoked_by(&self, revocation: &Self) -> bool {
+        Self { issued_at: String::new(), ..self.clone() }
+            == Self { issued_at: String::new(), ..revocation.clone() }
+    }
+
+    fn differing(&self, held: &Self) -> Vec<(&'static str, String, String)> {
+        let pairs = [
+            ("token_scopes", &self.scopes, &held.scopes),
+            ("token_hint", &self.hint, &held.hint),
+            ("token_expires_at", &self.expires_at, &held.expires_at),
+            ("token_issued_at", &self.issued_at, &held.issued_at),
+        ];
+        pairs
+            .into_iter()
+            .filter(|(_, said, held)| said != held)
+            .map(|(name, said, held)| (name, said.clone(), held.clone()))
+            .collect()
+    }
+}
+
+impl Expected {
+    /// A thing of which no record is known yet.
+    fn unknown(noun: Noun, id: String) -> Self {
+        Self {
+            noun,
+            id,
+            complete: false,
+            made: None,
+            all_marked: false,
+            there: true,
+            fields: HashMap::new(),
+            live: None,
+            dead: HashMap::new(),
+            tokens: Vec::new(),
+            roles: Vec::new(),
+            last: 0,
+        }
+    }
+
+    fn has_secrets(&self) -> bool {
+        matches!(self.noun, Noun::GeneralKey | Noun::UserToken | Noun::App | Noun::Integration)
+    }
+
+    /// Takes in what an import brought.
+    fn came_in(&mut self, entry: &ImportEntry) -> Result<()> {
+        let thing = entry.thing()?;
+        for (name, value) in thing.fields {
+            let value = value.as_str().map(str::to_owned);
+            self.fields.insert(name, (value, entry.record));
+        }
+        let secret = thing.secret.into_iter().map(|mark| LiveMark { mark, ends_at: None });
+        self.live = Some((secret.collect(), entry.record));
+        self.is_made_by(entry.record, true);
+        Ok(())
+    }
+
+    fn is_made_by(&mut self, record: u64, all_marked: bool) {
+        self.complete = true;
+        self.made = Some(record);
+        self.all_marked = all_marked;
+        self.last = record;
+    }
+
+    /// Takes in the next record.
+    fn fold(&mut self, record: AuditRecord) {
+        let number = record.id;
+        self.take_roles(number);
+        if record.root_resource.kind == Noun::AppToken.resource_type() {
+            self.fold_token(record);
+            return;
+        }
+        self.last = number;
+        let at = format!("{:.3}", record.execution_time);
+        let actor = record.actors.into_iter().next().map(|actor| actor.id);
+        let evidence = record.details.evidence;
+        let changed = |name| record.details.fields.iter().find(|field| field.name == name);
+        let mut death = Death::Rotated;
+        match record.action {
+            AuditAction::Create => {
+                self.is_made_by(number, evidence.is_some() || !self.has_secrets());
+                for name in ["created_by", "user_id"] {
+                    self.fields.insert(name.to_owned(), (actor.clone(), number));
+                }
+                self.fields.insert("created_at".to_owned(), (Some(at.clone()), number));
+            }
+            AuditAction::Update => {
+                if let Some(disabled) = changed("disabled") {
+                    let disabled = disabled.value.as_deref() == Some("true");
+                    // Who held the key and had it disabled is no user.
+                    let by = actor.filter(|_| disabled && record.method.kind != "holder");
+                    self.fields.insert("disabled_at".to_owned(), (disabled.then_some(at), number));
+                    self.fields.insert("disabled_by".to_owned(), (by, number));
+                }
+                if changed("tokens_revoked_at").is_some() {
+                    self.tokens.clear();
+                    death = Death::Removed;
+                }
+            }
+            AuditAction::Delete => {
+                self.there = false;
+                self.tokens.clear();
+                death = Death::Removed;
+            }
+        }
+        if let Some(evidence) = evidence {
+            self.bury(number, evidence.dead, (death, record.execution_time));
+            self.live = evidence.live.map(|live| (live, number)).or(self.live.take());
+        }
+        for field in record.details.fields {
+            self.fields.insert(field.name, (field.value, number));
+        }
+    }
+
+    /// Takes in the next record of a token of this app.
+    fn fold_token(&mut self, record: AuditRecord) {
+        self.last = record.id;
+        let evidence = record.details.evidence.unwrap_or_default();
+        let fields = TokenFields::recorded(&record.details.fields, format!("{:.3}", record.execution_time));
+        if record.action == AuditAction::Delete {
+            let by_mark =
+                |said: &ExpectedToken| said.mark.as_ref().is_some_and(|mark| evidence.dead.contains(mark));
+            let by_fields = |said: &ExpectedToken| said.mark.is_none() && said.fields.is_revoked_by(&fields);
+            let found =
+                self.tokens.iter().position(by_mark).or_else(|| self.tokens.iter().position(by_fields));
+            if let Some(found) = found {
+                self.tokens.remove(found);
+            }
+            self.bury(record.id, evidence.dead, (Death::Removed, record.execution_time));
+            return;
+        }
+        // Those whose day is over are cleared away.
+        let now = record.execution_time;
+        self.tokens.retain(|token| token.expires_at.is_none_or(|end| end > now));
+        let mark = evidence.live.into_iter().flatten().next().map(|live| live.mark);
+        let expires_at = fields.expires_at.parse().ok();
+        self.tokens.push(ExpectedToken { record: record.id, mark, fields, expires_at });
+    }
+
+    fn bury(&mut self, record: u64, dead: Vec<SecretMark>, death: (Death, Timestamp)) {
+        for mark in dead {
+            // The first reason stands.
+            self.dead.entry(mark).or_insert((record, death));
+        }
+    }
+
+    /// Takes in the roles that transfers of the account gave before a record.
+    fn take_roles(&mut self, before: u64) {
+        let later = self.roles.iter().position(|(number, _)| *number >= before).unwrap_or(self.roles.len());
+        for (number, role) in self.roles.drain(..later) {
+            self.fields.insert("role".to_owned(), (Some(role.to_string()), number));
+        }
+    }
+
+    fn differs(
+        &self,
+        field: Option<&str>,
+        record: Option<u64>,
+        trail: Option<String>,
+        state: Option<String>,
+    ) -> Difference {
+        let field = field.map(str::to_owned);
+        Difference { noun: self.noun, id: self.id.clone(), field, record, trail, state }
+    }
+}
+
+fn moment(moment: Option<Timestamp>) -> Option<String> {
+    moment.map(|moment| format!("{moment:.3}"))
+}
