@@ -5,6 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use pdkeys::model::{Access, Policy};
 use pdkeys::verify::{Path, Reason, judge};
+use unicode_normalization::UnicodeNormalization as _;
 
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
@@ -22,15 +23,16 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// The segments as the most obliging of servers has them: decodes whatever is encoded as often as it can, takes `\` for
-/// `/`, cuts parameters off, leaves out what is empty, and follows dots.
+/// The segments as the most obliging of servers has them: decodes whatever is encoded as often as it can, maps to ASCII
+/// whatever Unicode maps there, takes `\` for `/`, cuts parameters and blanks off, leaves out what is empty, and follows
+/// dots.
 fn generous(target: &[u8]) -> Vec<Vec<u8>> {
     let path = target.split(|byte| *byte == b'?' || *byte == b'#').next().unwrap_or_default();
     let mut segments = Vec::new();
-    for segment in decode_fully(path).split(|byte| *byte == b'/' || *byte == b'\\') {
+    for segment in fold(&decode_fully(path)).split(|byte| *byte == b'/' || *byte == b'\\') {
         let segment = segment.split(|byte| *byte == b';').next().unwrap_or_default();
         let segment = segment.split(|byte| *byte == b'?' || *byte == b'#').next().unwrap_or_default();
-        match segment {
+        match segment.trim_ascii() {
             b"" | b"." => {}
             b".." => {
                 segments.pop();
@@ -39,6 +41,21 @@ fn generous(target: &[u8]) -> Vec<Vec<u8>> {
         }
     }
     segments
+}
+
+/// Maps what has an ASCII character in its compatibility form, in either case, to that form.
+fn fold(bytes: &[u8]) -> Vec<u8> {
+    let Ok(text) = std::str::from_utf8(bytes) else { return bytes.to_vec() };
+    let mut folded = String::with_capacity(text.len());
+    for character in text.chars() {
+        let plain = character.to_string();
+        let forms = [plain.clone(), plain.to_lowercase(), plain.to_uppercase().to_lowercase()];
+        let mut forms = forms.iter().map(|text| text.nfkc().collect::<String>());
+        let is_ascii = |text: &String| text.contains(|character: char| character.is_ascii());
+        let form = if character.is_ascii() { None } else { forms.find(is_ascii) };
+        folded.push_str(&form.unwrap_or(plain));
+    }
+    folded.into_bytes()
 }
 
 fn decode_fully(bytes: &[u8]) -> Vec<u8> {

@@ -6,6 +6,7 @@
 
 mod events;
 mod explain;
+mod folded;
 mod limit;
 mod operations;
 mod path;

@@ -1,5 +1,7 @@
 //! Rules that hold for every path, every input and every history.
 
+use std::sync::LazyLock;
+
 use jiff::SignedDuration;
 use pdkeys::manage::DestinationKind;
 use pdkeys::model::{Access, AccountEdit, AppEdit, KeyEdit, Policy, RateLimit, Role, Scope, UserEdit};
@@ -7,13 +9,16 @@ use pdkeys::verify::{
     Api, Counting, Operation, Path, Presented, Reason, Request, Verdict, judge, operations,
 };
 use proptest::prelude::*;
+use regex::Regex;
+use unicode_normalization::UnicodeNormalization as _;
 
 use crate::world::{Made, World, every_scope, hand_to, only, rest, scopes};
 
 const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "get"];
 
-/// What the most liberal program behind would take a target for: decoded until nothing is left to decode, divided at
-/// either slash, empty and dotted segments resolved, parameters cut off.
+/// What the most liberal program behind would take a target for: decoded until nothing is left to decode, what Unicode
+/// maps to ASCII mapped and what it ignores left out, divided at either slash, blanks around segments cut off, empty
+/// and dotted segments resolved, parameters cut off.
 fn liberally(target: &str) -> Vec<String> {
     let target = target.split(['?', '#']).next().unwrap_or_default();
     let mut bytes = target.as_bytes().to_vec();
@@ -24,10 +29,10 @@ fn liberally(target: &str) -> Vec<String> {
         }
         bytes = decoded;
     }
-    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let text = fold(&String::from_utf8_lossy(&bytes));
     let mut segments = Vec::new();
     for segment in text.split(['/', '\\']) {
-        match segment.split([';', '\0']).next().unwrap_or_default() {
+        match segment.split([';', '\0']).next().unwrap_or_default().trim() {
             "" | "." => {}
             ".." => {
                 segments.pop();
@@ -36,6 +41,21 @@ fn liberally(target: &str) -> Vec<String> {
         }
     }
     segments
+}
+
+/// Maps what has an ASCII character in its compatibility form, in either case, to that form, and leaves out what Unicode
+/// has ignored by default.
+fn fold(text: &str) -> String {
+    static IGNORED: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"\p{Default_Ignorable_Code_Point}").unwrap());
+    let form = |character: char| {
+        let plain = character.to_string();
+        let forms = [plain.clone(), plain.to_lowercase(), plain.to_uppercase().to_lowercase()];
+        let mut forms = forms.iter().map(|text| text.nfkc().collect::<String>());
+        let is_ascii = |text: &String| text.contains(|character: char| character.is_ascii());
+        if character.is_ascii() { plain } else { forms.find(is_ascii).unwrap_or(plain) }
+    };
+    IGNORED.replace_all(text, "").chars().map(form).collect()
 }
 
 fn decode_once(bytes: &[u8]) -> Vec<u8> {
@@ -86,7 +106,7 @@ fn filled_path() -> impl Strategy<Value = (usize, String)> {
         4 => Just("PABC12".to_owned()),
         1 => prop::sample::select(vec![
             "me", "..", ".", "%2e%2e", "a%2fb", "a%5cb", "overrides", "users", "incidents", "%6de", "P%C3%A9", "P\u{e9}",
-            "..;", "a;b", "%252e%252e", "\u{ff0e}\u{ff0e}", "*", "a@b:c", "%", "~", "-", "%2E", "null",
+            "..;", "a;b", "%252e%252e", "\u{ff0e}\u{ff0e}", "%EF%B8%B0", "m%C2%ADe", "%E2%93%9Ce", "me%C2%A0", "*", "a@b:c", "%", "~", "-", "%2E", "null",
         ]).prop_map(str::to_owned),
         1 => "[ -~]{1,6}",
     ];
@@ -106,6 +126,8 @@ fn filled_path() -> impl Strategy<Value = (usize, String)> {
 enum Twist {
     Encode { upper: bool, twice: bool },
     FlipCase,
+    Widen,
+    Ignore(char),
     Insert(&'static str),
     Prepend(&'static str),
     Append(&'static str),
@@ -151,6 +173,15 @@ fn twist() -> impl Strategy<Value = (Twist, prop::sample::Index)> {
         "\u{ff0f}",
         "\u{2215}",
         "\u{202e}",
+        "%EF%BC%8F",
+        "%EF%B8%B0",
+        "%E2%84%80",
+        "%CD%BE",
+        "%C2%AD",
+        "%E2%80%8B",
+        "%E3%80%80",
+        "%EF%BB%BF",
+        "%C5%BF",
         "%c0%af",
         "%e0%80%af",
         "%ff",
@@ -170,12 +201,18 @@ fn twist() -> impl Strategy<Value = (Twist, prop::sample::Index)> {
     let twist = prop_oneof![
         4 => (any::<bool>(), any::<bool>()).prop_map(|(upper, twice)| Twist::Encode { upper, twice }),
         2 => Just(Twist::FlipCase),
+        2 => Just(Twist::Widen),
+        2 => prop::sample::select(vec!['\u{AD}', '\u{200B}', '\u{FE0F}', '\u{3164}', '\u{E0041}']).prop_map(Twist::Ignore),
         4 => inserted.prop_map(Twist::Insert),
         1 => prepended.prop_map(Twist::Prepend),
         2 => appended.prop_map(Twist::Append),
         2 => (0..operations().len()).prop_map(Twist::Elsewhere),
     ];
     (twist, any::<prop::sample::Index>())
+}
+
+fn encoded(character: char) -> String {
+    character.to_string().bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
 fn twisted(path: &str, (twist, index): &(Twist, prop::sample::Index)) -> String {
@@ -204,6 +241,17 @@ fn twisted(path: &str, (twist, index): &(Twist, prop::sample::Index)) -> String 
             };
             format!("{before}{}{rest}", first.map(flip).map(String::from).unwrap_or_default())
         }
+        Twist::Widen => {
+            // The full-width forms of ASCII, and the letters that it is folded from.
+            let widen = |c: char| match c {
+                's' => 'ſ',
+                'k' => '\u{212A}',
+                '!'..='~' => char::from_u32(u32::from(c) + 0xfee0).unwrap(),
+                c => c,
+            };
+            format!("{before}{}{rest}", first.map(widen).map(encoded).unwrap_or_default())
+        }
+        Twist::Ignore(character) => format!("{before}{}{after}", encoded(*character)),
         Twist::Insert(text) => format!("{before}{text}{after}"),
         Twist::Prepend(text) => format!("{text}{path}"),
         Twist::Append(text) => format!("{path}{text}"),
@@ -229,6 +277,10 @@ fn sufficient(method: &str, path: &Path<'_>) -> Vec<Scope> {
 #[test]
 fn a_plain_path_is_what_the_liberal_reader_takes_it_for() {
     assert_eq!(liberally("/users/%252e%252e\\a;b/./c?d"), ["a", "c"]);
+    assert_eq!(
+        liberally("/users/%EF%B8%B0/%EF%BD%8D%C2%ADe/incident%C5%BF/%C3%A9"),
+        ["me", "incidents", "é"]
+    );
     for operation in operations() {
         let path = operation.template.replace("{entity_type}", "teams").replace(['{', '}'], "x");
         let found = operation_of(operation.method, &liberally(&path)).unwrap();
@@ -333,7 +385,7 @@ struct Shared {
     _world: World,
 }
 
-static SHARED: std::sync::LazyLock<Shared> = std::sync::LazyLock::new(|| {
+static SHARED: LazyLock<Shared> = LazyLock::new(|| {
     let world = World::new();
     world.app("bot", scopes("incidents.read"), None);
     let unlimited = Some(RateLimit::Unlimited);
