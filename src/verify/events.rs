@@ -1,42 +1,162 @@
 //! Events: which requests send one, and where such a request has its key.
 //!
 //! The key of an event stands in its body, as `routing_key` or `service_key`; in its path, `/integration/KEY/enqueue`;
-//! or in the header `X-Routing-Key`. Where it stands more than once, every reader must find the same: two keys, or a
-//! member given twice, is a request that could be read in more than one way.
+//! or in the header `X-Routing-Key`. The key that is judged must be the only one that any program behind could find.
+//! So two keys, a member given twice, and whatever another program may take for a member or a parameter that has the
+//! key (another case, a NUL behind it, a query, a form inside the JSON) is a request that could be read in more than
+//! one way. Members of members are the payload's, where no API looks for a key.
 
 use std::fmt;
 
+use percent_encoding::percent_decode;
 use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
+use super::folded::may_be_folded;
 use super::path::Path;
 use super::{Api, Presented, Reason};
 
 /// The header that can have the key of an event.
 pub const ROUTING_KEY_HEADER: &str = "x-routing-key";
 
-/// Which Events API a request is for, and the key in its path if it has one there.
-///
-/// `None` for what sends no event, and so is for the REST API; paths that could be read in more than one way are
-/// among that, and denied there.
-#[must_use]
-pub fn events_request(method: &str, target: &[u8]) -> Option<(Api, Option<Zeroizing<String>>)> {
-    if method != "POST" {
-        return None;
+/// The names of keys, in the letters that are left of them in every spelling.
+const KEY_NAMES: [&str; 2] = ["routingkey", "servicekey"];
+
+/// A request that sends an event.
+pub struct EventRequest {
+    /// The Events API that it is for.
+    pub api: Api,
+    /// The key in its path, if it has one there.
+    pub in_path: Option<Zeroizing<String>>,
+}
+
+impl EventRequest {
+    /// Reads a request line. `None` for what sends no event, and so is for the REST API; a path that could be read in
+    /// more than one way is among that, and denied there.
+    ///
+    /// # Errors
+    /// [`Reason::AmbiguousPath`] if the path is one of the Events API's in another spelling, by which a gateway or a
+    /// program may know it and another may not; [`Reason::AmbiguousRequest`] if the query names a key.
+    pub fn parse(method: &str, target: &[u8]) -> Result<Option<Self>, Reason> {
+        if method != "POST" {
+            return Ok(None);
+        }
+        let Some(path) = Path::parse(target) else { return Ok(None) };
+        let mut segments = path.segments();
+        let first_four = [segments.next(), segments.next(), segments.next(), segments.next()];
+        let is = |segment: &str, literal: &str| segment.eq_ignore_ascii_case(literal);
+        let (api, key, literal) = match first_four {
+            [Some(v2), Some(enqueue), None, None] if is(v2, "v2") && is(enqueue, "enqueue") => {
+                (Api::EventsV2, None, "/v2/enqueue".to_owned())
+            }
+            [Some(v2), Some(change), Some(enqueue), None]
+                if is(v2, "v2") && is(change, "change") && is(enqueue, "enqueue") =>
+            {
+                (Api::EventsV2, None, "/v2/change/enqueue".to_owned())
+            }
+            [Some(generic), Some("2010-04-15"), Some(create), None]
+                if is(generic, "generic") && is(create, "create_event.json") =>
+            {
+                (Api::EventsV1, None, "/generic/2010-04-15/create_event.json".to_owned())
+            }
+            [Some(integration), Some(key), Some(enqueue), None]
+                if is(integration, "integration") && is(enqueue, "enqueue") =>
+            {
+                (Api::EventsV2, Some(Zeroizing::new(key.to_owned())), format!("/integration/{key}/enqueue"))
+            }
+            _ => return Ok(None),
+        };
+        let literal = Zeroizing::new(literal);
+        let (spelt, query) = match target.iter().position(|byte| *byte == b'?') {
+            Some(at) => (&target[..at], &target[at + 1..]),
+            None => (target, &b""[..]),
+        };
+        if spelt != literal.as_bytes() || spelt.contains(&b'%') {
+            return Err(Reason::AmbiguousPath);
+        }
+        if has_key_parameter(query) {
+            return Err(Reason::AmbiguousRequest);
+        }
+        Ok(Some(Self { api, in_path: key }))
     }
-    let path = Path::parse(target)?;
-    let mut segments = path.segments();
-    let first_four = [segments.next(), segments.next(), segments.next(), segments.next()];
-    match first_four {
-        [Some("v2"), Some("enqueue"), None, None] | [Some("v2"), Some("change"), Some("enqueue"), None] => {
-            Some((Api::EventsV2, None))
+}
+
+impl fmt::Debug for EventRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventRequest").field("api", &self.api).finish_non_exhaustive()
+    }
+}
+
+/// Whether a program may take a name for the name of a key.
+fn may_name_key(name: &str) -> bool {
+    let mut letters = String::with_capacity(name.len());
+    let mut is_folded = false;
+    for character in name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase) {
+        if character.is_ascii_alphanumeric() {
+            letters.push(character);
+        } else if may_be_folded(character) {
+            is_folded = true;
+        } else if !character.is_ascii() {
+            return false;
         }
-        [Some("generic"), Some("2010-04-15"), Some("create_event.json"), None] => Some((Api::EventsV1, None)),
-        [Some("integration"), Some(key), Some("enqueue"), None] => {
-            Some((Api::EventsV2, Some(Zeroizing::new(key.to_owned()))))
+    }
+    KEY_NAMES.iter().any(|key| {
+        // What is folded stands for any letters: then it is enough that the others are there in their order.
+        let mut rest = key.chars();
+        letters == *key || (is_folded && letters.chars().all(|letter| rest.any(|other| other == letter)))
+    })
+}
+
+/// Whether a query or a form has a parameter, or a member of one (`event[routing_key]`), that may have a key.
+fn has_key_parameter(form: &[u8]) -> bool {
+    form.split(|byte| b"&;".contains(byte)).any(|parameter| {
+        let name = parameter.split(|byte| *byte == b'=').next().unwrap_or_default();
+        let mut name = name.to_vec();
+        loop {
+            let decoded: Vec<u8> = percent_decode(&name).collect();
+            if decoded.len() == name.len() {
+                break;
+            }
+            name = decoded;
         }
-        _ => None,
+        String::from_utf8_lossy(&name)
+            .split(['[', ']', '\0'])
+            .any(|part| may_name_key(part) || part.split('.').any(may_name_key))
+    })
+}
+
+/// How a program may read a body besides as JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AlsoRead {
+    /// Not at all.
+    AsNothing,
+    /// As a form, which many clients say of the JSON that they send.
+    AsForm,
+}
+
+impl AlsoRead {
+    /// By the media type that a client says the body has. JSON, plain text and forms are taken, in UTF-8.
+    fn of(content_type: &[u8]) -> Result<Self, Reason> {
+        let text = std::str::from_utf8(content_type).map_err(|_| Reason::AmbiguousRequest)?;
+        let mut parts = text.split(';').map(str::trim);
+        let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let is_utf_8 = |parameter: &str| match parameter.split_once('=') {
+            Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
+                let value = value.trim().trim_matches('"');
+                ["utf-8", "utf8", "us-ascii"].iter().any(|charset| value.eq_ignore_ascii_case(charset))
+            }
+            _ => true,
+        };
+        if text.contains(',') || !parts.all(is_utf_8) {
+            return Err(Reason::AmbiguousRequest);
+        }
+        match essence.as_str() {
+            "" | "application/json" | "text/json" | "text/plain" => Ok(Self::AsNothing),
+            "application/x-www-form-urlencoded" => Ok(Self::AsForm),
+            other if other.starts_with("application/") && other.ends_with("+json") => Ok(Self::AsNothing),
+            _ => Err(Reason::AmbiguousRequest),
+        }
     }
 }
 
@@ -48,12 +168,19 @@ pub struct EventKeys {
 }
 
 impl EventKeys {
-    /// Reads the body of an event.
+    /// Reads the body of an event, and the value of its `Content-Type` if it has one.
     ///
     /// # Errors
-    /// [`Reason::AmbiguousRequest`] if it is no JSON object, gives a member twice, or has a key that is no string.
-    pub fn parse(body: &[u8]) -> Result<Self, Reason> {
-        serde_json::from_slice(body).map_err(|_| Reason::AmbiguousRequest)
+    /// [`Reason::AmbiguousRequest`] if it is no JSON object in UTF-8, gives a member twice, has a key that is no string,
+    /// a member that another program may take for a key, or a media type by which a program reads something else.
+    pub fn parse(body: &[u8], content_type: Option<&[u8]>) -> Result<Self, Reason> {
+        let also_read = content_type.map_or(Ok(AlsoRead::AsNothing), AlsoRead::of)?;
+        if also_read == AlsoRead::AsForm && has_key_parameter(body) {
+            return Err(Reason::AmbiguousRequest);
+        }
+        // All of it must be UTF-8, and not only what is looked at: other encodings may end a string elsewhere.
+        let text = std::str::from_utf8(body).map_err(|_| Reason::AmbiguousRequest)?;
+        serde_json::from_str(text).map_err(|_| Reason::AmbiguousRequest)
     }
 
     /// The key that an event presents, by all that was found: in the body, in the path, and in the header.
@@ -108,6 +235,9 @@ impl<'de> Deserialize<'de> for EventKeys {
                     match name.as_str() {
                         "routing_key" => keys.routing_key = Some(Zeroizing::new(map.next_value()?)),
                         "service_key" => keys.service_key = Some(Zeroizing::new(map.next_value()?)),
+                        other if other.contains(char::is_control) || may_name_key(other) => {
+                            return Err(A::Error::custom("a member may be taken for a key"));
+                        }
                         _ => {
                             map.next_value::<IgnoredAny>()?;
                         }
@@ -132,7 +262,7 @@ mod tests {
     const OTHER: &[u8] = b"fedcba9876543210fedcba9876543210";
 
     fn body(members: &str) -> EventKeys {
-        EventKeys::parse(format!("{{{members}}}").as_bytes()).unwrap()
+        EventKeys::parse(format!("{{{members}}}").as_bytes(), None).unwrap()
     }
 
     fn is_key(presented: &Result<Presented, Reason>) -> bool {
@@ -141,24 +271,85 @@ mod tests {
 
     #[test]
     fn the_documented_paths_send_events_and_no_others() {
-        let api = |method, path: &str| events_request(method, path.as_bytes()).map(|(api, _)| api);
+        let api = |method, path: &str| {
+            EventRequest::parse(method, path.as_bytes()).unwrap().map(|request| request.api)
+        };
         assert_eq!(api("POST", "/v2/enqueue"), Some(Api::EventsV2));
         assert_eq!(api("POST", "/v2/enqueue?x=1"), Some(Api::EventsV2));
         assert_eq!(api("POST", "/v2/change/enqueue"), Some(Api::EventsV2));
         assert_eq!(api("POST", "/generic/2010-04-15/create_event.json"), Some(Api::EventsV1));
         assert_eq!(api("POST", "/integration/abc/enqueue"), Some(Api::EventsV2));
-        for path in
-            ["/v2/enqueue/", "/v2//enqueue", "/v2/enqueue/x", "/v2", "/", "/x/v2/enqueue", "/V2/enqueue"]
-        {
+        for path in ["/v2/enqueue/", "/v2//enqueue", "/v2/enqueue/x", "/v2", "/", "/x/v2/enqueue"] {
             assert_eq!(api("POST", path), None, "{path}");
         }
         assert_eq!(api("GET", "/v2/enqueue"), None);
+        assert_eq!(api("GET", "/v2/%65nqueue"), None);
+    }
+
+    #[test]
+    fn a_path_of_events_in_another_spelling_is_ambiguous() {
+        for path in [
+            "/v2/%65nqueue",
+            "/%76%32/enqueue",
+            "/v2/ENQUEUE",
+            "/V2/enqueue?x=1",
+            "/v2/change/enqueu%65",
+            "/v2/Change/enqueue",
+            "/generic/2010%2D04-15/create_event.json",
+            "/generic/2010-04-15/create%5Fevent.json",
+            "/Generic/2010-04-15/create_event.json",
+            "/integration/%61bc/enqueue",
+            "/integration/abc%40/enqueue",
+            "/Integration/abc/enqueue",
+            "/integration/abc/%65nqueue",
+        ] {
+            assert_eq!(
+                EventRequest::parse("POST", path.as_bytes()).unwrap_err(),
+                Reason::AmbiguousPath,
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_key_in_the_query_is_ambiguous() {
+        for query in [
+            "routing_key=x",
+            "a=b&routing_key=x",
+            "a;service_key=x",
+            "ROUTING_KEY",
+            "routingKey=x",
+            "%72outing_key=x",
+            "routing%255Fkey=x",
+            "routing.key=x",
+            "routing+key=x",
+            "routing_key[]=x",
+            "event[routing_key]=x",
+            "event%5Bservice-key%5D=x",
+            "event.routing_key=x",
+            "routing_key%00=x",
+            "routing_%E2%84%AAey=x",
+            "%EF%BD%92outing_key=x",
+            "routing_%C2%ADkey=x",
+        ] {
+            let target = format!("/integration/abc/enqueue?{query}");
+            assert_eq!(
+                EventRequest::parse("POST", target.as_bytes()).unwrap_err(),
+                Reason::AmbiguousRequest,
+                "{query}"
+            );
+        }
+        for query in ["", "x-from=routing_key", "key=x", "rerouting_key=x", "%E9%8D%B5=x", "routing_key_of=x"]
+        {
+            let target = format!("/v2/enqueue?{query}");
+            assert!(EventRequest::parse("POST", target.as_bytes()).unwrap().is_some(), "{query}");
+        }
     }
 
     #[test]
     fn the_key_in_the_path_is_told() {
-        let (_, key) = events_request("POST", b"/integration/abc/enqueue").unwrap();
-        assert_eq!(key.unwrap().as_str(), "abc");
+        let request = EventRequest::parse("POST", b"/integration/abc/enqueue").unwrap().unwrap();
+        assert_eq!(request.in_path.unwrap().as_str(), "abc");
     }
 
     #[test]
@@ -204,12 +395,94 @@ mod tests {
             r#"{"x": 1, "x": 1}"#,
             r#"{"routing_key": 7}"#,
             r#"{"routing_key": null}"#,
+            r#"{"routing_key": ["a"]}"#,
             r#"[{"routing_key": "a"}]"#,
             r#"{"routing_key": "a"} {}"#,
+            r#"{"routing_key": "a",}"#,
+            r#"{"routing_key": "a" /* , */}"#,
             "",
             "routing_key=a",
+            "\u{feff}{\"routing_key\": \"a\"}",
         ] {
-            assert!(matches!(EventKeys::parse(text.as_bytes()), Err(Reason::AmbiguousRequest)), "{text}");
+            assert!(
+                matches!(EventKeys::parse(text.as_bytes(), None), Err(Reason::AmbiguousRequest)),
+                "{text}"
+            );
+        }
+        let utf_16: Vec<u8> = r#"{"routing_key": "a"}"#.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for body in [&utf_16[..], b"{\"x\": \"\xff\", \"routing_key\": \"a\"}", b"\x1f\x8b\x08"] {
+            assert!(EventKeys::parse(body, None).is_err(), "{}", body.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_member_that_another_reader_may_take_for_a_key_is_ambiguous() {
+        for name in [
+            "Routing_Key",
+            "ROUTING_KEY",
+            "routingKey",
+            "routing-key",
+            "routing key",
+            " routing_key",
+            r"routing_key\u0000",
+            r"routing_key\u0000x",
+            r"x\u0001",
+            "Service_Key",
+            "serviceKey",
+            "\u{17f}ervice_key",
+            "routing_\u{212a}ey",
+            r"routing_\u212aey",
+            "\u{ff52}outing_key",
+            "routing\u{ff3f}key",
+            "routing_key\u{200b}",
+            "routing_\u{ad}key",
+        ] {
+            let text = format!(r#"{{"{name}": "b", "routing_key": "a"}}"#);
+            assert!(EventKeys::parse(text.as_bytes(), None).is_err(), "{text}");
+            let alone = format!(r#"{{"{name}": "b"}}"#);
+            assert!(EventKeys::parse(alone.as_bytes(), None).is_err(), "{alone}");
+        }
+        for name in ["key", "routing_key_of", "größe", "名前（Ａ）", "client", "payload", "routes"] {
+            let text = format!(r#"{{"{name}": {{"Routing_Key": "b"}}, "routing_key": "a"}}"#);
+            assert!(EventKeys::parse(text.as_bytes(), None).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_its_media_type_makes_something_else_of_is_ambiguous() {
+        let plain = r#"{"routing_key": "a", "payload": {"summary": "a=b & c; d"}}"#;
+        let parse =
+            |text: &str, content_type: &str| EventKeys::parse(text.as_bytes(), Some(content_type.as_bytes()));
+        for content_type in [
+            "application/json",
+            "Application/JSON; charset=UTF-8",
+            "application/json;charset=\"utf-8\"",
+            "application/vnd.pagerduty+json;version=2",
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "",
+        ] {
+            assert!(parse(plain, content_type).is_ok(), "{content_type}");
+        }
+        for content_type in [
+            "application/json; charset=utf-7",
+            "application/json; charset=utf-8; charset=utf-16",
+            "application/json, application/x-www-form-urlencoded",
+            "multipart/form-data; boundary=x",
+            "application/xml",
+            "application/yaml",
+            "application/octet-stream",
+        ] {
+            assert!(parse(plain, content_type).is_err(), "{content_type}");
+        }
+        for form in [
+            r#"{"routing_key": "a", "x": "&routing_key=b&"}"#,
+            r#"{"routing_key": "a", "x": "&event[routing%5Fkey]=b"}"#,
+            r#"{"routing_key": "a", "x": ";Service_Key=b"}"#,
+            r#"{"routing_key=b&x": 1, "routing_key": "a"}"#,
+        ] {
+            assert!(parse(form, "application/json").is_ok(), "{form}");
+            assert!(parse(form, "application/x-www-form-urlencoded").is_err(), "{form}");
         }
     }
 }

@@ -15,7 +15,7 @@ mod request;
 mod verdict;
 mod verifier;
 
-pub use events::{EventKeys, ROUTING_KEY_HEADER, events_request};
+pub use events::{EventKeys, EventRequest, ROUTING_KEY_HEADER};
 pub use explain::{Explanation, explain};
 pub use operations::{Operation, known_scope, operations};
 pub use path::Path;

@@ -199,6 +199,12 @@ impl Verdict {
         Self::denied(Reason::AmbiguousRequest, api)
     }
 
+    /// Denied because the path could be read in more than one way, likewise.
+    #[must_use]
+    pub fn ambiguous_path(api: Api) -> Self {
+        Self::denied(Reason::AmbiguousPath, api)
+    }
+
     /// Denied because the request asks for another protocol, in which what follows is not checked.
     #[must_use]
     pub fn upgrade(api: Api) -> Self {

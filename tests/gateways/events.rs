@@ -70,6 +70,17 @@ fn envoy_shows_pdkeys_the_body_of_an_event() {
         let answer = send("/v2/enqueue", body.clone());
         assert_eq!(answer.status, 400, "{body}: {answer:?}");
     }
+    assert_eq!(site.api.requests(), before);
+    // What Envoy would send on without its body is not allowed by a key elsewhere, and never in another spelling.
+    let in_path = format!("/integration/{}/enqueue", key.secret);
+    let reached = send(&in_path, json!({ "event_action": "trigger" }).to_string()).reached();
+    assert_eq!(reached.header("x-pdkeys-key-id"), Some(key.id.as_str()), "{reached:?}");
+    let before = site.api.requests();
+    for target in [in_path.as_str(), "/v2/%65nqueue", "/v2/Enqueue", &in_path.replace("enqueue", "%65nqueue")]
+    {
+        let answer = site.post(target).header("X-Routing-Key", &key.secret).body(event(UNKNOWN)).send();
+        assert_eq!(answer.status, 400, "{target}: {answer:?}");
+    }
     let two = site.post("/v2/enqueue").header("X-Routing-Key", UNKNOWN).body(event(&key.secret)).send();
     assert_eq!(two.status, 400, "{two:?}");
     // More than pdkeys is shown is not shown in part.

@@ -53,10 +53,96 @@ fn an_event_is_checked_by_the_key_in_its_path_or_its_header_where_its_body_is_no
     let key = integration(&world);
     let server = world.serve(&[]);
     let path = format!("/integration/{key}/enqueue");
-    assert_eq!(event(&server, &path, &[], "").status, 200);
-    assert_eq!(event(&server, "/v2/enqueue", &[("X-Routing-Key", &key)], "").status, 200);
-    let nginx = [("X-Original-Method", "POST"), ("X-Original-URI", path.as_str())];
-    assert_eq!(server.ask("GET", "/auth", &nginx, "").status, 200);
+    let nginx = |path: &str, headers: &[(&str, &str)]| {
+        let original = [("X-Original-Method", "POST"), ("X-Original-URI", path)];
+        server.ask("GET", "/auth", &[&original, headers].concat(), "").status
+    };
+    assert_eq!(nginx(&path, &[]), 200);
+    assert_eq!(nginx("/v2/enqueue", &[("X-Routing-Key", &key)]), 200);
+    assert_eq!(nginx("/v2/enqueue", &[]), 400);
+}
+
+#[test]
+fn an_event_whose_body_envoy_does_not_show_is_ambiguous() {
+    let world = World::new();
+    let key = integration(&world);
+    let server = world.serve(&["--gateway", "envoy"]);
+    let path = format!("/integration/{key}/enqueue");
+    assert_eq!(event(&server, &path, &[], "{}").status, 200);
+    assert_eq!(event(&server, "/v2/enqueue", &[("X-Routing-Key", &key)], "{}").status, 200);
+    let in_header = [("X-Routing-Key", key.as_str())];
+    let hidden: [(&str, Headers<'_>); 5] = [
+        (&path, &[]),
+        (&path, &in_header),
+        ("/v2/enqueue", &in_header),
+        ("/v2/change/enqueue", &in_header),
+        ("/generic/2010-04-15/create_event.json", &in_header),
+    ];
+    for (path, headers) in hidden {
+        assert_eq!(event(&server, path, headers, "").status, 400, "{path} {headers:?}");
+    }
+    let log = server.stop();
+    assert_eq!(log.matches("reason=\"ambiguous-request\"").count(), hidden.len(), "{log}");
+}
+
+#[test]
+fn a_path_of_events_in_another_spelling_is_ambiguous_behind_every_gateway() {
+    let world = World::new();
+    let key = integration(&world);
+    let server = world.serve(&[]);
+    let body = format!(r#"{{"routing_key": "{key}"}}"#);
+    let in_path = |path: &str| path.replace("KEY", &key);
+    let paths = ["/v2/%65nqueue", "/v2/Enqueue", "/%69ntegration/KEY/enqueue", "/Integration/KEY/enqueue"];
+    for path in paths.map(in_path) {
+        assert_eq!(event(&server, &path, &[("X-Routing-Key", &key)], &body).status, 400, "{path}");
+        for [method, target] in
+            [["X-Original-Method", "X-Original-URI"], ["X-Forwarded-Method", "X-Forwarded-Uri"]]
+        {
+            let headers = [(method, "POST"), (target, path.as_str()), ("X-Routing-Key", &key)];
+            assert_eq!(server.ask("GET", "/auth", &headers, "").status, 400, "{path}");
+        }
+    }
+    let log = server.stop();
+    assert_eq!(log.matches("reason=\"ambiguous-path\"").count(), 3 * paths.len(), "{log}");
+    assert!(!log.contains(&key));
+}
+
+#[test]
+fn the_key_that_is_judged_is_the_only_one_that_any_reader_finds() {
+    let world = World::new();
+    let key = integration(&world);
+    let other = "0123456789abcdef0123456789abcdef";
+    let server = world.serve(&[]);
+    let json = ("Content-Type", "application/json");
+    let form = ("Content-Type", "application/x-www-form-urlencoded");
+    let body = |members: &str| format!(r#"{{"routing_key": "{key}", {members}}}"#);
+    let v2 = "/v2/enqueue".to_owned();
+    let cases: &[(String, Headers<'_>, String)] = &[
+        (v2.clone(), &[json], body(&format!(r#""Routing_Key": "{other}""#))),
+        (v2.clone(), &[json], body(&format!(r#""routing_key\u0000": "{other}""#))),
+        (v2.clone(), &[json], body(&format!(r#""\u017fervice_key": "{other}""#))),
+        (v2.clone(), &[json], body(&format!(r#""rout\u0069ng_key": "{other}""#))),
+        (v2.clone(), &[form], body(&format!(r#""x": "&routing_key={other}&""#))),
+        (v2.clone(), &[("Content-Type", "multipart/form-data; boundary=x")], body(r#""x": 1"#)),
+        (v2.clone(), &[("Content-Type", "application/json; charset=utf-7")], body(r#""x": 1"#)),
+        (v2.clone(), &[json, form], body(r#""x": 1"#)),
+        (v2.clone(), &[json, json], body(r#""x": 1"#)),
+        (v2.clone(), &[json, ("Content-Encoding", "gzip")], body(r#""x": 1"#)),
+        (v2.clone(), &[json], format!("\u{feff}{}", body(r#""x": 1"#))),
+        (format!("/v2/enqueue?routing_key={other}"), &[json], body(r#""x": 1"#)),
+        (format!("/integration/{key}/enqueue?Routing%5FKey={other}"), &[json], body(r#""x": 1"#)),
+        (format!("/integration/{key}/enqueue"), &[json], format!(r#"{{"Service_Key": "{other}"}}"#)),
+        (format!("/integration/{key}/enqueue"), &[json], format!(r#"{{"service_key": "{other}"}}"#)),
+    ];
+    for (path, headers, body) in cases {
+        assert_eq!(event(&server, path, headers, body).status, 400, "{path} {headers:?} {body}");
+    }
+    for headers in [&[json][..], &[form], &[], &[json, ("Content-Encoding", "identity")]] {
+        let nested = body(&format!(r#""payload": {{"summary": "a & b", "routing_key": "{other}"}}"#));
+        assert_eq!(event(&server, &v2, headers, &nested).status, 200, "{headers:?}");
+    }
+    let log = server.stop();
+    assert_eq!(log.matches("reason=\"ambiguous-request\"").count(), cases.len(), "{log}");
 }
 
 #[test]
@@ -103,7 +189,7 @@ fn two_keys_that_differ_or_a_member_given_twice_is_ambiguous() {
     let cases: [(&str, Headers<'_>, &str); 7] = [
         ("/v2/enqueue", &[("X-Routing-Key", &other)], &body),
         (&path, &[], &body),
-        (&path, &[("X-Routing-Key", &key)], ""),
+        (&path, &[("X-Routing-Key", &key)], "{}"),
         ("/v2/enqueue", &[], &twice),
         ("/v2/enqueue", &[], &both),
         ("/v2/enqueue", &[], "not json"),
@@ -136,7 +222,7 @@ fn too_many_events_are_answered_as_their_api_does() {
     ]);
     let server = world.serve(&[]);
     let header = [("X-Routing-Key", key.as_str())];
-    assert_eq!(event(&server, "/v2/enqueue", &header, "").status, 200);
-    assert_eq!(event(&server, "/v2/enqueue", &header, "").status, 429);
-    assert_eq!(event(&server, "/generic/2010-04-15/create_event.json", &header, "").status, 403);
+    assert_eq!(event(&server, "/v2/enqueue", &header, "{}").status, 200);
+    assert_eq!(event(&server, "/v2/enqueue", &header, "{}").status, 429);
+    assert_eq!(event(&server, "/generic/2010-04-15/create_event.json", &header, "{}").status, 403);
 }

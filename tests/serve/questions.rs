@@ -78,3 +78,16 @@ fn a_question_is_posted() {
     let reply = server.get("/verify");
     assert_eq!((reply.status, reply.header("allow")), (405, Some("POST")));
 }
+
+#[test]
+fn a_content_type_that_is_given_twice_is_refused() {
+    let world = World::new();
+    let (_, key) = world.key();
+    let server = world.serve(&[]);
+    let question = format!(r#"{{"key": "{key}", "method": "GET", "path": "/incidents"}}"#);
+    let (json, lines) = (("Content-Type", "application/json"), ("Content-Type", "application/jsonl"));
+    let status = |headers: &[(&str, &str)]| server.ask("POST", "/verify", headers, &question).status;
+    assert_eq!((status(&[json]), status(&[lines]), status(&[])), (200, 200, 200));
+    assert_eq!((status(&[json, lines]), status(&[lines, json]), status(&[json, json])), (400, 400, 400));
+    assert_eq!(status(&[("Content-Type", "application/jsonl, application/json")]), 400);
+}

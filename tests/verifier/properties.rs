@@ -8,6 +8,7 @@ use pdkeys::model::{Access, AccountEdit, AppEdit, KeyEdit, Policy, RateLimit, Ro
 use pdkeys::verify::{
     Api, Counting, Operation, Path, Presented, Reason, Request, Verdict, judge, operations,
 };
+use percent_encoding::percent_encode_byte;
 use proptest::prelude::*;
 use regex::Regex;
 use unicode_normalization::UnicodeNormalization as _;
@@ -212,7 +213,7 @@ fn twist() -> impl Strategy<Value = (Twist, prop::sample::Index)> {
 }
 
 fn encoded(character: char) -> String {
-    character.to_string().bytes().map(|byte| format!("%{byte:02X}")).collect()
+    character.to_string().bytes().map(percent_encode_byte).collect()
 }
 
 fn twisted(path: &str, (twist, index): &(Twist, prop::sample::Index)) -> String {

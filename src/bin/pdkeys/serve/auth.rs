@@ -4,7 +4,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::AUTHORIZATION;
 use hyper::http::request::Parts;
 use pdkeys::ports::monotonic;
-use pdkeys::verify::{Api, BearerTakes, EventKeys, Presented, Verdict, events_request};
+use pdkeys::verify::{Api, BearerTakes, EventKeys, EventRequest, Presented, Reason, Verdict};
 
 use super::Settings;
 use super::answer::{self, Answer};
@@ -78,21 +78,11 @@ impl Auth {
             Ok(original) => original,
             Err(refused) => return Ok(refused.verdict()),
         };
-        if let Some((api, in_path)) = events_request(original.method, original.target) {
-            let in_body = if body.is_end_stream() {
-                EventKeys::default()
-            } else {
-                let bytes = body::read(body, self.bounds).await.map_err(Undecided::Body)?;
-                match EventKeys::parse(&bytes) {
-                    Ok(keys) => keys,
-                    Err(_) => return Ok(Verdict::ambiguous_request(api)),
-                }
-            };
-            let in_path = in_path.as_ref().map(|key| key.as_bytes());
-            return match in_body.presented(api, in_path, original.routing_key) {
-                Ok(presented) => Self::check(asking, api, presented, &original).await,
-                Err(_) => Ok(Verdict::ambiguous_request(api)),
-            };
+        match EventRequest::parse(original.method, original.target) {
+            Ok(None) => {}
+            Ok(Some(event)) => return self.event(asking, at, &event, &original, request, body).await,
+            Err(Reason::AmbiguousPath) => return Ok(Verdict::ambiguous_path(Api::EventsV2)),
+            Err(_) => return Ok(Verdict::ambiguous_request(Api::EventsV2)),
         }
         let presented = match original.credential {
             None => Presented::Missing,
@@ -100,6 +90,42 @@ impl Auth {
             Some(value) => Presented::authorization(value, self.bearer),
         };
         Self::check(asking, Api::Rest, presented, &original).await
+    }
+
+    /// Checks an event by its key, wherever it stands.
+    async fn event(
+        &self,
+        asking: Asking<'_>,
+        at: AskedAt<'_>,
+        event: &EventRequest,
+        original: &Original<'_>,
+        request: &Parts,
+        body: Incoming,
+    ) -> Result<Verdict, Undecided> {
+        let ambiguous = Ok(Verdict::ambiguous_request(event.api));
+        let in_path = event.in_path.as_ref().map(|key| key.as_bytes());
+        let keys = if body.is_end_stream() {
+            // Envoy shows the bodies of events. Of one that it does not show, nobody knows which key is in it.
+            let is_hidden = matches!(at, AskedAt::Below(_));
+            if is_hidden && in_path.or(original.routing_key).is_some() {
+                return ambiguous;
+            }
+            EventKeys::default()
+        } else {
+            let bytes = body::read(body, self.bounds).await.map_err(Undecided::Body)?;
+            let Ok(content_type) = body::content_type(&request.headers) else { return ambiguous };
+            if body::is_encoded(&request.headers) {
+                return ambiguous;
+            }
+            match EventKeys::parse(&bytes, content_type) {
+                Ok(keys) => keys,
+                Err(_) => return ambiguous,
+            }
+        };
+        match keys.presented(event.api, in_path, original.routing_key) {
+            Ok(presented) => Self::check(asking, event.api, presented, original).await,
+            Err(_) => ambiguous,
+        }
     }
 
     async fn check(

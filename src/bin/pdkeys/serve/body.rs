@@ -1,10 +1,11 @@
-//! Reading the body of a request: so much of it, and no longer than so.
+//! Reading the body of a request: so much of it, no longer than so, and what it is said to be.
 
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
 use hyper::StatusCode;
 use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use zeroize::Zeroizing;
 
 use super::answer::{self, Answer};
@@ -33,6 +34,36 @@ impl Fault {
             Self::BrokenOff => answer::error(StatusCode::BAD_REQUEST, "Bad Request"),
         }
     }
+}
+
+/// A request says of its body more than one thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SaidTwice;
+
+/// Returns the media type that a request says its body has.
+///
+/// # Errors
+/// If it says so more than once, in two lines or in one.
+pub(super) fn content_type(headers: &HeaderMap) -> Result<Option<&[u8]>, SaidTwice> {
+    let mut given = headers.get_all(CONTENT_TYPE).into_iter().map(HeaderValue::as_bytes);
+    match (given.next(), given.next()) {
+        (_, Some(_)) => Err(SaidTwice),
+        (Some(value), None) if value.contains(&b',') => Err(SaidTwice),
+        (value, None) => Ok(value),
+    }
+}
+
+/// Returns a media type without its parameters.
+pub(super) fn essence(content_type: Option<&[u8]>) -> &[u8] {
+    content_type.and_then(|value| value.split(|byte| *byte == b';').next()).unwrap_or_default().trim_ascii()
+}
+
+/// Returns whether a body is said to be something else once it is decoded.
+pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(CONTENT_ENCODING)
+        .into_iter()
+        .any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 /// Reads a body. It may hold secrets, and is wiped when it goes.

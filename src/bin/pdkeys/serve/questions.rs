@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::answer::{self, Answer};
+use super::body;
 use super::checker::{Checker, Unavailable};
 use super::log::Denials;
 use super::metrics::Metrics;
@@ -31,8 +32,11 @@ pub(super) async fn answer(
     headers: &HeaderMap,
     body: &[u8],
 ) -> Answer {
+    let Ok(content_type) = body::content_type(headers) else {
+        return answer::error(StatusCode::BAD_REQUEST, "Content-Type is given more than once");
+    };
     let desk = Desk { checker, metrics, denials };
-    let answered = if is_lines(headers) {
+    let answered = if is_lines(content_type) {
         desk.lines(body).await
     } else if body.trim_ascii_start().starts_with(b"[") {
         desk.array(body).await
@@ -45,10 +49,9 @@ pub(super) async fn answer(
     })
 }
 
-fn is_lines(headers: &HeaderMap) -> bool {
-    let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let kind = given.split(';').next().unwrap_or_default().trim();
-    LINES.iter().any(|lines| kind.eq_ignore_ascii_case(lines))
+fn is_lines(content_type: Option<&[u8]>) -> bool {
+    let kind = body::essence(content_type);
+    LINES.iter().any(|lines| kind.eq_ignore_ascii_case(lines.as_bytes()))
 }
 
 struct Desk<'d> {
