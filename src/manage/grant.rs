@@ -3,6 +3,10 @@
 //! There is no acting user: who has the client secret acts for the app, and the audit record says so. A request that
 //! is refused writes nothing, and does not even wait to write.
 
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+
 use super::work::{HandOver, request_id};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{APP_TOKEN_LIFE, Account, App, AppToken, Digest, Id, Permit, Scope, ScopeSet, Secret};
@@ -13,6 +17,13 @@ use crate::store::{Read, Store, Write};
 const ACCOUNT_SCOPE: &str = "as_account-";
 /// The regions that an account can be said to be in.
 const REGIONS: [&str; 2] = ["us.", "eu."];
+
+/// How many tokens an app gets in [`TOKEN_WINDOW`]: our own bound, since none is documented. What is counted are the
+/// tokens of the app that the store keeps, so that it holds for all processes together, and who lacks the client secret
+/// takes nothing of it away. Each issuing is a durable commit and an audit record, and one token is good for a day.
+pub const TOKENS_IN_WINDOW: u32 = 60;
+/// The time in which tokens are counted, which ends now.
+pub const TOKEN_WINDOW: SignedDuration = SignedDuration::from_mins(1);
 
 /// What an app asks for, and by what it is known.
 #[derive(Debug)]
@@ -40,16 +51,26 @@ pub enum Grant {
 }
 
 /// Why an app gets no token. The names and meanings are those of RFC 6749, 5.2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GrantRefusal {
     /// There is no such app, or that is not its client secret.
     InvalidClient,
     /// The account has REST keys switched off.
     UnauthorizedClient,
-    /// A scope that is none, or that the app does not have.
-    InvalidScope,
+    /// Scopes that are none, or that the app does not have.
+    InvalidScope {
+        /// Those that the app does not have.
+        beyond: ScopeSet,
+        /// How many words are no scopes at all.
+        no_scopes: usize,
+    },
     /// It names another account than this, or this one has no subdomain.
     WrongAccount,
+    /// The app was issued [`TOKENS_IN_WINDOW`] tokens in the last [`TOKEN_WINDOW`].
+    TooMany {
+        /// After how long it may ask again.
+        retry_after: SignedDuration,
+    },
 }
 
 /// Issues a token to an app that proves itself by its client secret, and hands the token over.
@@ -106,12 +127,7 @@ struct Asked {
 
 type Decided = std::result::Result<(App, Asked), GrantRefusal>;
 
-fn decide(
-    tx: &impl Read,
-    request: &GrantRequest<'_>,
-    digest: &Digest,
-    at: jiff::Timestamp,
-) -> Result<Decided> {
+fn decide(tx: &impl Read, request: &GrantRequest<'_>, digest: &Digest, at: Timestamp) -> Result<Decided> {
     let found = tx.app_of_client_secret(digest, at)?;
     let Some(app) = found.filter(|app| request.client_id.parse::<Id>().is_ok_and(|id| id == app.id)) else {
         return Ok(Err(GrantRefusal::InvalidClient));
@@ -120,12 +136,24 @@ fn decide(
     if !account.rest_api {
         return Ok(Err(GrantRefusal::UnauthorizedClient));
     }
-    Ok(asked(request.scope.unwrap_or_default(), &account, &app).map(|asked| (app, asked)))
+    let asked = match asked(request.scope.unwrap_or_default(), &account, &app) {
+        Ok(asked) => asked,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    if let Some(issued_at) = tx.app_token_issued_at(app.id, TOKENS_IN_WINDOW)? {
+        let age = at.duration_since(issued_at);
+        // A token of the future was issued before the clock was put back, and says nothing about now.
+        if !age.is_negative() && age < TOKEN_WINDOW {
+            return Ok(Err(GrantRefusal::TooMany { retry_after: TOKEN_WINDOW - age }));
+        }
+    }
+    Ok(Ok((app, asked)))
 }
 
 fn asked(scope: &str, account: &Account, app: &App) -> std::result::Result<Asked, GrantRefusal> {
     let mut named = None;
     let mut scopes = Vec::new();
+    let mut no_scopes = BTreeSet::new();
     for word in scope.split(' ').filter(|word| !word.is_empty()) {
         if let Some(place) = word.strip_prefix(ACCOUNT_SCOPE) {
             let subdomain = REGIONS.iter().find_map(|region| place.strip_prefix(region));
@@ -135,12 +163,15 @@ fn asked(scope: &str, account: &Account, app: &App) -> std::result::Result<Asked
             }
             named = Some(word.to_owned());
         } else {
-            let scope: Scope = word.parse().map_err(|_| GrantRefusal::InvalidScope)?;
-            if !app.scopes.contains(&scope) {
-                return Err(GrantRefusal::InvalidScope);
+            match word.parse::<Scope>() {
+                Ok(scope) => scopes.push(scope),
+                Err(_) => drop(no_scopes.insert(word)),
             }
-            scopes.push(scope);
         }
+    }
+    let beyond: ScopeSet = scopes.iter().filter(|scope| !app.scopes.contains(scope)).cloned().collect();
+    if !beyond.is_empty() || !no_scopes.is_empty() {
+        return Err(GrantRefusal::InvalidScope { beyond, no_scopes: no_scopes.len() });
     }
     let scopes = if scopes.is_empty() { app.scopes.clone() } else { scopes.into_iter().collect() };
     Ok(Asked { account: named, scopes })

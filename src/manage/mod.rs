@@ -24,7 +24,7 @@ pub use account::Founding;
 pub use acting::Identity;
 pub use backup::restore_lost;
 pub use doctor::{Ailment, Checkup};
-pub use grant::{Grant, GrantRefusal, GrantRequest, grant_app_token};
+pub use grant::{Grant, GrantRefusal, GrantRequest, TOKEN_WINDOW, TOKENS_IN_WINDOW, grant_app_token};
 pub use import::{Entries, KeyEntry, Line, Material, Tell, UserEntry};
 pub use integrations::{NewIntegration, Shown, Where};
 pub use keys::Switched;

@@ -7,7 +7,7 @@ use super::session::Session;
 use super::work::Work;
 use crate::error::{Conflict, Error, Result};
 use crate::model::{
-    Action, Audited as _, Change, Decision, Label, Name, Noun, RateLimit, Role, Target, User, UserEdit,
+    Action, Audited as _, Change, Decision, Id, Label, Name, Noun, RateLimit, Role, Target, User, UserEdit,
     decide,
 };
 use crate::store::{Flow, Read, Store, Write};
@@ -53,7 +53,7 @@ impl<S: Store> Session<'_, S> {
                 left_at: None,
                 left_reason: None,
             };
-            work.refuse_taken(&user)?;
+            work.refuse_taken(None, &user)?;
             let permit = work.authorize(Action::AddUser, &Target::of(&user).granting(user.role))?;
             work.tx.save_user(permit, &Change::Create(user.clone()))?;
             Ok(user)
@@ -102,7 +102,7 @@ impl<S: Store> Session<'_, S> {
             if before.role != after.role && [before.role, after.role].contains(&Role::Owner) {
                 return Err(one_owner());
             }
-            work.refuse_taken(&after)?;
+            work.refuse_taken(Some(&before), &after)?;
             work.tx.save_user(permit, &Change::Update { before, after: after.clone() })?;
             Ok(after)
         })
@@ -149,17 +149,26 @@ impl<T: Write> Work<'_, T> {
         Ok(user)
     }
 
-    /// Refuses what another present user has already and only one can have.
-    fn refuse_taken(&self, user: &User) -> Result<()> {
+    /// Refuses what another present user has already and only one can have; and a new external id that is the id of
+    /// another, present or not. To the API behind, a user is the external id, and the id where there is none: with
+    /// another's id, the user would be let through to what belongs to the other.
+    fn refuse_taken(&self, before: Option<&User>, user: &User) -> Result<()> {
+        let is_new = before.is_none_or(|before| before.external_id != user.external_id);
+        let named =
+            user.external_id.as_ref().filter(|_| is_new).and_then(|id| id.as_str().parse::<Id>().ok());
         let mut taken = None;
         self.tx.users(&mut |other| {
-            if other.id == user.id || other.has_left() {
+            if other.id == user.id {
                 return Ok(ControlFlow::Continue(()));
             }
             let same = |what| {
                 Some(Conflict::Taken { noun: Noun::User, name: other.name.clone(), id: other.id, what })
             };
-            if other.name == user.name {
+            if named == Some(other.id) {
+                taken = same("id");
+            } else if other.has_left() {
+                return Ok(ControlFlow::Continue(()));
+            } else if other.name == user.name {
                 taken = same("name");
             } else if user.os_uid.is_some() && other.os_uid == user.os_uid {
                 taken = same("operating-system user");

@@ -267,13 +267,19 @@ pub trait Read {
     /// If the store cannot be read.
     fn app_token(&self, digest: &Digest) -> Result<Option<AppToken>>;
 
+    /// When the `n`-th newest of an app's tokens that are kept was issued, counted from 1; `None` if there are fewer.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn app_token_issued_at(&self, app: Id, n: u32) -> Result<Option<Timestamp>>;
+
     /// What a digest belongs to, dead or alive.
     ///
     /// # Errors
     /// If the store cannot be read.
     fn holder(&self, digest: &Digest) -> Result<Option<Holder>>;
 
-    /// Whether an id is in use, or ever was.
+    /// Whether an id is in use, or ever was; of a user's, also whether it is the external id of another.
     ///
     /// # Errors
     /// If the store cannot be read.

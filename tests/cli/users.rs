@@ -121,6 +121,31 @@ fn edit_changes_a_user_and_none_takes_a_thing_away() {
 }
 
 #[test]
+fn an_external_id_is_never_the_id_of_another_user() {
+    let machine = Machine::with_users();
+    let id = |name: &str| {
+        machine.run(["user", "show", name, "-o", "json"]).json()["id"].as_str().unwrap().to_owned()
+    };
+    let (sam, otto) = (id("sam"), id("otto"));
+    for taken in [sam.clone(), sam.to_lowercase(), sam.replace('0', "o"), sam.replace('1', "L")] {
+        machine.refuses(["user", "edit", "otto", "--external-id", &taken]).must_exit(1);
+        machine.refuses(["user", "add", "eve", "--role", "observer", "--external-id", &taken]).must_exit(1);
+    }
+    assert_snapshot!(machine.refuses(["user", "edit", "otto", "--external-id", &sam]), @r"
+    exit: 1
+    --- stdout
+    --- stderr
+    error: user sam ([U1]) has this id already
+    hint: choose another; pdkeys user list shows which are taken
+    ");
+    machine.run(["user", "edit", "otto", "--external-id", &otto]).must_succeed();
+    machine.run(["user", "edit", "otto", "--external-id", "none"]).must_succeed();
+    // Whoever has left is still that user to the API behind.
+    machine.run(["user", "remove", "sam", "--yes"]).must_succeed();
+    machine.refuses(["user", "edit", "otto", "--external-id", &sam]).must_exit(1);
+}
+
+#[test]
 fn remove_marks_a_user_as_left_and_frees_the_name_and_the_operating_system_user() {
     let machine = Machine::with_users();
     machine.run(["create", "sams", "--as", "sam"]).must_succeed();

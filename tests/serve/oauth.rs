@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use percent_encoding::percent_encode_byte;
 
 use crate::http::{Headers, Reply};
 use crate::world::{Server, World};
@@ -147,4 +148,129 @@ fn an_app_that_is_gone_or_switched_off_gets_no_token() {
     assert_eq!(error(), None);
     world.run(&["app", "remove", "crm", "--yes"]);
     assert_eq!(error().as_deref(), Some("invalid_client"));
+}
+
+#[test]
+fn a_parameter_without_a_value_is_one_that_was_left_out() {
+    let world = World::new();
+    let (id, secret) = app(&world);
+    let server = world.serve(&[]);
+    let basic = basic(&id, &secret);
+    let in_form = format!("client_id={id}&client_secret={secret}");
+    let cases: &[(Option<&str>, Headers<'_>, String)] = &[
+        (None, &[("Authorization", &basic)], format!("{GRANT}&client_id=&client_secret=&scope=")),
+        (None, &[("Authorization", &basic)], format!("{GRANT}&client_secret&scope")),
+        (None, &[], format!("{GRANT}&{in_form}&scope=")),
+        (Some("invalid_request"), &[("Authorization", &basic)], "grant_type=".to_owned()),
+        (Some("invalid_request"), &[("Authorization", &basic)], format!("{GRANT}&grant_type=")),
+        (Some("invalid_request"), &[], format!("{GRANT}&{in_form}&scope=&scope=teams.read")),
+        (Some("invalid_client"), &[], format!("{GRANT}&client_id={id}&client_secret=")),
+        (Some("invalid_client"), &[], format!("{GRANT}&client_id=&client_secret={secret}")),
+    ];
+    for (error, headers, form) in cases {
+        let reply = ask(&server, headers, form);
+        assert_eq!(reply.json()["error"].as_str(), *error, "{headers:?} {form}: {}", reply.body);
+        if error.is_none() {
+            assert_eq!(reply.json()["scope"], "incidents.read teams.read", "{form}");
+        }
+    }
+}
+
+#[test]
+fn basic_credentials_are_encoded_as_in_a_form() {
+    let world = World::new();
+    let (id, secret) = app(&world);
+    let server = world.serve(&[]);
+    let encoded = |text: &str| text.bytes().map(percent_encode_byte).collect::<String>();
+    for (id, secret, status) in [
+        (encoded(&id), encoded(&secret), 200),
+        (id.clone(), secret.replace('_', "%5F").replace('-', "%2D"), 200),
+        (id.to_lowercase(), secret.clone(), 200),
+        (id.clone(), encoded(&encoded(&secret)), 401),
+        (id.clone(), format!("{secret}%"), 401),
+        (id.clone(), format!("{secret}+"), 401),
+        (id.clone(), format!("{secret}%00"), 401),
+        (id.clone(), format!("{secret}%ff"), 401),
+        (id.clone(), format!("{secret}=x"), 401),
+    ] {
+        let reply = ask(&server, &[("Authorization", &basic(&id, &secret))], GRANT);
+        assert_eq!(reply.status, status, "{id} {secret}");
+    }
+}
+
+#[test]
+fn a_media_type_that_is_given_twice_is_refused() {
+    let world = World::new();
+    let (id, secret) = app(&world);
+    let server = world.serve(&[]);
+    let form = format!("{GRANT}&client_id={id}&client_secret={secret}");
+    let ask = |headers: &[(&str, &str)]| {
+        let reply = server.ask("POST", "/oauth/token", headers, &form);
+        (reply.status, reply.json()["error"].as_str().map(str::to_owned))
+    };
+    let refused = (400, Some("invalid_request".to_owned()));
+    assert_eq!(ask(&[FORM]), (200, None));
+    assert_eq!(ask(&[("Content-Type", "Application/X-WWW-Form-Urlencoded ; charset=UTF-8")]), (200, None));
+    assert_eq!(ask(&[FORM, FORM]), refused);
+    assert_eq!(ask(&[FORM, ("Content-Type", "application/json")]), refused);
+    assert_eq!(ask(&[("Content-Type", "application/x-www-form-urlencoded, application/json")]), refused);
+    assert_eq!(ask(&[]), refused);
+}
+
+#[test]
+fn an_app_that_asks_for_too_many_tokens_is_told_to_wait_and_no_other_is() {
+    let world = World::new();
+    let (id, secret) = app(&world);
+    let (other_id, other) = world.make(&["app", "register", "other", "--scope", "teams.read"]);
+    let server = world.serve(&[]);
+    let good = basic(&id, &secret);
+    // Who does not have the client secret takes nothing away.
+    for _ in 0..100 {
+        assert_eq!(ask(&server, &[("Authorization", &basic(&id, &other))], GRANT).status, 401);
+    }
+    let issued = (0..80).filter(|_| ask(&server, &[("Authorization", &good)], GRANT).status == 200).count();
+    assert_eq!(issued, 60);
+    let head = world.run(&["audit", "head"]);
+    let reply = ask(&server, &[("Authorization", &good)], GRANT);
+    assert_eq!((reply.status, reply.json()["error"].as_str()), (429, Some("temporarily_unavailable")));
+    let seconds: u32 = reply.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=60).contains(&seconds), "{seconds}");
+    assert_eq!(world.run(&["audit", "head"]), head, "nothing was written");
+    assert_eq!(ask(&server, &[("Authorization", &basic(&other_id, &other))], GRANT).status, 200);
+    // The store counts, so another process, or one that begins anew, knows.
+    server.stop();
+    let server = world.serve(&[]);
+    assert_eq!(ask(&server, &[("Authorization", &good)], GRANT).status, 429);
+    world.run(&["app", "token", "crm", "--quiet"]);
+}
+
+#[test]
+fn a_client_is_told_which_scopes_its_app_does_not_have() {
+    let world = World::new();
+    let (id, secret) = app(&world);
+    let server = world.serve(&[]);
+    let (_, key) = world.key();
+    let basic = basic(&id, &secret);
+    let many: Vec<_> = (b'a'..b'm').map(|letter| format!("x{}.read", char::from(letter))).collect();
+    for (scope, description) in [
+        ("users.read", "the app does not have users.read"),
+        (
+            "teams.read users.write incidents.read incidents.write users.write",
+            "the app does not have incidents.write users.write",
+        ),
+        (&key, "one word is no scope"),
+        ("users.read * users:read", "the app does not have users.read; 2 words are no scopes"),
+        (
+            &many.join(" "),
+            "the app does not have xa.read xb.read xc.read xd.read xe.read xf.read xg.read xh.read xi.read xj.read and 2 more",
+        ),
+    ] {
+        let form: String =
+            form_urlencoded::Serializer::new(GRANT.to_owned()).append_pair("scope", scope).finish();
+        let reply = ask(&server, &[("Authorization", &basic)], &form);
+        assert_eq!((reply.status, reply.json()["error"].as_str()), (400, Some("invalid_scope")));
+        assert_eq!(reply.json()["error_description"], description, "{scope}");
+    }
+    let log = server.stop();
+    assert!(!log.contains("users.write") && !log.contains(&key), "{log}");
 }

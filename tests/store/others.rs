@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use jiff::{SignedDuration, Timestamp};
 use pdkeys::Result;
-use pdkeys::manage::{Outcome, revoke};
+use pdkeys::manage::{Grant, GrantRefusal, GrantRequest, Outcome, TOKENS_IN_WINDOW, grant_app_token, revoke};
 use pdkeys::model::{
     APP_TOKEN_LIFE, Access, Action, App, AppToken, Audited, Change, CredentialKind, Destination,
     DestinationRef, Digest, Id, Integration, IntegrationType, Name, Noun, Permit, RateLimit, Role, Sealed,
@@ -547,6 +547,47 @@ pub(crate) fn one_token_of_an_app_is_revoked_and_the_others_go_on<E: Engine>(sit
     assert_eq!(site.reader().read().unwrap().app_token(&digest).unwrap(), None);
     assert_eq!(site.holder("another"), Some(live(app.id, None)));
     assert_eq!(site.records(&AuditFilter::default())[0].root_resource.kind, "app_token");
+}
+
+pub(crate) fn an_app_gets_so_many_tokens_within_a_minute<E: Engine>(site: &mut Site<E>) {
+    let [app, other] = [new_app(site, "A00000001", "bot"), new_app(site, "A00000002", "crm")];
+    let [plain, others] = ["a", "b"].map(|letter| format!("pdcs_{}", letter.repeat(43)));
+    add_app(site, &app, &plain);
+    add_app(site, &other, &others);
+    let ask = |site: &mut Site<E>, app: &App, plain: &str, scope: Option<&str>, at: Timestamp| {
+        let client_id = app.id.to_string();
+        let request = GrantRequest { client_id: &client_id, client_secret: &secret(plain), scope };
+        let issued = &mut |_: &AppToken, _: &_| Ok(());
+        match grant_app_token(site.writer(), &Frozen(at), &mut SystemEntropy, &request, issued).unwrap() {
+            Grant::Issued { .. } => None,
+            Grant::Refused(refusal) => Some(refusal),
+        }
+    };
+    let begin = site.now();
+    let later = |seconds| begin + SignedDuration::from_secs(seconds);
+    let retry_after =
+        |seconds| Some(GrantRefusal::TooMany { retry_after: SignedDuration::from_secs(seconds) });
+    let n = |site: &mut Site<E>, n| site.reader().read().unwrap().app_token_issued_at(app.id, n).unwrap();
+    assert_eq!((n(site, 1), n(site, TOKENS_IN_WINDOW)), (None, None));
+
+    for nth in 0..TOKENS_IN_WINDOW {
+        let at = later(i64::from(nth) / 2);
+        // What is refused takes nothing away from the app.
+        assert_eq!(ask(site, &app, &others, None, at), Some(GrantRefusal::InvalidClient));
+        assert!(matches!(ask(site, &app, &plain, Some("x"), at), Some(GrantRefusal::InvalidScope { .. })));
+        assert_eq!(ask(site, &app, &plain, None, at), None, "{nth}");
+    }
+    assert_eq!((n(site, 1), n(site, TOKENS_IN_WINDOW)), (Some(later(29)), Some(begin)));
+    let head = site.records(&AuditFilter::default()).len();
+    assert_eq!(ask(site, &app, &plain, None, later(30)), retry_after(30));
+    assert_eq!(ask(site, &app, &plain, None, later(59)), retry_after(1));
+    assert_eq!(site.records(&AuditFilter::default()).len(), head, "nothing was written");
+    assert_eq!(ask(site, &other, &others, None, later(59)), None, "another app is not held up");
+    assert_eq!(ask(site, &app, &plain, None, later(60)), None);
+    assert_eq!(ask(site, &app, &plain, None, later(60)), None, "two were issued at once");
+    assert_eq!(ask(site, &app, &plain, None, later(60)), retry_after(1));
+    // A clock that is put back holds nobody up for longer than it was wrong.
+    assert_eq!(ask(site, &app, &plain, None, later(-3_600)), None);
 }
 
 // Checks.

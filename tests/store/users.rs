@@ -1,7 +1,7 @@
 //! Stories of the account and its users.
 
 use pdkeys::model::{
-    Account, Action, Change, Name, Noun, Policy, RateLimit, Role, Target, User, UserRef, authorize,
+    Account, Action, Change, Id, Name, Noun, Policy, RateLimit, Role, Target, User, UserRef, authorize,
 };
 use pdkeys::store::{Read as _, Store as _, Write as _};
 
@@ -142,6 +142,24 @@ pub(crate) fn two_present_users_never_share_a_name_an_operating_system_user_or_a
     ] {
         assert!(site.change_user(Action::AddUser, &Change::Create(second.clone())).is_err(), "{second:?}");
         assert_eq!(site.everything(), before);
+    }
+}
+
+pub(crate) fn an_id_is_not_drawn_that_is_the_external_id_of_a_user<E: Engine>(site: &mut Site<E>) {
+    let named = |id: &str, external_id: &str| id.parse().map(|id: Id| (id, label(external_id))).unwrap();
+    for (nth, (id, external_id)) in
+        [named("U00000A01", "U00000A01"), named("U00000A02", "u00000a02")].into_iter().enumerate()
+    {
+        assert!(!site.reader().read().unwrap().is_taken(id).unwrap());
+        let jim = User {
+            external_id: Some(external_id),
+            ..site.new_user(&format!("U0000000{nth}"), &format!("jim {nth}"))
+        };
+        site.add_user(&jim);
+        assert!(site.reader().read().unwrap().is_taken(id).unwrap());
+        let left = User { left_at: Some(site.now()), ..jim.clone() };
+        site.change_user(Action::RemoveUser, &Change::Update { before: jim, after: left }).unwrap();
+        assert!(!site.reader().read().unwrap().is_taken(id).unwrap(), "who left is nobody's other");
     }
 }
 

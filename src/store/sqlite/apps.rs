@@ -157,6 +157,16 @@ pub(super) fn tokens(connection: &Connection, app: Id) -> Result<Vec<(AppToken, 
     })
 }
 
+/// When the `n`-th newest token of an app was issued. Rows are in the order of issuing, and so is the index.
+pub(super) fn token_issued_at(connection: &Connection, app: Id, n: u32) -> Result<Option<Timestamp>> {
+    columns::find(
+        connection,
+        "SELECT issued_at FROM app_token WHERE app = ?1 ORDER BY row DESC LIMIT 1 OFFSET ?2",
+        params![text(&app), n.saturating_sub(1)],
+        |row| Columns::of(row).moment(),
+    )
+}
+
 /// Stops one token of an app.
 pub(super) fn revoke_token(
     connection: &Connection,

@@ -263,7 +263,11 @@ pub(super) fn is_taken(connection: &Connection, id: Id) -> Result<bool> {
         };
     }
     let sql = match id.noun() {
-        Noun::User => in_use!("user"),
+        // A user is told by the external id where there is one, and so no other may have it for an id.
+        Noun::User => concat!(
+            in_use!("user"),
+            " OR EXISTS (SELECT 1 FROM user WHERE external_id IN (?1, lower(?1)) AND left_at IS NULL)"
+        ),
         Noun::GeneralKey => in_use!("general_key"),
         Noun::UserToken => in_use!("user_token"),
         Noun::Service | Noun::Orchestration => in_use!("destination"),

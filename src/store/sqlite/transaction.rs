@@ -137,6 +137,10 @@ impl<K> Read for SqliteTransaction<'_, K> {
         apps::token(&self.main, digest)
     }
 
+    fn app_token_issued_at(&self, app: Id, n: u32) -> Result<Option<Timestamp>> {
+        apps::token_issued_at(&self.main, app, n)
+    }
+
     fn holder(&self, digest: &Digest) -> Result<Option<Holder>> {
         secrets::holder(&self.main, digest)
     }

@@ -3,45 +3,59 @@
 //! It is the one thing here that writes to the store, durably and one at a time. That goes to threads of its own, and
 //! so many may wait for it and no more: whoever asks for tokens holds up nobody who asks about keys.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::StatusCode;
 use hyper::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, PRAGMA, WWW_AUTHENTICATE,
+    AUTHORIZATION, CACHE_CONTROL, HeaderMap, HeaderValue, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use hyper::http::request::Parts;
 use pdkeys::manage::{Grant, GrantRefusal, GrantRequest, grant_app_token};
-use pdkeys::model::{APP_TOKEN_LIFE, Secret};
+use pdkeys::model::{APP_TOKEN_LIFE, ScopeSet, Secret};
+
 use pdkeys::ports::{SystemClock, SystemEntropy};
 use pdkeys::store::Place;
 use pdkeys::store::sqlite::SqliteStore;
+use percent_encoding::percent_decode_str;
 use serde_json::json;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use super::answer::{self, Answer};
+use super::body::{self, SaidTwice};
 use super::checker::Checker;
 use super::log::Denials;
 use super::metrics::Metrics;
 
+/// The media type of a request.
+const FORM: &[u8] = b"application/x-www-form-urlencoded";
 /// How many requests may be at the store, or wait for it.
 const MOST_WAITING: usize = 32;
 
+/// How many scopes are named to a client that asks for some that its app does not have.
+const MOST_NAMED: usize = 10;
+
 /// Why a request gets no token, as RFC 6749, 5.2 has it: the error, and what is said of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Refused {
     error: &'static str,
-    description: &'static str,
+    description: Cow<'static, str>,
+    /// After how many seconds it may be tried again, where it was too often.
+    retry_after: Option<i64>,
+}
+
+const fn refused(error: &'static str, description: &'static str) -> Refused {
+    Refused { error, description: Cow::Borrowed(description), retry_after: None }
 }
 
 const fn invalid_request(description: &'static str) -> Refused {
-    Refused { error: "invalid_request", description }
+    refused("invalid_request", description)
 }
 
-const INVALID_CLIENT: Refused =
-    Refused { error: "invalid_client", description: "the client could not be authenticated" };
+const INVALID_CLIENT: Refused = refused("invalid_client", "the client could not be authenticated");
 
 /// What an app sent.
 #[derive(Debug)]
@@ -73,7 +87,7 @@ impl TokenDesk {
     ) -> Answer {
         let asked = match read(head, body) {
             Ok(asked) => asked,
-            Err(refused) => return refuse(denials, refused),
+            Err(refused) => return refuse(denials, &refused),
         };
         let Ok(turn) = Arc::clone(&self.room).try_acquire_owned() else {
             metrics.turned_away();
@@ -90,7 +104,7 @@ impl TokenDesk {
         });
         match granted.await {
             Ok(Ok(Ok(token))) => token,
-            Ok(Ok(Err(refused))) => refuse(denials, refused),
+            Ok(Ok(Err(refused))) => refuse(denials, &refused),
             Ok(Err(error)) => {
                 tracing::error!(%error, "a token could not be issued");
                 metrics.failed();
@@ -132,30 +146,49 @@ fn grant(place: &Place, asked: &Asked) -> Result<Result<Answer, Refused>, pdkeys
     };
     Ok(Err(match refusal {
         GrantRefusal::InvalidClient => INVALID_CLIENT,
-        GrantRefusal::UnauthorizedClient => Refused {
-            error: "unauthorized_client",
-            description: "REST keys are switched off in this account",
-        },
-        GrantRefusal::InvalidScope => Refused {
-            error: "invalid_scope",
-            description: "the app does not have every scope that was asked for",
-        },
-        GrantRefusal::WrongAccount => {
-            Refused { error: "invalid_scope", description: "the account has another subdomain, or none" }
+        GrantRefusal::UnauthorizedClient => {
+            refused("unauthorized_client", "REST keys are switched off in this account")
         }
+        GrantRefusal::InvalidScope { beyond, no_scopes } => {
+            Refused { description: beyond_app(&beyond, no_scopes).into(), ..refused("invalid_scope", "") }
+        }
+        GrantRefusal::WrongAccount => refused("invalid_scope", "the account has another subdomain, or none"),
+        GrantRefusal::TooMany { retry_after } => Refused {
+            retry_after: Some(retry_after.as_secs().saturating_add(1)),
+            ..refused("temporarily_unavailable", "the app was issued too many tokens within a minute")
+        },
     }))
 }
 
+/// Says which scopes an app was asked for in vain. What is no scope may be anything, and is not repeated.
+fn beyond_app(beyond: &ScopeSet, no_scopes: usize) -> String {
+    let named: Vec<_> = beyond.iter().take(MOST_NAMED).map(ToString::to_string).collect();
+    let others = beyond.iter().count() - named.len();
+    let lacks = match (named.as_slice(), others) {
+        ([], _) => None,
+        (named, 0) => Some(format!("the app does not have {}", named.join(" "))),
+        (named, others) => Some(format!("the app does not have {} and {others} more", named.join(" "))),
+    };
+    let unknown = match no_scopes {
+        0 => None,
+        1 => Some("one word is no scope".to_owned()),
+        many => Some(format!("{many} words are no scopes")),
+    };
+    lacks.into_iter().chain(unknown).collect::<Vec<_>>().join("; ")
+}
+
 /// Reads a request for a token.
-fn read(head: &Parts, body: &[u8]) -> Result<Asked, Refused> {
+fn read(head: &Parts, form: &[u8]) -> Result<Asked, Refused> {
     if head.uri.query().is_some_and(|query| !query.is_empty()) {
         return Err(invalid_request("parameters belong into the body"));
     }
-    if !is_form(&head.headers) {
+    let content_type = body::content_type(&head.headers)
+        .map_err(|SaidTwice| invalid_request("Content-Type is given more than once"))?;
+    if !body::essence(content_type).eq_ignore_ascii_case(FORM) {
         return Err(invalid_request("the body must be application/x-www-form-urlencoded"));
     }
     let mut parameters = Parameters::default();
-    for (name, value) in form_urlencoded::parse(body) {
+    for (name, value) in form_urlencoded::parse(form) {
         let value = Zeroizing::new(value.into_owned());
         let parameter = match name.as_ref() {
             "grant_type" => &mut parameters.grant_type,
@@ -169,15 +202,15 @@ fn read(head: &Parts, body: &[u8]) -> Result<Asked, Refused> {
             return Err(invalid_request("a parameter is given twice"));
         }
     }
-    let Parameters { grant_type, client_id, client_secret, scope } = parameters;
+    // A parameter without a value is one that was left out (RFC 6749, 3.2).
+    let given = |parameter: Option<Zeroizing<String>>| parameter.filter(|value| !value.is_empty());
+    let [grant_type, client_id, client_secret, scope] =
+        [parameters.grant_type, parameters.client_id, parameters.client_secret, parameters.scope].map(given);
     let (client_id, client_secret) = client(&head.headers, client_id, client_secret)?;
     match grant_type.as_ref().map(|grant| grant.as_str()) {
         Some("client_credentials") => {}
         Some(_) => {
-            return Err(Refused {
-                error: "unsupported_grant_type",
-                description: "the grant type must be client_credentials",
-            });
+            return Err(refused("unsupported_grant_type", "the grant type must be client_credentials"));
         }
         None => return Err(invalid_request("grant_type is missing")),
     }
@@ -190,14 +223,6 @@ struct Parameters {
     client_id: Option<Zeroizing<String>>,
     client_secret: Option<Zeroizing<String>>,
     scope: Option<Zeroizing<String>>,
-}
-
-fn is_form(headers: &HeaderMap) -> bool {
-    let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    given
-        .split(';')
-        .next()
-        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"))
 }
 
 /// The client id and the client secret, from the header or from the form, and never from both.
@@ -228,7 +253,8 @@ fn client(
     }
 }
 
-/// Reads `Basic`. Client ids and client secrets have no character that would be encoded in it.
+/// Reads `Basic`. Client id and client secret are encoded as in a form (RFC 6749, 2.3.1); those of pdkeys are the same
+/// with and without it.
 fn read_basic(value: &[u8]) -> Option<(String, Secret)> {
     let (scheme, encoded) = value.split_at_checked(b"basic ".len())?;
     if !scheme.eq_ignore_ascii_case(b"basic ") {
@@ -237,15 +263,29 @@ fn read_basic(value: &[u8]) -> Option<(String, Secret)> {
     let decoded = Zeroizing::new(STANDARD.decode(encoded.trim_ascii()).ok()?);
     let text = std::str::from_utf8(&decoded).ok()?;
     let (id, secret) = text.split_once(':')?;
-    Some((id.to_owned(), Secret::presented(secret.to_owned())))
+    Some((from_form(id)?.to_string(), Secret::presented(from_form(secret)?.to_string())))
 }
 
-fn refuse(denials: &Denials, refused: Refused) -> Answer {
+/// Decodes a value that is encoded as in a form.
+fn from_form(value: &str) -> Option<Zeroizing<String>> {
+    let blanks = Zeroizing::new(value.replace('+', " "));
+    let decoded = percent_decode_str(&blanks).decode_utf8().ok()?;
+    Some(Zeroizing::new(decoded.into_owned()))
+}
+
+fn refuse(denials: &Denials, refused: &Refused) -> Answer {
     let is_client = refused.error == INVALID_CLIENT.error;
-    let status = if is_client { StatusCode::UNAUTHORIZED } else { StatusCode::BAD_REQUEST };
+    let status = match refused.retry_after {
+        Some(_) => StatusCode::TOO_MANY_REQUESTS,
+        None if is_client => StatusCode::UNAUTHORIZED,
+        None => StatusCode::BAD_REQUEST,
+    };
     denials.note_refused_token(refused.error, status.as_u16());
     let body = json!({ "error": refused.error, "error_description": refused.description });
     let mut answer = no_store(answer::json(status, body.to_string()));
+    if let Some(seconds) = refused.retry_after {
+        answer.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
     if is_client {
         let challenge = HeaderValue::from_static("Basic realm=\"pdkeys\"");
         answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
