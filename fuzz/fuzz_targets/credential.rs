@@ -7,17 +7,9 @@ use pdkeys::model::{CredentialKind, Secret, secrets_within};
 use pdkeys::verify::{BearerTakes, Presented};
 
 fuzz_target!(|input: &[u8]| {
-    let bare = Presented::bare(input).kind();
-    let behind = |scheme: &[u8]| [scheme, input].concat();
-    let token = Presented::authorization(&behind(b"Token token="), BearerTakes::AppTokens).kind();
-    let bearer = Presented::authorization(&behind(b"Bearer "), BearerTakes::AppTokens).kind();
-    let any = Presented::authorization(&behind(b"bearer "), BearerTakes::AnyKey).kind();
-    match bare {
-        Some(CredentialKind::AppToken) => assert_eq!((token, bearer, any), (None, bare, bare)),
-        Some(_) => assert_eq!((token, bearer, any), (bare, None, bare)),
-        // A line end behind it is cut off with a scheme before it alone.
-        None if input.ends_with(b"\n") => {}
-        None => assert_eq!((token, bearer, any), (None, None, None)),
+    // Blanks behind a scheme are as many as one likes, and quotes behind `token=` are none of the key.
+    if !input.starts_with(b" ") && !input.starts_with(b"\"") {
+        read_alike(input);
     }
     for presented in [Presented::parse(input), Presented::authorization(input, BearerTakes::AnyKey)] {
         if let Presented::Secret { secret, .. } = &presented {
@@ -32,6 +24,31 @@ fuzz_target!(|input: &[u8]| {
         }
     }
 });
+
+/// Reads a key alone and behind each scheme.
+fn read_alike(input: &[u8]) {
+    let bare = Presented::bare(input).kind();
+    let read = |before: &str, after: &str, bearer| {
+        Presented::authorization(&[before.as_bytes(), input, after.as_bytes()].concat(), bearer).kind()
+    };
+    let token = read("Token token=", "", BearerTakes::AppTokens);
+    let quoted = read("Token token=\"", "\"", BearerTakes::AppTokens);
+    let alone = read("Token  ", "", BearerTakes::AppTokens);
+    let bearer = read("Bearer ", "", BearerTakes::AppTokens);
+    let any = read("bearer ", "", BearerTakes::AnyKey);
+    match bare {
+        Some(CredentialKind::AppToken) => {
+            assert_eq!((token, quoted, alone, bearer, any), (None, None, None, bare, bare));
+        }
+        Some(_) => assert_eq!((token, quoted, alone, bearer, any), (bare, bare, bare, None, bare)),
+        // A line end behind it is cut off with a scheme before it alone.
+        None if input.ends_with(b"\n") => {}
+        None => {
+            assert_eq!((token, quoted, bearer, any), (None, None, None, None));
+            assert!(alone.is_none() || input.starts_with(b"token="));
+        }
+    }
+}
 
 fn text_of(secret: &Secret) -> String {
     let mut bytes = Vec::new();

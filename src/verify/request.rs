@@ -102,19 +102,19 @@ impl Presented {
         }
     }
 
-    /// Reads a bare key, or the whole value of an `Authorization` header: `Token token=KEY`, or `Bearer TOKEN` for
-    /// an app token, the scheme in any case. One line end after it is cut off; anything else around it, quotes and
-    /// blanks and a second line, makes it malformed.
+    /// Reads a bare key, or the whole value of an `Authorization` header: `Token token=KEY`, `Token token="KEY"` or
+    /// `Token KEY`, as the clients of PagerDuty's API send them, or `Bearer TOKEN` for an app token. The scheme is taken
+    /// in any case, with one blank behind it or several. One line end after it is cut off; anything else around a key
+    /// makes it malformed.
     #[must_use]
     pub fn parse(text: &[u8]) -> Self {
         let text = text.strip_suffix(b"\n").map_or(text, |text| text.strip_suffix(b"\r").unwrap_or(text));
         if text.len() > MAX_LEN {
             return Self::malformed(text);
         }
-        let Some(at) = text.iter().position(|byte| *byte == b' ') else { return Self::bare(text) };
-        let (scheme, value) = (&text[..at], &text[at + 1..]);
+        let Some((scheme, value)) = split_scheme(text) else { return Self::bare(text) };
         if scheme.eq_ignore_ascii_case(b"token") {
-            let Some(key) = value.strip_prefix(b"token=") else { return Self::malformed(text) };
+            let key = value.strip_prefix(b"token=").map_or(value, |key| unquoted(key).unwrap_or(key));
             return Self::of_kinds(key, |kind| kind != CredentialKind::AppToken);
         }
         if scheme.eq_ignore_ascii_case(b"bearer") {
@@ -139,8 +139,8 @@ impl Presented {
             return if value.is_empty() { Self::Missing } else { Self::malformed(value) };
         }
         match bearer {
-            BearerTakes::AnyKey => match value.split_at_checked(b"bearer ".len()) {
-                Some((scheme, key)) if scheme.eq_ignore_ascii_case(b"bearer ") => {
+            BearerTakes::AnyKey => match split_scheme(value) {
+                Some((scheme, key)) if scheme.eq_ignore_ascii_case(b"bearer") => {
                     Self::of_kinds(key, |_| true)
                 }
                 _ => Self::parse(value),
@@ -165,6 +165,18 @@ impl Presented {
             other_characters: !text.iter().all(u8::is_ascii_alphanumeric),
         }
     }
+}
+
+/// Divides the value of an `Authorization` header at the blanks behind its scheme (RFC 9110, 11.4).
+fn split_scheme(value: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = value.iter().position(|byte| *byte == b' ')?;
+    let blanks = value[at..].iter().take_while(|byte| **byte == b' ').count();
+    Some((&value[..at], &value[at + blanks..]))
+}
+
+/// A text without the quotes around it, if it has both. No key has a character that would be escaped in them.
+fn unquoted(text: &[u8]) -> Option<&[u8]> {
+    text.strip_prefix(b"\"")?.strip_suffix(b"\"")
 }
 
 /// One question: may this credential do this?
@@ -204,11 +216,17 @@ mod tests {
             format!("{KEY}\r\n"),
             format!("Token token={KEY}"),
             format!("tOKEN token={KEY}\n"),
+            format!("Token token=\"{KEY}\""),
+            format!("Token {KEY}"),
+            format!("token   {KEY}\r\n"),
+            format!("Token  token={KEY}"),
+            format!("Token   token=\"{KEY}\"\n"),
         ] {
             assert_eq!(kind(&text), Some(CredentialKind::General), "{text:?}");
         }
         assert_eq!(kind(&format!("Bearer {APP}")), Some(CredentialKind::AppToken));
         assert_eq!(kind(&format!("bearer {APP}")), Some(CredentialKind::AppToken));
+        assert_eq!(kind(&format!("Bearer   {APP}")), Some(CredentialKind::AppToken));
         assert_eq!(kind(APP), Some(CredentialKind::AppToken));
     }
 
@@ -221,16 +239,37 @@ mod tests {
             format!("{KEY}\n\n"),
             format!("{KEY}\n{KEY}"),
             format!("{KEY}\r"),
-            format!("Token {KEY}"),
-            format!("Token token=\"{KEY}\""),
-            format!("Token  token={KEY}"),
+            format!(" Token {KEY}"),
+            format!("Token {KEY} "),
+            format!("Token\t{KEY}"),
+            format!("Token \t{KEY}"),
+            format!("Token \"{KEY}\""),
+            format!("Token '{KEY}'"),
+            format!("Token {KEY},"),
+            format!("Token token=\"{KEY}"),
+            format!("Token token={KEY}\""),
+            format!("Token token=\"\"{KEY}\"\""),
+            format!("Token token='{KEY}'"),
+            format!("Token token=\" {KEY}\""),
+            format!("Token token=\"{KEY}\", nonce=\"x\""),
+            format!("Token token={KEY} token={KEY}"),
+            format!("Token token =\"{KEY}\""),
             format!("Token token= {KEY}"),
+            format!("Token token=token={KEY}"),
+            format!("Token key={KEY}"),
+            format!("Token: {KEY}"),
+            "Token token=\"\"".to_owned(),
+            format!("Token {APP}"),
+            format!("Bearer \"{APP}\""),
+            format!("Bearer token={APP}"),
             format!("Bearer {KEY}"),
             format!("Token token={APP}"),
             format!("Basic {KEY}"),
             format!("Token token={KEY}, Token token={KEY}"),
             "Token token=".to_owned(),
             "Bearer ".to_owned(),
+            "Token ".to_owned(),
+            "Token   ".to_owned(),
             "a".repeat(1 << 20),
             "\u{feff}".to_owned() + KEY,
         ] {
@@ -255,7 +294,11 @@ mod tests {
         assert_eq!(any(format!("bEARER {KEY}")), Some(CredentialKind::General));
         assert_eq!(any(format!("Bearer {APP}")), Some(CredentialKind::AppToken));
         assert_eq!(any(format!("Token token={KEY}")), Some(CredentialKind::General));
-        assert_eq!(any(format!("Bearer  {KEY}")), None);
+        assert_eq!(any(format!("Bearer  {KEY}")), Some(CredentialKind::General));
+        assert_eq!(any(format!("Bearer \"{KEY}\"")), None);
+        assert_eq!(documented(format!("Token token=\"{KEY}\"")), Some(CredentialKind::General));
+        assert_eq!(documented(format!("Token {KEY}")), Some(CredentialKind::General));
+        assert_eq!(documented(format!("Bearer  {KEY}")), None);
         assert_eq!(any(KEY.to_owned()), None);
         assert!(matches!(Presented::authorization(b"", BearerTakes::AnyKey), Presented::Missing));
     }

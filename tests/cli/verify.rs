@@ -398,6 +398,10 @@ fn one_line_end_after_it_and_a_scheme_in_any_case_are_fine() {
             format!("Token token={secret}"),
             format!("TOKEN token={secret}\r\n"),
             format!("token token={secret}\n"),
+            format!("Token token=\"{secret}\""),
+            format!("Token {secret}"),
+            format!("Token   {secret}\n"),
+            format!("Token  token={secret}"),
         ] {
             assert_eq!(reason_for(&machine, &text), "allowed");
         }
@@ -406,6 +410,7 @@ fn one_line_end_after_it_and_a_scheme_in_any_case_are_fine() {
         app_token.clone(),
         format!("Bearer {app_token}"),
         format!("bEARER {app_token}\n"),
+        format!("Bearer  {app_token}"),
         format!("{app_token}\r\n"),
     ] {
         assert_eq!(reason_for(&machine, &text), "allowed");
@@ -434,12 +439,14 @@ fn anything_else_around_a_key_is_malformed() {
         format!("{key}\u{a0}"),
         format!("\u{feff}{key}"),
         format!("{key},{key}"),
-        format!("Token {key}"),
+        format!("Token {key} "),
+        format!("Token \"{key}\""),
         format!("Token token={key}, Token token={key}"),
         format!("Token token={key}\nToken token={key}"),
         format!("Token token={key} "),
-        format!("Token token=\"{key}\""),
-        format!("Token  token={key}"),
+        format!("Token token=\"{key}"),
+        format!("Token token={key}\""),
+        format!("Token token=\"{key}\", x=\"y\""),
         format!("Token\ttoken={key}"),
         format!("Token token={key},foo=bar"),
         format!("Token TOKEN={key}"),

@@ -245,6 +245,9 @@ fn only_documented_credentials_are_taken_unless_asked_for() {
     };
     let (bearer, token) = (format!("Bearer {key}"), format!("Token token={key}"));
     assert_eq!(ask(&[], "Authorization", &token), 200);
+    for stock in [format!("Token token=\"{key}\""), format!("Token {key}"), format!("token   token={key}")] {
+        assert_eq!(ask(&[], "Authorization", &stock), 200, "{stock}");
+    }
     assert_eq!(ask(&[], "Authorization", &bearer), 401);
     assert_eq!(ask(&[], "Authorization", &key), 401);
     assert_eq!(ask(&[], "X-Api-Key", &key), 401);
