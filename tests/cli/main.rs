@@ -32,6 +32,7 @@ mod integrations;
 mod keys;
 mod limits;
 mod manners;
+mod pasted;
 mod permissions;
 mod replay;
 mod revoke;

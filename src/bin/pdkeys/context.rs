@@ -390,6 +390,11 @@ pub(crate) fn variable(name: &str) -> Option<OsString> {
     env::var_os(name)
 }
 
+/// The values of the variables that are this program's own.
+pub(crate) fn settings() -> impl Iterator<Item = OsString> {
+    env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"PDKEYS_")).map(|(_, value)| value)
+}
+
 /// Whether the environment says that text is UTF-8.
 pub(crate) fn locale_is_utf8() -> bool {
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"]

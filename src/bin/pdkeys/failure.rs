@@ -1,5 +1,6 @@
 //! What the library's errors mean on a command line: heading, hint, exit code. One match, without a wildcard.
 
+use std::borrow::Cow;
 use std::error::Error as _;
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -84,10 +85,8 @@ impl Failure {
                     .to_owned(),
             );
         }
-        for secret in secrets {
-            self.message = secret.redact(&self.message);
-            self.hints = self.hints.iter().map(|hint| secret.redact(hint)).collect();
-        }
+        self.message = hide(&secrets, &self.message).into_owned();
+        self.hints = self.hints.iter().map(|hint| hide(&secrets, hint).into_owned()).collect();
         self
     }
 
@@ -301,6 +300,17 @@ fn secrets_among(arguments: &[OsString]) -> Vec<Secret> {
     whole.chain(arguments.iter().flat_map(|argument| secrets_within(argument))).collect()
 }
 
+/// The parts of arguments that look like secrets and like nothing that people write: what not even a command that
+/// succeeds repeats. A name of 20 letters is told as it is.
+pub(crate) fn secrets_amid(arguments: &[OsString]) -> Vec<Secret> {
+    arguments.iter().flat_map(|argument| secrets_within(&argument.to_string_lossy())).collect()
+}
+
+/// A text with each of some secrets replaced by its hint.
+pub(crate) fn hide<'t>(secrets: &[Secret], text: &'t str) -> Cow<'t, str> {
+    secrets.iter().fold(Cow::Borrowed(text), |text, secret| Cow::Owned(secret.redact(&text)))
+}
+
 /// What to give instead of a value that clap let the library read, and the library refused.
 fn hint_for_value(error: &clap::Error) -> Option<&'static str> {
     match error.source()?.downcast_ref::<pdkeys::Error>()?.kind() {
@@ -314,7 +324,7 @@ pub(crate) fn parse_error(error: &clap::Error, arguments: &[OsString]) -> ExitCo
     let secrets = secrets_among(arguments);
     let rendered = error.render();
     let plain = if secrets.is_empty() { rendered.ansi().to_string() } else { rendered.to_string() };
-    let shown = secrets.iter().fold(plain, |text, secret| secret.redact(&text));
+    let shown = hide(&secrets, &plain);
     let written = if error.use_stderr() {
         write!(anstream::stderr(), "{shown}").map_err(|_| ())
     } else {

@@ -33,16 +33,18 @@ fn main() -> ExitCode {
     if let Some(code) = complete::answer_the_shell(&arguments) {
         return code;
     }
+    // What the program was told, in which a secret may have been pasted: no message repeats it.
+    let told: Vec<OsString> = arguments.iter().cloned().chain(context::settings()).collect();
     let cli = match deferring(&arguments, || Cli::try_parse_from(&arguments)) {
         Ok(cli) => cli,
-        Err(error) => return failure::parse_error(&error, &arguments),
+        Err(error) => return failure::parse_error(&error, &told),
     };
-    let terminal = Terminal::new(cli.globals.color, cli.globals.quiet);
+    let terminal = Terminal::new(cli.globals.color, cli.globals.quiet).hiding(failure::secrets_amid(&told));
     let context = Context::new(cli.globals, terminal);
     match cli.command.run(&context) {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            let failure = failure.without_secrets(&arguments);
+            let failure = failure.without_secrets(&told);
             context.terminal.failure(&failure);
             Failure::code(&failure).into()
         }

@@ -15,11 +15,12 @@ use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use pdkeys::model::Secret;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, hide};
 
 /// How long the reader of a secret may keep it waiting. The store is locked meanwhile.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -48,6 +49,8 @@ pub(crate) enum Color {
 pub(crate) struct Terminal {
     color: ColorChoice,
     quiet: bool,
+    /// What no message repeats.
+    hidden: Vec<Secret>,
 }
 
 impl Terminal {
@@ -57,7 +60,12 @@ impl Terminal {
             Color::Always => ColorChoice::Always,
             Color::Never => ColorChoice::Never,
         };
-        Self { color, quiet }
+        Self { color, quiet, hidden: Vec::new() }
+    }
+
+    /// The same, with messages in which these secrets are replaced by their hints.
+    pub(crate) fn hiding(self, hidden: Vec<Secret>) -> Self {
+        Self { hidden, ..self }
     }
 
     /// Whether there is somebody to ask.
@@ -87,6 +95,7 @@ impl Terminal {
     }
 
     fn message(&self, style: Style, label: &str, text: &str) {
+        let text = hide(&self.hidden, text);
         let mut stream = AutoStream::new(stderr(), self.color).lock();
         // There is nowhere left to complain that standard error is gone.
         let _ = writeln!(stream, "{style}{label}{style:#} {text}");
@@ -144,6 +153,7 @@ impl Terminal {
 
     /// Shows what a question is about.
     pub(crate) fn show(&self, text: &str) {
+        let text = hide(&self.hidden, text);
         let mut stream = AutoStream::new(stderr(), self.color).lock();
         let _ = writeln!(stream, "{text}");
     }
@@ -182,6 +192,7 @@ impl Terminal {
 
     /// Asks whether to go on; without an answer, no.
     pub(crate) fn confirm(&self, question: &str) -> bool {
+        let question = hide(&self.hidden, question);
         dialoguer::Confirm::new().with_prompt(question).default(false).interact().unwrap_or(false)
     }
 

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use clap_complete::ArgValueCandidates;
-use pdkeys::model::{Access, CredentialKind, Policy};
+use pdkeys::model::{Access, CredentialKind, Policy, secrets_within};
 use pdkeys::ports::{Clock as _, SystemClock};
 use pdkeys::store::sqlite::SqliteStore;
 use pdkeys::store::{Read as _, Store as _};
@@ -13,7 +13,7 @@ use crate::batch;
 use crate::complete;
 use crate::context::{Context, FirstUse};
 use crate::credential::Source;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, hide};
 use crate::render::{self, Format};
 
 /// Say what a presented key may do
@@ -194,7 +194,9 @@ impl Explain {
         };
         match explain(policy, &self.method, self.path.as_bytes()) {
             Ok(explanation) => {
-                let explained = Explained { method: self.method, path: self.path, explanation };
+                // The path of an event may have its key, and one of a list a token in its query.
+                let path = hide(&secrets_within(&self.path), &self.path).into_owned();
+                let explained = Explained { method: self.method, path, explanation };
                 render::show(&context.terminal, context.globals.output, SystemClock.now(), &explained)?;
                 Ok(Exit::Done)
             }
