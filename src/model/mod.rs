@@ -40,7 +40,7 @@ pub use key::{
 };
 pub(crate) use keyring::Committing;
 pub use keyring::{Digest, Keyring, Sealed, StoreKey};
-pub use moment::{future_moment, length_of_time, moment, past_moment};
+pub use moment::{end, future_moment, length_of_time, moment, past_moment};
 pub use permission::{Acting, Action, Decision, Permit, Target, authorize, decide, require};
 pub use rate::RateLimit;
 pub use role::Role;

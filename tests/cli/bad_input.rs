@@ -533,6 +533,55 @@ fn a_refused_description_makes_no_store() {
 }
 
 #[test]
+fn an_end_that_may_be_read_as_two_or_cannot_be_told_is_refused_as_that() {
+    let machine = Machine::new();
+    assert_snapshot!(machine.run(["create", "ci", "--expires", "6m"]), @r"
+    exit: 2
+    --- stdout
+    --- stderr
+    error: expiry: m may be minutes or months: say min or mo
+    hint: --expires 90d counts from now, dates are in UTC, and --expires never sets no end
+    ");
+    assert_snapshot!(machine.run(["create", "ci", "--expires", "9000y"]), @r"
+    exit: 2
+    --- stdout
+    --- stderr
+    error: expiry: is longer than can be told: the last day is 9999-12-30
+    hint: --expires 90d counts from now, dates are in UTC, and --expires never sets no end
+    ");
+    assert_eq!(names_in(machine.home()), [""; 0]);
+    let machine = Machine::with_store();
+    let (id, _) = machine.make_key("ci", &[]);
+    for arguments in [
+        &["edit", &id, "--expires", "6m"][..],
+        &["token", "create", "ci", "--expires", "30m"],
+        &["rotate", &id, "--overlap", "5m"],
+        &["list", "--unused-for", "3m"],
+        &["list", "--expiring-within", "3m"],
+        &["audit", "list", "--since", "3m"],
+        &["usage", "--since", "3m"],
+    ] {
+        let ran = machine.refuses(arguments.iter().copied()).must_exit(2);
+        assert!(ran.stderr.contains("m may be minutes or months: say min or mo"), "{ran}");
+    }
+}
+
+#[test]
+fn the_last_day_of_other_systems_is_never() {
+    let machine = Machine::with_store();
+    for never in ["9999-12-31", "9999-12-31T23:59:59Z", "9999-12-31T23:59:59"] {
+        let made = machine.run(["create", "ci", "--expires", never, "-o", "json"]).must_succeed();
+        assert!(made.json()["expires_at"].is_null() && !made.stderr.contains("it ends"), "{made}");
+    }
+    let header = "kind,secret,digest,description,access,owner,created_at,expires_at";
+    let line = "general,y_NbAkKc66ryYTWUXYEu,,old,full,,2024-01-02,9999-12-31";
+    std::fs::write(machine.file("keys.csv"), format!("{header}\n{line}\n")).unwrap();
+    machine.run(["import", "keys.csv"]).must_succeed();
+    let listed = machine.run(["list", "--text", "old", "-o", "json"]).must_succeed().json();
+    assert!(listed[0]["expires_at"].is_null(), "{listed}");
+}
+
+#[test]
 fn an_expiry_in_the_past_or_unparsable_is_refused_and_makes_no_store() {
     let machine = Machine::new();
     assert_snapshot!(machine.run(["create", "ci", "--expires", "2020-01-31"]), @r"

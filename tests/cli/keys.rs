@@ -51,7 +51,7 @@ fn create_as_json_gives_the_secret_with_its_record() {
     --- stdout
     {"id":"[K1]","secret":"[SECRET 1]","kind":"general","description":"reporting","hint":"[HINT 1]","access":"scopes","scopes":["incidents.read","services.read"],"created_at":"[NOW]","created_by":"ann","api_version":"v2","status":"active","disabled_at":null,"disabled_by":null,"disabled_reason":null,"last_used_at":null,"expires_at":"[NOW + 2160h]","rate_limit":"100/min","overlap_ends_at":null}
     --- stderr
-    Created key [K1] (reporting, ...[HINT 1]); its secret is shown only this once
+    Created key [K1] (reporting, ...[HINT 1]); it ends at [NOW + 2160h]; its secret is shown only this once
     "#
     );
 }
@@ -392,7 +392,7 @@ fn edit_changes_description_expiry_and_rate_limit() {
     exit: 0
     --- stdout
     --- stderr
-    Changed key [K1] (deploys, ...[HINT 1])
+    Changed key [K1] (deploys, ...[HINT 1]); it ends at [NOW + 2160h]
     "
     );
     assert_snapshot!(
@@ -588,7 +588,7 @@ fn rotate_without_an_overlap_stops_the_old_secret_at_once() {
     --- stdout
     [SECRET 4]
     --- stderr
-    Rotated key [K1] (deploy, ...[HINT 4]); the one before stopped working
+    Rotated key [K1] (deploy, ...[HINT 4]); it ends at 2099-06-01T00:00:00Z; the one before stopped working
     ");
     assert_secret(rotated.line());
     assert_eq!(machine.count("tombstone"), 1);
@@ -603,7 +603,7 @@ fn rotate_with_an_overlap_asks_nothing_and_keeps_the_old_secret_for_a_while() {
     --- stdout
     [SECRET 4]
     --- stderr
-    Rotated key [K1] (deploy, ...[HINT 4]); the one before works until [NOW + 24h]
+    Rotated key [K1] (deploy, ...[HINT 4]); it ends at 2099-06-01T00:00:00Z; the one before works until [NOW + 24h]
     ");
     assert_eq!((machine.count("digest"), machine.count("tombstone")), (4, 0));
     assert_snapshot!(machine.run(["show", &deploy]), @r"

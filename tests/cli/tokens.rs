@@ -76,7 +76,7 @@ fn create_as_json_gives_the_token_with_its_record() {
     --- stdout
     {"id":"[T1]","secret":"[SECRET 1]","kind":"user-token","user":"uma","description":"laptop","hint":"[HINT 1]","access":"role","scopes":["incidents.read","incidents.write"],"created_at":"[NOW]","api_version":"v2","status":"active","disabled_at":null,"disabled_reason":null,"last_used_at":null,"expires_at":"[NOW + 2160h]","overlap_ends_at":null}
     --- stderr
-    Created token [T1] of uma (laptop, ...[HINT 1]); its secret is shown only this once
+    Created token [T1] of uma (laptop, ...[HINT 1]); it ends at [NOW + 2160h]; its secret is shown only this once
     "#);
     machine.refuses(["token", "create", "laptop", "-o", "csv"]).must_exit(2);
 }
@@ -405,7 +405,7 @@ fn edit_changes_description_and_end_and_narrows_scopes() {
     exit: 0
     --- stdout
     --- stderr
-    Changed token [T1] of uma (notebook, ...[HINT 1])
+    Changed token [T1] of uma (notebook, ...[HINT 1]); it ends at [NOW + 2160h]
     "
     );
     let edit = ["token", "edit", &laptop, "--as", "uma", "--scope", "incidents.read", "-o", "json"];

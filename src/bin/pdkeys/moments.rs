@@ -45,6 +45,11 @@ pub(crate) fn serialize<S: Serializer>(
     }
 }
 
+/// When something ends, as the part of a sentence about it that says so.
+pub(crate) fn ends(end: Option<Timestamp>) -> String {
+    end.map_or_else(String::new, |end| format!("; it ends at {}", exact(end)))
+}
+
 /// How long the secret before a rotation goes on.
 pub(crate) fn overlap(end: Option<Timestamp>) -> String {
     end.map_or_else(

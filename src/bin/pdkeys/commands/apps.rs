@@ -349,6 +349,10 @@ impl Rotated for Registered {
         Registered::overlap(self, now)
     }
 
+    fn ends(&self) -> Option<Timestamp> {
+        None
+    }
+
     fn names(&self) -> (String, String) {
         (self.name.to_string(), name(self))
     }

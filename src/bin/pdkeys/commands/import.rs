@@ -8,7 +8,7 @@ use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE, 
 use clap::Args;
 use pdkeys::manage::{Entries, KeyEntry, Line, Material, Session, Tell, UserEntry};
 use pdkeys::model::{
-    Access, CredentialKind, Fingerprint, Imported, Label, Name, Noun, ScopeSet, Secret, escape, moment,
+    Access, CredentialKind, Fingerprint, Imported, Label, Name, Noun, ScopeSet, Secret, end, escape, moment,
 };
 use pdkeys::ports::Clock as _;
 use pdkeys::ports::SystemClock;
@@ -240,17 +240,16 @@ fn key_entry(row: Row) -> Result<KeyEntry, String> {
         (Some(_), Some(_)) => return Err("secret: either that or its digest, and not both".to_owned()),
     };
     let description = needed("description", description.as_ref())?;
-    let time = |what, text: Option<Zeroizing<String>>| {
-        text.map(|text| moment(what, &text)).transpose().map_err(|error| wrong(&error))
-    };
+    let created_at = created_at.map(|text| moment("created_at", &text)).transpose();
+    let expires_at = expires_at.map(|text| end("expires_at", &text)).transpose();
     Ok(KeyEntry {
         kind,
         material,
         description: Label::parse("description", description).map_err(|error| wrong(&error))?,
         access: access_of(kind, access.as_ref().map(|text| text.as_str()))?,
         owner: owner.map(|text| text.trim().to_owned()),
-        created_at: time("created_at", created_at)?,
-        expires_at: time("expires_at", expires_at.filter(|text| text.as_str() != "never"))?,
+        created_at: created_at.map_err(|error| wrong(&error))?,
+        expires_at: expires_at.map_err(|error| wrong(&error))?.flatten(),
     })
 }
 

@@ -201,7 +201,8 @@ impl Create {
                 receiver.take(secret, &KeyRecord::new(key.clone(), now))
             })?;
             let told = receiver.keep().unwrap_or_else(|| "its secret is shown only this once".to_owned());
-            context.terminal.done("Created", &format!("{}; {told}", name(&key)));
+            let ends = moments::ends(key.expires_at);
+            context.terminal.done("Created", &format!("{}{ends}; {told}", name(&key)));
             Ok(Exit::Done)
         })
     }
@@ -389,7 +390,8 @@ impl Edit {
                 rate_limit: self.rate_limit.map(|LimitEdit(limit)| limit),
             };
             let key = session.edit_key(&self.id, edit)?;
-            changed(context, "Changed", vec![key], now)
+            context.terminal.done("Changed", &format!("{}{}", name(&key), moments::ends(key.expires_at)));
+            render::changed(context, now, std::iter::once(KeyRecord::new(key, now)))
         })
     }
 }
@@ -490,6 +492,10 @@ impl Rotated for GeneralKey {
 
     fn overlap(&self, now: Timestamp) -> Option<Timestamp> {
         GeneralKey::overlap(self, now)
+    }
+
+    fn ends(&self) -> Option<Timestamp> {
+        self.expires_at
     }
 
     fn names(&self) -> (String, String) {

@@ -38,6 +38,9 @@ pub(super) trait Rotated: Clone {
     /// Until when the secret before goes on.
     fn overlap(&self, now: Timestamp) -> Option<Timestamp>;
 
+    /// When it ends, if it does.
+    fn ends(&self) -> Option<Timestamp>;
+
     /// What it is called in a question, and in full.
     fn names(&self) -> (String, String);
 
@@ -86,7 +89,8 @@ impl Rotation {
             let rotated = C::rotate(session, reference, overlap, &mut |rotated, secret| {
                 receiver.take(secret, &rotated.clone().record(now))
             })?;
-            let mut told = vec![rotated.names().1, moments::overlap(rotated.overlap(now))];
+            let named = format!("{}{}", rotated.names().1, moments::ends(rotated.ends()));
+            let mut told = vec![named, moments::overlap(rotated.overlap(now))];
             told.extend(receiver.keep());
             context.terminal.done("Rotated", &told.join("; "));
             Ok(Exit::Done)

@@ -186,7 +186,8 @@ impl Create {
                 receiver.take(secret, &TokenRecord::new(token.clone(), now))
             })?;
             let told = receiver.keep().unwrap_or_else(|| "its secret is shown only this once".to_owned());
-            context.terminal.done("Created", &format!("{}; {told}", name(&token)));
+            let ends = moments::ends(token.expires_at);
+            context.terminal.done("Created", &format!("{}{ends}; {told}", name(&token)));
             Ok(Exit::Done)
         })
     }
@@ -274,7 +275,8 @@ impl Edit {
                 expires_at: self.expires.map(|text| future_moment("expiry", &text, now)).transpose()?,
             };
             let token = session.edit_token(&self.id, edit)?;
-            changed(context, "Changed", vec![token], now)
+            context.terminal.done("Changed", &format!("{}{}", name(&token), moments::ends(token.expires_at)));
+            render::changed(context, now, std::iter::once(TokenRecord::new(token, now)))
         })
     }
 }
@@ -322,6 +324,10 @@ impl Rotated for UserToken {
 
     fn overlap(&self, now: Timestamp) -> Option<Timestamp> {
         UserToken::overlap(self, now)
+    }
+
+    fn ends(&self) -> Option<Timestamp> {
+        self.expires_at
     }
 
     fn names(&self) -> (String, String) {
