@@ -49,15 +49,10 @@ deb:
 picture: build
     contrib/picture/draw
 
-# Write the checked-in completions and manual pages anew
+# Write the checked-in manual pages anew
 generate: build
     #!/usr/bin/env sh
     set -eu
     pdkeys="${CARGO_TARGET_DIR:-target}/debug/pdkeys"
-    mkdir -p completions
-    "$pdkeys" completions bash > completions/pdkeys.bash
-    "$pdkeys" completions zsh > completions/_pdkeys
-    "$pdkeys" completions fish > completions/pdkeys.fish
-    "$pdkeys" completions elvish > completions/pdkeys.elv
     rm -rf man
     "$pdkeys" man man

@@ -1,33 +1,25 @@
+# Completion of pdkeys for bash: pdkeys reads the line, and answers with words that are quoted for where they go.
 
-_clap_complete_pdkeys() {
-    local IFS=$'\013'
-    local _CLAP_COMPLETE_INDEX=${COMP_CWORD}
-    local _CLAP_COMPLETE_COMP_TYPE=${COMP_TYPE}
-    if compopt +o nospace 2> /dev/null; then
-        local _CLAP_COMPLETE_SPACE=false
-    else
-        local _CLAP_COMPLETE_SPACE=true
-    fi
-    local words=("${COMP_WORDS[@]}")
-    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-        words[COMP_CWORD]="$2"
-    fi
-    COMPREPLY=( $( \
-        _CLAP_IFS="$IFS" \
-        _CLAP_COMPLETE_INDEX="$_CLAP_COMPLETE_INDEX" \
-        _CLAP_COMPLETE_COMP_TYPE="$_CLAP_COMPLETE_COMP_TYPE" \
-        _CLAP_COMPLETE_SPACE="$_CLAP_COMPLETE_SPACE" \
-        COMPLETE="bash" \
-        "pdkeys" -- "${words[@]}" \
-    ) )
-    if [[ $? != 0 ]]; then
-        unset COMPREPLY
-    elif [[ $_CLAP_COMPLETE_SPACE == false ]] && [[ "${COMPREPLY-}" =~ [=/:]$ ]]; then
-        compopt -o nospace
-    fi
+_pdkeys() {
+    local answer kind word
+    COMPREPLY=()
+    answer=$(_PDKEYS_COMPLETE=bash pdkeys -- \
+        "${COMP_LINE:0:COMP_POINT}" "${COMP_LINE:COMP_POINT}" "$2" 2>/dev/null) || return
+    {
+        IFS= read -r kind
+        while IFS= read -r word; do
+            COMPREPLY+=("$word")
+        done
+    } <<<"$answer"
+    # bash knows best how to complete names of files.
+    case $kind in
+        files) compopt -o default 2>/dev/null ;;
+        directories) compopt -o dirnames 2>/dev/null ;;
+    esac
 }
-if [[ "${BASH_VERSINFO[0]}" -eq 4 && "${BASH_VERSINFO[1]}" -ge 4 || "${BASH_VERSINFO[0]}" -gt 4 ]]; then
-    complete -o nospace -o bashdefault -o nosort -F _clap_complete_pdkeys pdkeys
+
+if [[ ${BASH_VERSINFO[0]} -gt 4 || ${BASH_VERSINFO[0]} -eq 4 && ${BASH_VERSINFO[1]} -ge 4 ]]; then
+    complete -o nosort -F _pdkeys pdkeys
 else
-    complete -o nospace -o bashdefault -F _clap_complete_pdkeys pdkeys
+    complete -F _pdkeys pdkeys
 fi

@@ -54,7 +54,7 @@ fn the_completion_scripts_are_what_the_program_prints() {
         let output = pdkeys(data.path()).args(["completions", shell]).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         let printed = String::from_utf8(output.stdout).unwrap();
-        assert!(printed.contains("COMPLETE="), "{shell}: {printed}");
+        assert!(printed.contains("_PDKEYS_COMPLETE="), "{shell}: {printed}");
         assert!(kept.get(file).is_some_and(|kept| *kept == printed), "completions/{file} is stale; {RENEW}");
     }
     assert_eq!(kept.len(), scripts.len(), "completions/ holds something else: {:?}", kept.keys());
@@ -166,21 +166,13 @@ fn store_where_i_am(role: Role, data: &Path) -> [String; 2] {
 /// What pdkeys answers the script of a shell about a line of which the last word is being typed.
 fn complete(shell: &str, data: &Path, words: &[&str]) -> Output {
     let mut command = pdkeys(data);
-    command.env("COMPLETE", shell).arg("--").args(words);
+    command.env("_PDKEYS_COMPLETE", shell).arg("--");
     match shell {
-        // As the scripts that are checked in set them.
-        "bash" => {
-            command
-                .env("_CLAP_IFS", "\u{b}")
-                .env("_CLAP_COMPLETE_COMP_TYPE", "9")
-                .env("_CLAP_COMPLETE_SPACE", "false");
-        }
-        "zsh" | "elvish" => {
-            command.env("_CLAP_IFS", "\n");
-        }
-        _ => {}
-    }
-    command.env("_CLAP_COMPLETE_INDEX", (words.len() - 1).to_string()).output().unwrap()
+        "bash" => command.args([&words.join(" "), "", words[words.len() - 1]]),
+        "zsh" => command.arg(words.len().to_string()).args(words),
+        _ => command.args(words),
+    };
+    command.output().unwrap()
 }
 
 /// The candidates alone; asserts that nothing else was said.
@@ -188,9 +180,10 @@ fn candidates(shell: &str, data: &Path, words: &[&str]) -> Vec<String> {
     let output = complete(shell, data, words);
     assert_eq!(output.status.code(), Some(0), "{shell}: {output:?}");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{shell}");
-    let separator = if shell == "bash" { '\u{b}' } else { '\n' };
     let text = String::from_utf8(output.stdout).unwrap();
-    text.split(separator).filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    let (kind, candidates) = text.split_once('\n').unwrap();
+    assert_eq!(kind, "words", "{shell}: {text}");
+    candidates.lines().map(str::to_owned).collect()
 }
 
 const SHELLS: [&str; 4] = ["bash", "zsh", "fish", "elvish"];

@@ -41,6 +41,7 @@ mod scan;
 mod secrets;
 mod services;
 mod session;
+mod shells;
 mod store_key;
 mod terminal;
 mod tokens;

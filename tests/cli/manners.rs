@@ -302,7 +302,7 @@ fn completions_know_the_ids_that_the_acting_user_may_list() {
     let (id, _) = machine.make_key("nightly deploy", &[]);
     let complete = |sudo_uid: Option<&str>| {
         let mut command = machine.command(["--", "pdkeys", "show", ""]);
-        command.env("COMPLETE", "fish");
+        command.env("_PDKEYS_COMPLETE", "fish");
         if let Some(uid) = sudo_uid {
             command.env("SUDO_UID", uid);
         }

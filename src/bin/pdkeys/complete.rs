@@ -4,39 +4,113 @@
 //! Quick and silent: whatever goes wrong, the shell completes nothing.
 
 use std::ffi::{OsStr, OsString};
+use std::io::Write as _;
 use std::ops::ControlFlow;
 use std::process::ExitCode;
+use std::sync::OnceLock;
+use std::time::Duration;
 
-use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
-use clap_complete::CompleteEnv;
-use clap_complete::engine::CompletionCandidate;
+use clap::{ArgMatches, Command, CommandFactory as _, FromArgMatches as _, ValueHint};
+use clap_complete::ArgValueCompleter;
+use clap_complete::engine::{self, CompletionCandidate};
 use pdkeys::manage::{DestinationKind, Session, Whose};
 use pdkeys::model::{
     AccessKind, Action, AuditAction, Decision, Id, IntegrationType, KeyFilter, KeyOrder, KeyState, Name,
-    Noun, Policy, Role, Target, decide,
+    Noun, Policy, Role, Target, decide, escape, is_hazardous,
 };
 use pdkeys::store::sqlite::SqliteStore;
 use pdkeys::verify::Api;
 
 use crate::commands::Cli;
-use crate::context::{Context, Globals};
+use crate::context::{Context, Globals, variable};
+use crate::shell::{Candidate, Line, Shell};
 use crate::terminal::{Color, Terminal};
+
+/// The variable in which a completion script says which shell asks. Only the scripts set it, and it counts only where no
+/// command follows: arguments that begin with `--` are no command.
+const ASKING_SHELL: &str = "_PDKEYS_COMPLETE";
 
 /// The most candidates that a shell is shown.
 const MOST: usize = 200;
 
+/// How long a store that another process has locked is waited for. Whoever pressed the key waits as long.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// What marks a candidate that stands for all files, and for all directories.
+const FILES: &str = "files";
+const DIRECTORIES: &str = "directories";
+
+/// The words of the line that is being completed.
+static LINE: OnceLock<Vec<OsString>> = OnceLock::new();
+
 /// Answers if a completion script asks.
+///
+/// The first line of the answer says what goes there: `files` or `directories`, which the shell completes by itself, or
+/// `words`, which follow.
 pub(crate) fn answer_the_shell(arguments: &[OsString]) -> Option<ExitCode> {
-    // Looked at first: building the whole command for every start would cost more than most commands do.
-    crate::context::variable("COMPLETE")?;
-    let directory = std::env::current_dir().ok();
-    match CompleteEnv::with_factory(Cli::command)
-        .try_complete(arguments.iter().cloned(), directory.as_deref())
-    {
-        Ok(true) => Some(ExitCode::SUCCESS),
-        Ok(false) => None,
-        Err(_) => Some(ExitCode::FAILURE),
+    let [_, end_of_options, passed @ ..] = arguments else { return None };
+    if end_of_options != "--" {
+        return None;
     }
+    let shell = Shell::named(&variable(ASKING_SHELL)?)?;
+    let line = shell.read_line(passed)?;
+    let mut answer = String::new();
+    for line in answer_to(shell, &line).unwrap_or_default() {
+        answer.push_str(&line);
+        answer.push('\n');
+    }
+    // Silent by contract: a shell has nowhere to show an error.
+    let _ = Terminal::new(Color::Never, true).plain_data().write_all(answer.as_bytes());
+    Some(ExitCode::SUCCESS)
+}
+
+fn answer_to(shell: Shell, line: &Line) -> Option<Vec<String>> {
+    if line.is_redirection {
+        return Some(vec![FILES.to_owned()]);
+    }
+    let words = LINE.get_or_init(|| line.words.clone());
+    let mut command = with_files_marked(Cli::command());
+    let found = engine::complete(&mut command, words.clone(), line.current, None).ok()?;
+    let is_option = words.get(line.current)?.as_encoded_bytes().starts_with(b"-")
+        && !words.get(line.current)?.as_encoded_bytes().contains(&b'=');
+    let files = found
+        .iter()
+        .filter_map(|candidate| candidate.get_tag())
+        .map(ToString::to_string)
+        .find(|tag| tag == FILES || tag == DIRECTORIES);
+    if let Some(files) = files.filter(|_| !is_option) {
+        return Some(vec![files]);
+    }
+    let candidates: Vec<_> = found
+        .iter()
+        .filter_map(|candidate| {
+            let value = candidate.get_value().to_str()?.to_owned();
+            let help = candidate.get_help().map(ToString::to_string);
+            let help = help.and_then(|help| help.lines().next().map(|line| escape(line).into_owned()));
+            Some(Candidate { value, help })
+        })
+        .collect();
+    let mut answer = vec!["words".to_owned()];
+    answer.extend(shell.write(line, &candidates));
+    Some(answer)
+}
+
+/// Has one candidate stand for all files where a file is taken.
+fn with_files_marked(command: Command) -> Command {
+    fn marked(mark: &'static str) -> ArgValueCompleter {
+        ArgValueCompleter::new(move |typed: &OsStr| {
+            vec![CompletionCandidate::new(typed).tag(Some(mark.into()))]
+        })
+    }
+    command
+        .mut_args(|argument| match argument.get_value_hint() {
+            ValueHint::AnyPath | ValueHint::FilePath | ValueHint::ExecutablePath => {
+                argument.add(marked(FILES))
+            }
+            ValueHint::DirPath => argument.add(marked(DIRECTORIES)),
+            _ => argument,
+        })
+        .mut_subcommands(with_files_marked)
 }
 
 /// Ids of general keys.
@@ -217,13 +291,15 @@ fn candidates_in(
     let typed = typed.to_string_lossy().to_uppercase();
     let mut found = Vec::new();
     let mut add = |value: String, help: String| {
-        if value.to_uppercase().starts_with(&typed) {
+        // What begins with a hyphen would be read as an option, and what moves a cursor is not for a shell to show.
+        let is_safe = !value.starts_with('-') && !value.contains(is_hazardous);
+        if is_safe && value.to_uppercase().starts_with(&typed) {
             found.push(CompletionCandidate::new(value).help(Some(help.into())));
         }
         if found.len() < MOST { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
     // Silent by contract: a shell has nowhere to show an error.
-    let _ = context.with_silent_session(|session| Ok(list(session, &mut add)?));
+    let _ = context.with_silent_session(PATIENCE, |session| Ok(list(session, &mut add)?));
     found
 }
 
@@ -240,7 +316,7 @@ fn context_of_the_line() -> Context {
 }
 
 fn matches_of_the_line() -> Option<ArgMatches> {
-    let words = std::env::args_os().skip_while(|word| word != "--").skip(1);
+    let words = LINE.get()?;
     // The line is not finished, so that it need not parse; then the defaults are what it would use.
     Cli::command().ignore_errors(true).try_get_matches_from(words).ok()
 }

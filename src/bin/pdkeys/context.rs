@@ -8,6 +8,7 @@ use std::io;
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use clap_complete::ArgValueCompleter;
@@ -179,21 +180,28 @@ impl Context {
         let token = self.token()?;
         // A token comes out of a store that is there.
         let first_use = if token.is_some() { FirstUse::NeedsStore } else { first_use };
-        self.act(self.open(first_use)?, token, work)
+        let mut store = self.open(first_use)?;
+        let done = self.act(&mut store, token, work);
+        if let Some(fault) = store.usage_fault() {
+            self.terminal.warning(&format!("it is not known when anything was last used: {fault}"));
+        }
+        done
     }
 
-    /// Does the same in a store that is there, without a word about anything: for a shell that completes a line.
+    /// Does the same in a store that is there, without a word about anything, and waits no longer than this where it is
+    /// locked: for a shell that completes a line.
     pub(crate) fn with_silent_session(
         &self,
+        patience: Duration,
         work: impl FnOnce(&mut Session<'_, SqliteStore>) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let token = self.token()?;
-        self.act(SqliteStore::open(&self.place()?.0)?, token, work)
+        self.act(&mut SqliteStore::open_waiting(&self.place()?.0, patience)?, token, work)
     }
 
     fn act<T>(
         &self,
-        mut store: SqliteStore,
+        store: &mut SqliteStore,
         token: Option<Secret>,
         work: impl FnOnce(&mut Session<'_, SqliteStore>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
@@ -202,15 +210,11 @@ impl Context {
             None => Identity::OsUser(os_user(store.place().database())?),
         };
         let mut entropy = SystemEntropy;
-        let session = Session::begin(&mut store, identity, &SystemClock, &mut entropy)?;
-        let done = match &self.globals.on_behalf_of {
+        let session = Session::begin(store, identity, &SystemClock, &mut entropy)?;
+        match &self.globals.on_behalf_of {
             Some(user) => work(&mut session.on_behalf_of(user)),
             None => work(&mut { session }),
-        };
-        if let Some(fault) = store.usage_fault() {
-            self.terminal.warning(&format!("it is not known when anything was last used: {fault}"));
         }
-        done
     }
 
     /// The user token that was given, if one was: what is announced and missing is an error, never nothing.

@@ -15,6 +15,7 @@ mod rows;
 mod sarif;
 #[cfg(feature = "serve")]
 mod serve;
+mod shell;
 mod sources;
 mod terminal;
 

@@ -65,6 +65,7 @@ pub struct SqliteStore {
     memory: Memory,
     place: Place,
     file: files::Identity,
+    patience: Duration,
     looked_at: Instant,
     exposed: Vec<Exposed>,
 }
@@ -124,6 +125,7 @@ impl SqliteStore {
             memory: Memory::default(),
             place: place.clone(),
             file,
+            patience,
             looked_at: monotonic(),
             exposed,
         })
@@ -212,7 +214,7 @@ impl SqliteStore {
         if self.usage.is_some() || self.usage_fault.is_some() || !self.place.usage().exists() {
             return;
         }
-        match usage::open(&self.place) {
+        match usage::open_waiting(&self.place, self.patience) {
             Ok(usage) => self.usage = Some(usage),
             Err(fault) => self.usage_fault = Some(fault),
         }

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::config::DbConfig;
@@ -10,7 +11,7 @@ use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
 use super::columns::{self, Columns, text};
 use super::connected::Connected;
 use super::files::{Draft, guard_from_others, log_of};
-use super::{connect, file_error};
+use super::{BUSY_TIMEOUT, connect, file_error};
 use crate::error::{ErrorKind, Result};
 use crate::model::Id;
 use crate::ports::SystemEntropy;
@@ -35,6 +36,11 @@ const PAGES: i64 = -24 * 1024;
 
 /// Opens the usage file.
 pub(super) fn open(place: &Place) -> Result<Connected> {
+    open_waiting(place, BUSY_TIMEOUT)
+}
+
+/// Opens the usage file, and waits no longer than this for another process that has it locked.
+pub(super) fn open_waiting(place: &Place, patience: Duration) -> Result<Connected> {
     let path = &place.usage();
     let opened = fs::metadata(path)
         .map_err(file_error(path))
@@ -42,6 +48,7 @@ pub(super) fn open(place: &Place) -> Result<Connected> {
     let opened = opened.and_then(|_| {
         Connected::open(|| {
             let connection = connect(path)?;
+            connection.busy_timeout(patience)?;
             // Counts may be lost to a power cut; checks are many.
             connection.pragma_update(None, "synchronous", "NORMAL")?;
             // Found out here, and not by whoever reads a count in the middle of something else.

@@ -4,33 +4,13 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Command, CommandFactory as _, ValueEnum};
-use clap_complete::env::Shells;
+use clap::{Args, Command, CommandFactory as _};
 
 use super::Cli;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::render;
-
-/// A shell that completion scripts are made for.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Shell {
-    Bash,
-    Zsh,
-    Fish,
-    Elvish,
-}
-
-impl Shell {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Bash => "bash",
-            Self::Zsh => "zsh",
-            Self::Fish => "fish",
-            Self::Elvish => "elvish",
-        }
-    }
-}
+use crate::shell::Shell;
 
 /// Print the completion script of a shell
 ///
@@ -44,14 +24,7 @@ pub(crate) struct Completions {
 
 impl Completions {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let cannot = || Failure::failed(format!("no completion script for {}", self.shell.name()));
-        let mut script = Vec::new();
-        Shells::builtins()
-            .completer(self.shell.name())
-            .ok_or_else(cannot)?
-            .write_registration("COMPLETE", "pdkeys", "pdkeys", "pdkeys", &mut script)
-            .map_err(|_| cannot())?;
-        render::line(&context.terminal, String::from_utf8_lossy(&script).trim_end())?;
+        render::line(&context.terminal, self.shell.script().trim_end())?;
         Ok(Exit::Done)
     }
 }
