@@ -279,6 +279,8 @@ fn help_names_the_exit_codes_and_the_environment() {
       PDKEYS_TOKEN           a user token; its owner is the acting user
       PDKEYS_KEY             the credential that verify checks
       NO_COLOR               no colour
+      TERM                   no colour and no progress if it is dumb
+      COLUMNS                the width of a terminal that does not say it
     ");
 }
 

@@ -11,6 +11,8 @@ use pdkeys::ErrorKind;
 use pdkeys::error::{Conflict, KeyFault, Refusal, Unidentified};
 use pdkeys::model::{Ability, KeyState, Noun, Secret, looks_secret, secrets_within};
 
+use crate::terminal::{Color, Terminal};
+
 /// How a command ends. The numbers are documented, and never re-ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -321,19 +323,21 @@ fn hint_for_value(error: &clap::Error) -> Option<&'static str> {
 
 /// Prints what clap has to say, help included, with no secret in it: an argument that looks like one shows its hint.
 pub(crate) fn parse_error(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
+    let terminal = Terminal::new(Color::Auto, false);
     let secrets = secrets_among(arguments);
     let rendered = error.render();
     let plain = if secrets.is_empty() { rendered.ansi().to_string() } else { rendered.to_string() };
     let shown = hide(&secrets, &plain);
     let written = if error.use_stderr() {
-        write!(anstream::stderr(), "{shown}").map_err(|_| ())
+        write!(terminal.notices(), "{shown}").map_err(|_| ())
     } else {
-        write!(anstream::stdout(), "{shown}").map_err(|_| ())
+        let mut out = terminal.data();
+        write!(out, "{shown}").and_then(|()| out.flush()).map_err(|_| ())
     };
     if error.use_stderr()
         && let Some(hint) = hint_for_value(error)
     {
-        let _ = writeln!(anstream::stderr(), "\nhint: {hint}");
+        let _ = writeln!(terminal.notices(), "\nhint: {hint}");
     }
     match (error.use_stderr(), written) {
         (true, _) => Exit::Usage.into(),

@@ -9,6 +9,7 @@ mod failure;
 mod handover;
 mod lines;
 mod moments;
+mod prompt;
 mod question;
 mod render;
 mod rows;

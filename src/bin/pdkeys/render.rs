@@ -6,7 +6,7 @@
 use std::io::{self, Write};
 
 use clap::ValueEnum;
-use comfy_table::{Attribute, Cell, ContentArrangement, Table, presets};
+use comfy_table::{Attribute, Cell, ColumnConstraint, ContentArrangement, Table, Width, presets};
 use jiff::Timestamp;
 use pdkeys::ErrorKind;
 use pdkeys::model::{escape, is_hazardous};
@@ -152,6 +152,8 @@ fn output_error(error: io::Error) -> Failure {
 
 struct Sink<'o, W: Write> {
     out: &'o mut W,
+    terminal: &'o Terminal,
+    headings: &'static [&'static str],
     state: State,
     eyes: Eyes,
     started: bool,
@@ -165,15 +167,28 @@ enum State {
 }
 
 impl<'o, W: Write> Sink<'o, W> {
-    fn new(out: &'o mut W, format: Format, terminal: &Terminal, now: Timestamp, headings: &[&str]) -> Self {
+    fn new(
+        out: &'o mut W,
+        format: Format,
+        terminal: &'o Terminal,
+        now: Timestamp,
+        headings: &'static [&'static str],
+    ) -> Self {
         let state = match format {
-            Format::Table => State::Table(Box::new(new_table(terminal, headings))),
+            Format::Table => State::Table(Box::new(new_table(headings))),
             // Who prints SARIF does so by itself, and nobody else is let as far as this.
             Format::Json | Format::Sarif => State::Json,
             Format::Jsonl => State::Jsonl,
             Format::Csv => State::Csv,
         };
-        Self { out, state, eyes: Eyes { people: terminal.shows_to_people(), now }, started: false }
+        Self {
+            out,
+            terminal,
+            headings,
+            state,
+            eyes: Eyes { people: terminal.shows_to_people(), now },
+            started: false,
+        }
     }
 
     fn begin(&mut self, fields: &[&str]) -> io::Result<()> {
@@ -211,7 +226,7 @@ impl<'o, W: Write> Sink<'o, W> {
 
     fn finish(self) -> io::Result<()> {
         match self.state {
-            State::Table(table) => write_table(self.out, &table),
+            State::Table(mut table) => write_table(self.out, &mut table, self.headings, self.terminal),
             State::Json if self.started => writeln!(self.out, "\n]"),
             State::Json => writeln!(self.out, "[]"),
             State::Jsonl | State::Csv => Ok(()),
@@ -225,29 +240,112 @@ fn write_csv(out: &mut impl Write, cells: impl IntoIterator<Item = impl AsRef<[u
     csv.flush()
 }
 
-fn new_table(terminal: &Terminal, headings: &[&str]) -> Table {
+/// How many blanks are between two columns, and how many where there is little room.
+const GAPS: [u16; 2] = [2, 1];
+/// Columns of which words that are longer than [`NARROWEST`] may be broken. Words of all others are copied or compared.
+const FREE_TEXT: &[&str] = &[
+    "ABOUT",
+    "ACTOR",
+    "BY",
+    "CALLED",
+    "CHANGES",
+    "DESCRIPTION",
+    "FINDING",
+    "LEADS INTO",
+    "NAME",
+    "PROBLEM",
+    "REMEDY",
+    "USER",
+];
+/// The narrowest that a column of free text is made before the rows are written one by one.
+const NARROWEST: usize = 12;
+/// The column of which not even blanks are a place to break a line at: what it holds is one word, blanks or not.
+const ONE_WORD: &str = "FILE";
+
+fn new_table(headings: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    if terminal.shows_to_people() {
-        table.set_content_arrangement(ContentArrangement::Dynamic);
-        if let Some(width) = terminal.width() {
-            table.set_width(width);
-        }
-        table.enforce_styling();
-        table.set_header(headings.iter().map(|heading| Cell::new(heading).add_attribute(Attribute::Bold)));
-    } else {
-        table.force_no_tty();
-        table.set_header(headings);
-    }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
+    table.force_no_tty();
+    table.set_header(headings);
+    set_gap(&mut table, GAPS[0]);
     table
 }
 
-fn write_table(out: &mut impl Write, table: &Table) -> io::Result<()> {
+fn set_gap(table: &mut Table, gap: u16) {
+    let last = table.column_count().saturating_sub(1);
+    for (number, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, if number == last { 0 } else { gap }));
+    }
+}
+
+/// Fits a table into the width of a terminal by wrapping cells between words. Returns false if not even so it fits.
+fn fit(table: &mut Table, headings: &[&str], width: u16) -> bool {
+    let natural = table.column_max_content_widths();
+    let least: Vec<u16> = headings
+        .iter()
+        .zip(&natural)
+        .enumerate()
+        .map(|(number, (heading, natural))| {
+            let cells = table.row_iter().filter_map(|row| row.cell_iter().nth(number)).map(Cell::content);
+            let words = cells.filter_map(|cell| cell.split(' ').map(|word| word.chars().count()).max());
+            let longest = words.max().unwrap_or(0);
+            let heading_word = heading.split(' ').map(str::len).max().unwrap_or(0);
+            let least = match *heading {
+                ONE_WORD => return *natural,
+                free if FREE_TEXT.contains(&free) => longest.min(NARROWEST),
+                _ => longest,
+            };
+            u16::try_from(least.max(heading_word)).unwrap_or(u16::MAX).min(*natural)
+        })
+        .collect();
+    let gaps = |gap: u16| usize::from(gap) * headings.len().saturating_sub(1);
+    let text: usize = least.iter().map(|width| usize::from(*width)).sum();
+    let Some(gap) = GAPS.into_iter().find(|gap| text + gaps(*gap) <= width.into()) else { return false };
+    set_gap(table, gap);
+    for ((column, natural), least) in table.column_iter_mut().zip(natural).zip(least) {
+        let padding = column.padding_width();
+        column.set_constraint(if least == natural {
+            ColumnConstraint::ContentWidth
+        } else {
+            ColumnConstraint::LowerBoundary(Width::Fixed(least + padding))
+        });
+    }
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_width(width);
+    true
+}
+
+/// Writes a table, for people with bold headings and fitted to the terminal.
+fn write_table(
+    out: &mut impl Write,
+    table: &mut Table,
+    headings: &[&str],
+    terminal: &Terminal,
+) -> io::Result<()> {
+    if terminal.shows_to_people() {
+        table.enforce_styling();
+        table.set_header(headings.iter().map(|heading| Cell::new(heading).add_attribute(Attribute::Bold)));
+        if !fit(table, headings, terminal.width()) {
+            return write_one_by_one(out, table, headings);
+        }
+    }
     for line in table.lines() {
         writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+/// Writes the rows of a table that does not fit: a cell a line, and an empty line between two rows.
+fn write_one_by_one(out: &mut impl Write, table: &Table, headings: &[&str]) -> io::Result<()> {
+    let longest = headings.iter().map(|heading| heading.len()).max().unwrap_or(0);
+    for (number, row) in table.row_iter().enumerate() {
+        if number > 0 {
+            writeln!(out)?;
+        }
+        for (heading, cell) in headings.iter().zip(row.cell_iter()) {
+            let line = format!("{:longest$}  {}", heading.to_lowercase(), cell.content());
+            writeln!(out, "{}", line.trim_end())?;
+        }
     }
     Ok(())
 }

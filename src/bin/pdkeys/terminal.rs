@@ -6,8 +6,8 @@
 #![expect(clippy::unused_self, reason = "who holds a terminal may use the streams; nobody else does")]
 
 use std::fs;
-use std::io::{self, BufWriter, IsTerminal as _, StdinLock, Write, stderr, stdin, stdout};
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::io::{self, BufWriter, IsTerminal, StdinLock, Write, stderr, stdin, stdout};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant};
 
@@ -15,17 +15,24 @@ use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use pdkeys::model::Secret;
+use pdkeys::model::{Secret, escape};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
+use crate::context::variable;
 use crate::failure::{Failure, hide};
+use crate::prompt::{self, Echo};
 
 /// How long the reader of a secret may keep it waiting. The store is locked meanwhile.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// What a pipe that is ready takes without blocking: POSIX's least `PIPE_BUF`.
 const SURE_TO_FIT: usize = 512;
+
+/// The columns of a terminal of which nothing is known.
+const USUAL_WIDTH: u16 = 80;
+/// The columns of help that need no longer lines to be read well.
+const WIDEST_HELP: usize = 100;
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
@@ -44,10 +51,30 @@ pub(crate) enum Color {
     Never,
 }
 
+impl Color {
+    /// Decides for a stream. Of the environment, `NO_COLOR` and `TERM` count, and only on a terminal.
+    pub(crate) fn on(self, stream: &impl IsTerminal) -> ColorChoice {
+        let wanted = match self {
+            Self::Auto => {
+                let no_color = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
+                stream.is_terminal() && !no_color && takes_escape_sequences()
+            }
+            Self::Always => true,
+            Self::Never => false,
+        };
+        if wanted { ColorChoice::Always } else { ColorChoice::Never }
+    }
+}
+
+/// Whether a terminal of this kind understands more than text.
+fn takes_escape_sequences() -> bool {
+    variable("TERM").is_some_and(|kind| !kind.is_empty() && kind != "dumb")
+}
+
 /// The terminal, or what stands in its place.
 #[derive(Debug)]
 pub(crate) struct Terminal {
-    color: ColorChoice,
+    color: Color,
     quiet: bool,
     /// What no message repeats.
     hidden: Vec<Secret>,
@@ -55,15 +82,10 @@ pub(crate) struct Terminal {
 
 impl Terminal {
     pub(crate) fn new(color: Color, quiet: bool) -> Self {
-        let color = match color {
-            Color::Auto => ColorChoice::Auto,
-            Color::Always => ColorChoice::Always,
-            Color::Never => ColorChoice::Never,
-        };
         Self { color, quiet, hidden: Vec::new() }
     }
 
-    /// The same, with messages in which these secrets are replaced by their hints.
+    /// Returns the same terminal, which replaces these secrets by their hints in messages.
     pub(crate) fn hiding(self, hidden: Vec<Secret>) -> Self {
         Self { hidden, ..self }
     }
@@ -78,15 +100,15 @@ impl Terminal {
         stdout().is_terminal()
     }
 
-    /// The width of the terminal that data goes to, in columns.
-    pub(crate) fn width(&self) -> Option<u16> {
-        let size = rustix::termios::tcgetwinsize(stdout()).ok()?;
-        (size.ws_col > 0).then_some(size.ws_col)
+    /// The width of the terminal that data goes to, in columns: what the terminal says, else what `COLUMNS` says, else
+    /// what most are.
+    pub(crate) fn width(&self) -> u16 {
+        width_of(stdout())
     }
 
     /// Where data goes.
     pub(crate) fn data(&self) -> impl Write {
-        BufWriter::new(AutoStream::new(stdout(), self.color).lock())
+        BufWriter::new(AutoStream::new(stdout(), self.color.on(&stdout())).lock())
     }
 
     /// Where data goes of which there is a lot, and which has no colour.
@@ -94,11 +116,15 @@ impl Terminal {
         BufWriter::with_capacity(1 << 16, stdout().lock())
     }
 
+    /// Where notices go, which may be coloured.
+    pub(crate) fn notices(&self) -> impl Write {
+        AutoStream::new(stderr(), self.color.on(&stderr())).lock()
+    }
+
     fn message(&self, style: Style, label: &str, text: &str) {
         let text = hide(&self.hidden, text);
-        let mut stream = AutoStream::new(stderr(), self.color).lock();
         // There is nowhere left to complain that standard error is gone.
-        let _ = writeln!(stream, "{style}{label}{style:#} {text}");
+        let _ = writeln!(self.notices(), "{style}{label}{style:#} {text}");
     }
 
     /// Where a log goes.
@@ -116,7 +142,7 @@ impl Terminal {
     /// Shows how far something has come that takes long; to people only.
     pub(crate) fn progress(&self) -> Progress {
         let bar = ProgressBar::hidden();
-        if stderr().is_terminal() && !self.quiet {
+        if stderr().is_terminal() && !self.quiet && takes_escape_sequences() {
             bar.set_draw_target(ProgressDrawTarget::stderr());
         }
         Progress(bar)
@@ -154,8 +180,7 @@ impl Terminal {
     /// Shows what a question is about.
     pub(crate) fn show(&self, text: &str) {
         let text = hide(&self.hidden, text);
-        let mut stream = AutoStream::new(stderr(), self.color).lock();
-        let _ = writeln!(stream, "{text}");
+        let _ = writeln!(self.notices(), "{text}");
     }
 
     /// Asks for a line of text, again as long as `check` refuses it.
@@ -165,24 +190,34 @@ impl Terminal {
         preset: Option<&str>,
         check: impl Fn(&str) -> Result<(), pdkeys::Error>,
     ) -> Result<String, Failure> {
-        let mut input = dialoguer::Input::<String>::new().with_prompt(question);
-        if let Some(preset) = preset {
-            input = input.default(preset.to_owned());
-        }
-        input
-            .validate_with(|text: &String| check(text).map_err(|error| error.to_string()))
-            .interact_text()
-            .map_err(|_| Failure::not_confirmed("nothing was answered, and nothing was done"))
+        let shown =
+            preset.map_or_else(|| format!("{question}: "), |preset| format!("{question} [{preset}]: "));
+        let answer = |typed: &str| preset.filter(|_| typed.is_empty()).unwrap_or(typed).to_owned();
+        let typed = self.answer_to(&shown, Echo::Shown, |typed| match check(&answer(typed)) {
+            Ok(()) => true,
+            Err(refused) => {
+                self.message(ERROR, "error:", &escape(&refused.to_string()));
+                false
+            }
+        })?;
+        Ok(answer(&typed))
     }
 
     /// Asks for a secret, which does not show.
     pub(crate) fn ask_secret(&self, question: &str) -> Result<Zeroizing<String>, Failure> {
-        dialoguer::Password::new()
-            .with_prompt(question)
-            .allow_empty_password(true)
-            .interact()
-            .map(Zeroizing::new)
-            .map_err(|_| Failure::not_confirmed("nothing was answered, and nothing was done"))
+        self.answer_to(&format!("{question}: "), Echo::Hidden, |_| true)
+    }
+
+    fn answer_to(
+        &self,
+        question: &str,
+        echo: Echo,
+        is_taken: impl Fn(&str) -> bool,
+    ) -> Result<Zeroizing<String>, Failure> {
+        prompt::ask(&escape(question), echo, stdin().as_fd(), stderr(), is_taken)
+            .ok()
+            .flatten()
+            .ok_or_else(|| Failure::not_confirmed("nothing was answered, and nothing was done"))
     }
 
     /// Standard input.
@@ -193,7 +228,8 @@ impl Terminal {
     /// Asks whether to go on; without an answer, no.
     pub(crate) fn confirm(&self, question: &str) -> bool {
         let question = hide(&self.hidden, question);
-        dialoguer::Confirm::new().with_prompt(question).default(false).interact().unwrap_or(false)
+        self.answer_to(&format!("{question} [y/N] "), Echo::Shown, |_| true)
+            .is_ok_and(|answer| matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
     }
 
     /// Writes a secret to standard output, and knows afterwards that it was taken: an output that is closed, full,
@@ -245,6 +281,24 @@ impl Progress {
     pub(crate) fn end(&self) {
         self.0.finish_and_clear();
     }
+}
+
+fn width_of(terminal: impl AsFd) -> u16 {
+    let said = rustix::termios::tcgetwinsize(terminal).ok().map(|size| size.ws_col);
+    let columns = || variable("COLUMNS")?.to_str()?.parse().ok();
+    said.filter(|width| *width > 0).or_else(columns).filter(|width| *width > 0).unwrap_or(USUAL_WIDTH)
+}
+
+/// The width that help is wrapped to. Where there is no terminal it is the same everywhere.
+pub(crate) fn width_of_help() -> usize {
+    let width = if stdout().is_terminal() {
+        width_of(stdout()).into()
+    } else if stderr().is_terminal() {
+        width_of(stderr()).into()
+    } else {
+        WIDEST_HELP
+    };
+    width.min(WIDEST_HELP)
 }
 
 fn wait_until_writable(stream: BorrowedFd<'_>, deadline: Instant) -> io::Result<()> {

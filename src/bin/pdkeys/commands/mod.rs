@@ -32,6 +32,7 @@ use deferred::Deferred;
 use crate::context::{Context, Globals};
 use crate::failure::{Exit, Failure};
 use crate::render::Format;
+use crate::terminal::width_of_help;
 
 pub(crate) use deferred::deferring;
 
@@ -46,7 +47,8 @@ const STYLES: Styles = Styles::styled()
 /// The keys live in one SQLite file, with a store key beside it. Standard output is data and nothing else; notices,
 /// questions and errors go to standard error.
 #[derive(Debug, Parser)]
-#[command(name = "pdkeys", version, styles = STYLES, max_term_width = 100, propagate_version = true)]
+// Said, since clap would otherwise take what `COLUMNS` says also where help goes to no terminal.
+#[command(name = "pdkeys", version, styles = STYLES, term_width = width_of_help(), propagate_version = true)]
 #[command(after_long_help = EXIT_CODES)]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -72,7 +74,9 @@ Environment:
   PDKEYS_STORE_KEY_FILE  the store key's file, if it does not lie beside the store
   PDKEYS_TOKEN           a user token; its owner is the acting user
   PDKEYS_KEY             the credential that verify checks
-  NO_COLOR               no colour";
+  NO_COLOR               no colour
+  TERM                   no colour and no progress if it is dumb
+  COLUMNS                the width of a terminal that does not say it";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
