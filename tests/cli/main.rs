@@ -23,6 +23,7 @@ mod concurrency;
 mod doctor;
 mod documented;
 mod earlier_store;
+mod environment;
 mod explain;
 mod export;
 mod first_use;
