@@ -276,6 +276,20 @@ pub enum Conflict {
     /// The place has a store key that does not fit.
     #[error("{} is another store key", .0.display())]
     OtherStoreKey(PathBuf),
+    /// A new store would share a key with another, of which each would be taken for the other's.
+    #[error("{} is the store key of another store", .0.display())]
+    KeyOfAnother(PathBuf),
+    /// Two databases in one directory would have files of the same names beside them.
+    #[error("{} would share the files beside it with {}", database.display(), other.display())]
+    Namesake {
+        /// The database that was to be made.
+        database: PathBuf,
+        /// The one that is there.
+        other: PathBuf,
+    },
+    /// What is put there would be taken for a file of the store.
+    #[error("{} is a name that a store has for its own files", .0.display())]
+    StoresOwnName(PathBuf),
     /// A write-ahead log without its store.
     #[error("{} is left over from a store that is gone", .0.display())]
     LeftOver(PathBuf),

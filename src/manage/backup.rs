@@ -1,5 +1,6 @@
 //! The store as a whole: back it up, restore it.
 
+use std::io::Write;
 use std::path::Path;
 
 use super::session::Session;
@@ -19,6 +20,16 @@ impl<S: Preserve> Session<'_, S> {
         self.read(|_, acting| require(acting, Action::BackUp, &Target::all(Noun::Account)))?;
         let (store, entropy) = self.store();
         store.back_up(to, store_key_to, entropy)
+    }
+
+    /// Does the same to a stream, which somebody has opened who may write there. Nothing of the store key is in it.
+    ///
+    /// # Errors
+    /// If the acting user may not, or a whole copy cannot be made; what was written by then is no backup.
+    pub fn stream_backup(&mut self, out: &mut dyn Write) -> Result<Head> {
+        self.read(|_, acting| require(acting, Action::BackUp, &Target::all(Noun::Account)))?;
+        let (store, entropy) = self.store();
+        store.stream_backup(out, entropy)
     }
 
     /// Whether the acting user may restore a backup, asked before one is looked at.

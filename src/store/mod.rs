@@ -30,7 +30,7 @@ pub use counted::{Hour, UsageCount, Window};
 pub use examine::{Examine, Fault};
 pub use found::{Death, Found, Holder, Presence, Standing, Tombstone};
 pub use place::Place;
-pub use preserve::{Preserve, Restored, Revived};
+pub use preserve::{Offered, Preserve, Restored, Revived};
 pub use replay::{Difference, Replay, replay};
 pub(crate) use texts::secret_in;
 

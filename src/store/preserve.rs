@@ -1,5 +1,6 @@
 //! Copies of a store: made while it is used, and put back.
 
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -8,6 +9,29 @@ use crate::error::Result;
 use crate::model::{Account, Head, Hint, Id, Permit, User};
 use crate::ports::Entropy;
 use crate::store::{Place, Replay, Standing, Store};
+
+/// What is to be restored.
+pub enum Offered<'o> {
+    /// A file, which is opened by the process.
+    At(&'o Path),
+    /// What comes out of a stream, which was opened by whoever may read it.
+    Stream {
+        /// What to call it in messages.
+        name: &'o Path,
+        /// The whole backup.
+        content: &'o mut dyn Read,
+    },
+}
+
+impl<'o> Offered<'o> {
+    /// What it is called in messages.
+    #[must_use]
+    pub fn name(&self) -> &'o Path {
+        match self {
+            Self::At(name) | Self::Stream { name, .. } => name,
+        }
+    }
+}
 
 /// A store that can be copied while it is used, and whose copies can be put back.
 pub trait Preserve: Store + Sized {
@@ -22,6 +46,13 @@ pub trait Preserve: Store + Sized {
     /// nothing under the name.
     fn back_up(&mut self, to: &Path, store_key_to: Option<&Path>, entropy: &mut dyn Entropy) -> Result<Head>;
 
+    /// Copies the store as it is at one moment that is not before the call, while others write, to where it is wanted
+    /// once the copy was verified.
+    ///
+    /// # Errors
+    /// If the copy cannot be written, or what was copied is damaged. What was written by then is no backup.
+    fn stream_backup(&mut self, out: &mut dyn Write, entropy: &mut dyn Entropy) -> Result<Head>;
+
     /// Looks at a backup, without touching it or the store. It must fit the store key that is at the place, or the
     /// one in the file that is named; that one is put at the place, where there is none, when the backup is
     /// restored.
@@ -31,7 +62,7 @@ pub trait Preserve: Store + Sized {
     /// fit.
     fn check_backup(
         place: &Place,
-        file: &Path,
+        offered: Offered<'_>,
         store_key: Option<&Path>,
         entropy: &mut dyn Entropy,
     ) -> Result<Self::Backup>;

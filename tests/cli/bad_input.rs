@@ -106,7 +106,7 @@ fn no_store_is_made_at_first_use_under_sudo() {
     error: no store at [HOME]/pdkeys/pdkeys.db, and none is made under sudo
     hint: pdkeys init makes it on purpose; --store or PDKEYS_STORE names another
     ");
-    machine.run_sudo("61234", ["user", "add", "adam", "--role", "admin"]).must_exit(1);
+    machine.run_sudo("61234", ["user", "add", "adam", "--role", "admin"]).must_exit(4);
     assert_eq!(names_in(machine.home()), [""; 0]);
 }
 
@@ -120,9 +120,13 @@ fn a_store_key_that_a_killed_first_use_left_behind_is_used() {
     let draft = machine.directory().join(".pdkeys.db.0123456789abcdef.new");
     fs::write(&draft, "half a database").unwrap();
     set_mode(&machine.directory(), 0o700);
+    // Until there is a store the key has the name that it was made under, too.
+    let made_as = machine.directory().join(".pdkeys.storekey.0123456789abcdef.new");
+    fs::hard_link(machine.store_key(), &made_as).unwrap();
     assert_secret(machine.run(["create", "ci"]).must_succeed().line());
     assert_eq!(fs::read(machine.store_key()).unwrap(), [7; 32], "a store key is never overwritten");
     assert_eq!(fs::read(draft).unwrap(), b"half a database");
+    assert!(!made_as.exists(), "the key belongs to a store now");
     machine.run(["audit", "verify"]).must_succeed();
 }
 
@@ -147,6 +151,7 @@ fn the_empty_log_that_a_check_leaves_is_in_nobodys_way() {
     crate::checking::ask(&machine, &key, "GET", "/incidents").must_succeed();
     fs::remove_file(machine.store()).unwrap();
     fs::write(machine.directory().join("pdkeys.db-wal"), "").unwrap();
+    fs::remove_file(machine.store_key()).unwrap();
     machine.run(["init", "again"]).must_succeed();
     machine.run(["audit", "verify"]).must_succeed();
 }
@@ -694,10 +699,11 @@ fn a_service_account_uses_no_store_and_no_directory_of_its_caller() {
     exit: 1
     --- stdout
     --- stderr
-    error: [HOME]/pdkeys/pdkeys.db: belongs to another operating-system user (61234)
+    error: [HOME]: belongs to another operating-system user (61234)
     hint: run it as the user who owns the store, through sudo for instance; --store names another place
     ");
     // The file alone is the service account's: who owns the directory could put another in its place.
+    chown(machine.home(), Some(SOMEBODY_ELSE), Some(SOMEBODY_ELSE)).unwrap();
     chown(machine.store(), Some(SOMEBODY_ELSE), Some(SOMEBODY_ELSE)).unwrap();
     assert_snapshot!(as_service(&["list"]), @r"
     exit: 1
@@ -707,14 +713,18 @@ fn a_service_account_uses_no_store_and_no_directory_of_its_caller() {
     hint: run it as the user who owns the store, through sudo for instance; --store names another place
     ");
     // Nor is a store made in a directory of somebody else.
-    assert_snapshot!(as_service(&["init", "acme", "--owner", "olli", "--store", "pdkeys/new.db"]), @r"
+    let init = ["init", "acme", "--owner", "olli", "--store", "pdkeys/new.db"];
+    as_service(&init).must_exit(4);
+    assert_snapshot!(machine.run_as(SOMEBODY_ELSE, init), @r"
     exit: 1
     --- stdout
     --- stderr
-    error: pdkeys: belongs to another operating-system user (61234)
+    error: [HOME]/pdkeys: belongs to another operating-system user (61234)
     hint: run it as the user who owns the store, through sudo for instance; --store names another place
     ");
     assert_eq!(whole(), before);
-    // Root can do anything in any case.
+    // Root opens the store of any user, unless a third one could change the way to it.
+    machine.run(["list"]).must_exit(1);
+    machine.give_to(SOMEBODY_ELSE);
     machine.run(["list"]).must_succeed();
 }

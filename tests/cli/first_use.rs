@@ -4,7 +4,7 @@ use std::fs;
 
 use insta::assert_snapshot;
 
-use crate::session::{Machine, Ran, SOMEBODY, SOMEBODY_ELSE, can_be_others, mode_of, names_in, set_mode};
+use crate::session::{Machine, Ran, SOMEBODY, SOMEBODY_ELSE, can_be_others, mode_of, names_in};
 
 /// With the name of the owner taken out, who is called as whoever runs the tests is.
 fn without_login_name(ran: &Ran<'_>) -> String {
@@ -196,31 +196,27 @@ fn a_command_that_would_find_nothing_makes_no_store() {
 }
 
 #[test]
-fn under_sudo_init_makes_the_store_for_the_one_who_called_it() {
+fn init_makes_the_store_for_the_owner_that_it_is_told() {
     let machine = Machine::new();
-    // Who is not root is believed about sudo only in a directory of one's own.
-    fs::create_dir(machine.directory()).unwrap();
-    set_mode(&machine.directory(), 0o700);
-    machine.run_sudo("61234", ["init", "acme", "--owner", "sam"]).must_succeed();
+    machine.run(["init", "acme", "--owner", "sam", "--os-user", &SOMEBODY.to_string()]).must_succeed();
     machine.run(["whoami"]).must_exit(4);
-    let me = machine.run_sudo("61234", ["whoami", "-o", "json"]).must_succeed().json();
+    let me = machine.run_sudo(&SOMEBODY.to_string(), ["whoami", "-o", "json"]).must_succeed().json();
     assert_eq!(me["name"], "sam");
 }
 
 #[test]
-fn under_sudo_a_service_account_makes_the_store_for_the_one_who_called_it() {
+fn a_service_account_makes_a_store_below_directories_that_are_not_there_yet() {
     if !can_be_others() {
         return;
     }
     let machine = Machine::new();
     machine.give_to(SOMEBODY);
-    let as_service = |arguments: &[&str]| {
-        let mut command = machine.command_of(SOMEBODY, arguments.iter().copied());
-        machine.finish(command.env("SUDO_UID", SOMEBODY_ELSE.to_string()))
-    };
-    // Neither the directory nor the one above it is there yet.
-    as_service(&["init", "acme", "--owner", "olli", "--store", "new/below/keys.db"]).must_succeed();
-    let me = as_service(&["whoami", "--store", "new/below/keys.db", "-o", "json"]).must_succeed().json();
+    let olli = SOMEBODY_ELSE.to_string();
+    let store = ["--store", "new/below/keys.db"];
+    let init = ["init", "acme", "--owner", "olli", "--os-user", &olli];
+    machine.run_as(SOMEBODY, init.into_iter().chain(store)).must_succeed();
+    let mut whoami = machine.command_of(SOMEBODY, ["whoami", "-o", "json"].into_iter().chain(store));
+    let me = machine.finish(whoami.env("SUDO_UID", &olli)).must_succeed().json();
     assert_eq!(me["name"], "olli");
-    machine.run_as(SOMEBODY, ["whoami", "--store", "new/below/keys.db"]).must_exit(4);
+    machine.run_as(SOMEBODY, ["whoami"].into_iter().chain(store)).must_exit(4);
 }

@@ -177,7 +177,8 @@ fn no_user_is_needed_and_the_record_can_be_printed() {
     let (id, secret) = machine.make_key("ci", &["--expires", "2099-01-31"]);
     fs::write(machine.file("leak.txt"), &secret).unwrap();
     // Somebody whom the account does not know, with a token that is none.
-    let mut command = machine.command(["revoke", "--key-file", "leak.txt", "-o", "json"]);
+    let mut command = machine.command(["revoke", "-o", "json"]);
+    command.stdin(fs::File::open(machine.file("leak.txt")).unwrap());
     command.env("SUDO_UID", SOMEBODY_ELSE.to_string()).env("PDKEYS_TOKEN", "");
     let ran = machine.finish(&mut command).must_succeed();
     let told = ran.json();

@@ -23,6 +23,7 @@ use pdkeys::verify::Api;
 
 use crate::commands::Cli;
 use crate::context::{Context, Globals, variable};
+use crate::rights::Rights;
 use crate::shell::{Candidate, Line, Shell};
 use crate::terminal::{Color, Terminal};
 
@@ -47,12 +48,16 @@ static LINE: OnceLock<Vec<OsString>> = OnceLock::new();
 ///
 /// The first line of the answer says what goes there: `files` or `directories`, which the shell completes by itself, or
 /// `words`, which follow.
-pub(crate) fn answer_the_shell(arguments: &[OsString]) -> Option<ExitCode> {
+pub(crate) fn answer_the_shell(arguments: &[OsString], rights: Rights) -> Option<ExitCode> {
     let [_, end_of_options, passed @ ..] = arguments else { return None };
     if end_of_options != "--" {
         return None;
     }
     let shell = Shell::named(&variable(ASKING_SHELL)?)?;
+    if rights.are_a_deputys() {
+        // A shell completes with the rights of the person who types.
+        return Some(ExitCode::FAILURE);
+    }
     let line = shell.read_line(passed)?;
     let mut answer = String::new();
     for line in answer_to(shell, &line).unwrap_or_default() {
@@ -312,7 +317,7 @@ fn add_named(typed: &OsStr, add: Add<'_>, name: &Name, id: Id, help: String) -> 
 /// The options of the line being completed: they name the store, and on whose behalf the finished line would act.
 fn context_of_the_line() -> Context {
     let globals = matches_of_the_line().and_then(|matches| Globals::from_arg_matches(&matches).ok());
-    Context::new(globals.unwrap_or_default(), Terminal::new(Color::Never, true))
+    Context::new(globals.unwrap_or_default(), Terminal::new(Color::Never, true), Rights::of_process())
 }
 
 fn matches_of_the_line() -> Option<ArgMatches> {

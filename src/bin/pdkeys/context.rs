@@ -26,6 +26,7 @@ use zeroize::Zeroizing;
 use crate::complete;
 use crate::failure::Failure;
 use crate::render::Format;
+use crate::rights::Rights;
 use crate::terminal::{Color, Terminal};
 
 /// The largest file that can hold a token and nothing else.
@@ -85,11 +86,12 @@ pub(crate) enum FirstUse {
 pub(crate) struct Context {
     pub(crate) globals: Globals,
     pub(crate) terminal: Terminal,
+    pub(crate) rights: Rights,
 }
 
 impl Context {
-    pub(crate) fn new(globals: Globals, terminal: Terminal) -> Self {
-        Self { globals, terminal }
+    pub(crate) fn new(globals: Globals, terminal: Terminal, rights: Rights) -> Self {
+        Self { globals, terminal, rights }
     }
 
     /// Where the store is to be, and whether that is the default place.
@@ -103,7 +105,18 @@ impl Context {
             Some(path) => path,
             None => default_database()?,
         };
-        let place = Place::new(database).opened_as(rustix::process::geteuid().as_raw());
+        let (place, uid) = (Place::new(database), rustix::process::geteuid().as_raw());
+        let place = match self.rights {
+            Rights::Callers => place.opened_as(uid),
+            Rights::Deputys(_) if place.is_replaced() => {
+                return Err(Failure::not_permitted(format!(
+                    "{} is a store that a backup took the place of, with the roles of that time",
+                    place.database().display()
+                ))
+                .with_hint("who owns it can look at it, without sudo"));
+            }
+            Rights::Deputys(caller) => place.opened_for_another(uid, caller),
+        };
         let place = match variable("PDKEYS_STORE_KEY_FILE") {
             Some(path) => place.with_store_key(path),
             None => place,
@@ -135,6 +148,7 @@ impl Context {
     }
 
     fn make_first_store(&self, place: &Place) -> Result<SqliteStore, Failure> {
+        self.rights.refuse_founding()?;
         if variable("SUDO_UID").is_some() {
             return Err(Failure::failed(format!(
                 "no store at {}, and none is made under sudo",
@@ -240,6 +254,7 @@ impl Context {
 
     fn announced_token(&self) -> Result<Option<Secret>, Failure> {
         if let Some(path) = &self.globals.token_file {
+            self.rights.refuse("--token-file")?;
             let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST_TOKEN_FILE + 1));
             File::open(path)
                 .and_then(|file| file.take(LARGEST_TOKEN_FILE as u64 + 1).read_to_end(&mut bytes))

@@ -261,6 +261,11 @@ fn way_out(conflict: &Conflict) -> String {
         Conflict::IsStore(_) => "name a file that pdkeys backup made",
         Conflict::StoreInUse(_) => "pdkeys backup, with --store, makes a backup of it",
         Conflict::OtherStoreKey(_) => "move it away first, if it is not needed any more",
+        Conflict::KeyOfAnother(_) => {
+            "move it away if its store is gone for good; a new store gets a key of its own"
+        }
+        Conflict::Namesake { .. } => "choose another name; one that ends in .db suits",
+        Conflict::StoresOwnName(_) => "nothing was made; choose another name, or another directory",
         Conflict::LeftOver(_) => "move it away first",
         Conflict::ChangedMeanwhile(_) => "nothing was changed; run it again, and see what it asks then",
         Conflict::Fault(_) => "nothing was changed; this is a fault of pdkeys itself, so please report it",

@@ -37,15 +37,26 @@ impl<'c> Receiver<'c> {
         }
         match &self.file {
             // A link is something too, wherever it leads.
+            Some(path) if self.is_stores_own(path)? => Err(Failure::failed(stores_own(path))
+                .with_hint("--write-to makes a new file; choose another name, or another directory")),
             Some(path) if fs::symlink_metadata(path).is_ok() => Err(Failure::failed(there_already(path))
                 .with_hint("--write-to makes a new file and overwrites none; choose another name")),
             _ => Ok(()),
         }
     }
 
+    /// Whether a file of the name would be taken for one of the store.
+    fn is_stores_own(&self, path: &Path) -> Result<bool, Failure> {
+        Ok(self.context.place()?.0.owns(path))
+    }
+
     /// Takes a secret: alone on its line, or in front of its record if a format was asked for.
     pub(crate) fn take(&mut self, secret: &Secret, record: &impl Serialize) -> io::Result<()> {
         if let Some(path) = self.file.clone() {
+            // Asked again, since the store may have been made only now.
+            if self.is_stores_own(&path).unwrap_or(true) {
+                return Err(io::Error::other(stores_own(&path)));
+            }
             let mut file =
                 OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(|error| {
                     let why = match error.kind() {
@@ -95,6 +106,10 @@ impl Drop for Receiver<'_> {
 
 fn there_already(path: &Path) -> String {
     format!("{} is there already", path.display())
+}
+
+fn stores_own(path: &Path) -> String {
+    format!("{} is a name that a store has for its own files", path.display())
 }
 
 fn alone(secret: &Secret) -> io::Result<Zeroizing<Vec<u8>>> {

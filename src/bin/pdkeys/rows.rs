@@ -20,7 +20,8 @@ use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 use crate::lines::{LONGEST_LINE, Line, Lines};
-use crate::terminal::Progress;
+use crate::rights::STREAM;
+use crate::terminal::{Progress, Terminal};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// More columns than any file that can be read here.
@@ -78,8 +79,9 @@ enum Cells {
 }
 
 impl<'p> Rows<'p> {
-    /// Opens a file, and reads its header if it has one.
+    /// Opens a file, or takes the one that standard input is, and reads its header if it has one.
     pub(crate) fn open(
+        terminal: &Terminal,
         path: &Path,
         format: RowFormat,
         columns: &'static [&'static str],
@@ -88,12 +90,18 @@ impl<'p> Rows<'p> {
     ) -> Result<Self, Failure> {
         let cannot = |error: io::Error| Failure::failed(format!("{}: {error}", path.display()));
         // Looked at before it is opened: opening a pipe would wait for somebody who writes, with the store locked.
-        let metadata = std::fs::metadata(path).map_err(cannot)?;
+        let is_stream = path.as_os_str() == STREAM;
+        let metadata = if is_stream {
+            terminal.input_file().and_then(|file| file.metadata())
+        } else {
+            std::fs::metadata(path)
+        };
+        let metadata = metadata.map_err(cannot)?;
         if !metadata.is_file() {
             return Err(Failure::failed(format!("{}: not a file", path.display()))
                 .with_hint("the store is locked while it is read, so that it must be there whole"));
         }
-        let file = File::open(path).map_err(cannot)?;
+        let file = if is_stream { terminal.input_file() } else { File::open(path) }.map_err(cannot)?;
         progress.begin(metadata.len());
         let cells = match format {
             RowFormat::Csv => Cells::CsvWithoutHeader(Box::default()),

@@ -5,10 +5,11 @@
 #![expect(clippy::disallowed_methods, reason = "this file is the one that the standard streams belong to")]
 #![expect(clippy::unused_self, reason = "who holds a terminal may use the streams; nobody else does")]
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, BufWriter, IsTerminal, StdinLock, Write, stderr, stdin, stdout};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anstream::{AutoStream, ColorChoice};
@@ -223,6 +224,19 @@ impl Terminal {
     /// Standard input.
     pub(crate) fn input(&self) -> StdinLock<'static> {
         stdin().lock()
+    }
+
+    /// Whether standard input is a file, whatever it is called there.
+    pub(crate) fn reads_from(&self, file: &Path) -> bool {
+        let (Ok(input), Ok(file)) = (rustix::fs::fstat(stdin()), rustix::fs::stat(file)) else {
+            return false;
+        };
+        (input.st_dev, input.st_ino) == (file.st_dev, file.st_ino)
+    }
+
+    /// Standard input as a file, for those who read it from its beginning to its end.
+    pub(crate) fn input_file(&self) -> io::Result<File> {
+        stdin().as_fd().try_clone_to_owned().map(File::from)
     }
 
     /// Asks whether to go on; without an answer, no.

@@ -9,7 +9,7 @@
 //! given the record of its restoring, so that the record comes with it in that one transaction.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind as IoErrorKind, Read as _};
+use std::io::{self, ErrorKind as IoErrorKind, Read as _, Seek as _, Write};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -25,7 +25,9 @@ use crate::model::{
     Account, Change, Digest, Head, Keyring, Permit, Restoration, SecretChange, StoreKey, User,
 };
 use crate::ports::Entropy;
-use crate::store::{Chain, Place, Presence, Preserve, Replay, Restored, Revived, Standing, Store as _};
+use crate::store::{
+    Chain, Offered, Place, Presence, Preserve, Replay, Restored, Revived, Standing, Store as _,
+};
 
 /// As many pages as there are.
 const ALL: i32 = -1;
@@ -48,13 +50,12 @@ impl Preserve for SqliteStore {
     fn back_up(&mut self, to: &Path, store_key_to: Option<&Path>, entropy: &mut dyn Entropy) -> Result<Head> {
         for file in [Some(to), store_key_to].into_iter().flatten() {
             refuse_existing(file)?;
+            if self.place.owns(file) {
+                return Err(Conflict::StoresOwnName(file.to_owned()).into());
+            }
         }
-        let keyring = self.load_keyring()?.clone();
-        self.rest()?;
         let draft = Draft::anywhere(to, entropy)?;
-        let copy = Copy::of(&self.main, &draft)?;
-        let head = examine(&copy.0, &keyring)?;
-        copy.close()?;
+        let head = self.copy_to(&draft)?;
         if let Some(target) = store_key_to {
             let store_key = files::read_store_key(self.place.store_key())?;
             let written = files::write_store_key(&store_key, Draft::anywhere(target, entropy)?);
@@ -64,18 +65,37 @@ impl Preserve for SqliteStore {
         Ok(head)
     }
 
+    fn stream_backup(&mut self, out: &mut dyn Write, entropy: &mut dyn Entropy) -> Result<Head> {
+        let mut draft = Draft::beside(self.place.database(), entropy)?;
+        let head = self.copy_to(&draft)?;
+        let copied =
+            draft.file().rewind().and_then(|()| io::copy(draft.file(), out)).and_then(|_| out.flush());
+        copied.map_err(ErrorKind::Output)?;
+        Ok(head)
+    }
+
     fn check_backup(
         place: &Place,
-        file: &Path,
+        offered: Offered<'_>,
         store_key: Option<&Path>,
         entropy: &mut dyn Entropy,
     ) -> Result<Backup> {
+        let file = offered.name();
         let refuse = |refusal| Error::from(ErrorKind::BackupRefused { path: file.to_owned(), refusal });
-        guard_backup(place, file)?;
+        if let Offered::At(file) = offered {
+            guard_backup(place, file)?;
+        }
         let (keyring, missing_key) = find_key(place, store_key)?;
         files::make_directory(place)?;
         let mut draft = Draft::beside(place.database(), entropy)?;
-        File::open(file).and_then(|mut file| io::copy(&mut file, draft.file())).map_err(file_error(file))?;
+        match offered {
+            Offered::At(file) => File::open(file).and_then(|mut file| io::copy(&mut file, draft.file())),
+            Offered::Stream { content, .. } => io::copy(content, draft.file()),
+        }
+        .map_err(file_error(file))?;
+        // A stream could not be looked at before.
+        draft.file().rewind().map_err(file_error(file))?;
+        guard_content(draft.file(), file)?;
         // Whatever SQLite finds wrong from here on is wrong with what was copied.
         let about_backup = |error: Error| match error.kind() {
             ErrorKind::Damaged(why) => refuse(Refusal::Damaged(why.clone())),
@@ -179,6 +199,18 @@ impl Preserve for SqliteStore {
     }
 }
 
+impl SqliteStore {
+    /// Copies the store to a draft, and makes sure that the copy is whole.
+    fn copy_to(&mut self, draft: &Draft) -> Result<Head> {
+        let keyring = self.load_keyring()?.clone();
+        self.rest()?;
+        let copy = Copy::of(&self.main, draft)?;
+        let head = examine(&copy.0, &keyring)?;
+        copy.close()?;
+        Ok(head)
+    }
+}
+
 impl Backup {
     /// Adds the record of the restoring to the chain that will be restored.
     fn record(&self, permit: Permit, replaced: Option<Head>) -> Result<Head> {
@@ -229,7 +261,7 @@ fn step(copying: &Copying<'_, '_>, pages: i32) -> Result<()> {
 
 /// Where the store goes that a backup takes the place of.
 fn aside(place: &Place, at: Timestamp) -> PathBuf {
-    place.database().with_extension(format!("{}.db", at.strftime("replaced-%Y%m%dT%H%M%S%3fZ")))
+    place.replaced(&at.strftime("%Y%m%dT%H%M%S%3fZ").to_string())
 }
 
 /// Keeps a store that SQLite may not be able to read, with its log, byte by byte. Nothing in this process has it open:
@@ -265,6 +297,20 @@ fn taken(error: Error, file: &Path) -> Error {
     if matches!(error.kind(), ErrorKind::StoreExists(_)) { exists(file) } else { error }
 }
 
+/// Makes sure that what a file holds begins as a store does and is not cut off; the name is the one to tell.
+fn guard_content(content: &mut File, name: &Path) -> Result<()> {
+    let refuse = |refusal| Error::from(ErrorKind::BackupRefused { path: name.to_owned(), refusal });
+    let length = content.metadata().map_err(file_error(name))?.len();
+    let mut header = [0; schema::HEADER_LEN];
+    match content.read_exact(&mut header) {
+        Ok(()) => {
+            schema::check_header(&header).and_then(|()| schema::check_length(&header, length)).map_err(refuse)
+        }
+        Err(error) if error.kind() == IoErrorKind::UnexpectedEof => Err(refuse(Refusal::NotAStore)),
+        Err(error) => Err(file_error(name)(error)),
+    }
+}
+
 /// Looks at a file from outside before it is read.
 fn guard_backup(place: &Place, file: &Path) -> Result<()> {
     let refuse = |refusal| Error::from(ErrorKind::BackupRefused { path: file.to_owned(), refusal });
@@ -279,18 +325,12 @@ fn guard_backup(place: &Place, file: &Path) -> Result<()> {
     if fs::metadata(files::log_of(file)).is_ok_and(|log| log.len() > 0) {
         return Err(Conflict::StoreInUse(file.to_owned()).into());
     }
-    let mut header = [0; schema::HEADER_LEN];
-    match File::open(file).and_then(|mut file| file.read_exact(&mut header)) {
-        Ok(()) => schema::check_header(&header)
-            .and_then(|()| schema::check_length(&header, metadata.len()))
-            .map_err(refuse),
-        Err(error) if error.kind() == IoErrorKind::UnexpectedEof => Err(refuse(Refusal::NotAStore)),
-        Err(error) => Err(file_error(file)(error)),
-    }
+    guard_content(&mut File::open(file).map_err(file_error(file))?, file)
 }
 
 /// The store key for a backup: the one at the place, or the one that is given, which must not be another.
 fn find_key(place: &Place, given: Option<&Path>) -> Result<(Keyring, Option<StoreKey>)> {
+    files::guard_way(place, place.store_key())?;
     let Some(given) = given else {
         return Ok((Keyring::new(&files::read_store_key(place.store_key())?)?, None));
     };
@@ -300,6 +340,9 @@ fn find_key(place: &Place, given: Option<&Path>) -> Result<(Keyring, Option<Stor
         Ok(there) if keyring.belongs_to(&Keyring::new(&there)?.check_value()) => Ok((keyring, None)),
         Ok(_) => Err(Conflict::OtherStoreKey(place.store_key().to_owned()).into()),
         Err(error) if matches!(error.kind(), ErrorKind::StoreKey { fault: KeyFault::Missing, .. }) => {
+            if place.has_key_among_databases() {
+                return Err(Conflict::StoresOwnName(place.store_key().to_owned()).into());
+            }
             Ok((keyring, Some(store_key)))
         }
         Err(error) => Err(error),

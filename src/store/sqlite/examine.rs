@@ -62,14 +62,12 @@ impl SqliteStore {
         for path in [database, &usage] {
             faults.extend(exposed(path).or_else(|| exposed(&log_of(path))));
         }
-        let stem = database.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let entries = fs::read_dir(directory).map_err(file_error(directory))?;
         for entry in entries {
             let path = entry.map_err(file_error(directory))?.path();
-            let beside = path.file_name().unwrap_or_default().to_string_lossy();
             if [database, &usage, self.place.store_key()].iter().any(|file| is_draft_of(file, &path)) {
                 faults.push(Fault::LeftBehind(path));
-            } else if beside.starts_with(&format!("{stem}.replaced-")) && beside.ends_with(".db") {
+            } else if self.place.has_replaced(&path) {
                 faults.push(Fault::Replaced(path));
             }
         }

@@ -1,12 +1,13 @@
 //! The files of a store: who may touch them, how they come into being.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{ErrorKind as IoErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{
     DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown,
 };
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use zeroize::Zeroizing;
@@ -15,10 +16,12 @@ use super::{Exposed, file_error, schema, sync_directory};
 use crate::error::{Conflict, Error, ErrorKind, KeyFault, Refusal, Result};
 use crate::model::StoreKey;
 use crate::ports::Entropy;
-use crate::store::{Place, place::directory_of};
+use crate::store::Place;
+use crate::store::place::{DRAFT, directory_of};
 
 const READABLE_BY_OTHERS: u32 = 0o044;
 const WRITABLE_BY_OTHERS: u32 = 0o022;
+const STICKY: u32 = 0o1000;
 /// The mode of a credential as systemd hands it to a service: root's own, and open to that service's user by an access
 /// list, whose mask stands where the group's rights would.
 const HANDED_OVER: u32 = 0o440;
@@ -55,6 +58,7 @@ impl Identity {
 /// If there is no store, it is something else, or others own it or can write it.
 pub(super) fn guard(place: &Place) -> Result<(Identity, Vec<Exposed>)> {
     let path = place.database();
+    guard_way(place, path)?;
     let cannot = |error: std::io::Error| match error.kind() {
         IoErrorKind::NotFound => ErrorKind::NoStore(path.to_owned()).into(),
         IoErrorKind::PermissionDenied => refuse(path, Refusal::PermissionDenied),
@@ -152,22 +156,99 @@ pub(super) fn guard_from_others(place: &Place, path: &Path, metadata: &Metadata)
     Ok(mode)
 }
 
+/// The most links on the way to a file, as the operating system has it too.
+const MOST_LINKS: u32 = 40;
+
+/// Refuses a path that another operating-system user can make lead elsewhere: through a directory or a link that
+/// belongs to neither the process nor root, or a directory that others can write. What this lets pass leads to the
+/// same file afterwards, too: only those who are trusted can change a step of the way, so that the path is as good as
+/// an open handle, and SQLite, which wants a path, can be given it.
+///
+/// Each step is looked at only after the one before it was found to be safe. A step that is not there ends the way.
+/// In a sticky directory, such as `/tmp`, others can make entries but cannot touch those of a trusted user.
+pub(super) fn guard_way(place: &Place, path: &Path) -> Result<()> {
+    let Some(trusted) = place.trusted() else { return Ok(()) };
+    if path.is_relative() {
+        let here = fs::canonicalize(".").map_err(file_error(path))?;
+        guard_steps(&trusted, &here)?;
+        let identity = |path: &Path| fs::metadata(path).map(|metadata| Identity::of(&metadata));
+        // The directory may have been moved between the question for its name and the look at it.
+        if identity(&here).map_err(file_error(&here))?
+            != identity(Path::new(".")).map_err(file_error(path))?
+        {
+            return Err(ErrorKind::NoStore(path.to_owned()).into());
+        }
+        return guard_steps(&trusted, &here.join(path));
+    }
+    guard_steps(&trusted, path)
+}
+
+fn guard_steps(trusted: &[u32], path: &Path) -> Result<()> {
+    let step_of = |component: Component<'_>| component.as_os_str().to_owned();
+    let mut ahead: Vec<OsString> = path.components().rev().map(step_of).collect();
+    // Without a link in it, so that `..` leads to what stands before it.
+    let mut at = PathBuf::from("/");
+    let mut links = 0;
+    while let Some(step) = ahead.pop() {
+        if step == ".." {
+            at.pop();
+            continue;
+        }
+        let next = at.join(step);
+        let metadata = match fs::symlink_metadata(&next) {
+            Ok(metadata) => metadata,
+            Err(error) => match error.kind() {
+                IoErrorKind::NotFound | IoErrorKind::NotADirectory => return Ok(()),
+                IoErrorKind::PermissionDenied => return Err(refuse(path, Refusal::PermissionDenied)),
+                _ => return Err(file_error(&next)(error)),
+            },
+        };
+        let uid = metadata.uid();
+        if !trusted.contains(&uid) {
+            return Err(refuse(&next, Refusal::OwnedByOthers { uid }));
+        }
+        if metadata.is_symlink() {
+            links += 1;
+            if links > MOST_LINKS {
+                return Err(file_error(path)(std::io::Error::other("too many links")));
+            }
+            let target = fs::read_link(&next).map_err(file_error(&next))?;
+            ahead.extend(target.components().rev().map(step_of));
+            continue;
+        }
+        let mode = metadata.permissions().mode() & 0o7777;
+        if metadata.is_dir() && mode & WRITABLE_BY_OTHERS != 0 && mode & STICKY == 0 {
+            return Err(refuse(&next, Refusal::WritableByOthers { mode }));
+        }
+        at = next;
+    }
+    Ok(())
+}
+
 /// Makes the directory of a new store, for its owner alone, or looks at the one that is there.
 pub(super) fn make_directory(place: &Place) -> Result<()> {
     let directory = place.directory();
+    guard_way(place, directory)?;
     DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|error| match error.kind() {
         IoErrorKind::PermissionDenied => refuse(directory, Refusal::PermissionDenied),
         _ => file_error(directory)(error),
     })?;
+    guard_way(place, directory)?;
     guard_directory(place)
 }
 
-/// Refuses to make a store where there is one, or where the write-ahead log of one was left behind: SQLite would
-/// lay that over the new file.
+/// Refuses to make a store where there is one, or another one has its files under the same names; or where the
+/// write-ahead log of one was left behind: SQLite would lay that over the new file.
 pub(super) fn refuse_remains(place: &Place) -> Result<()> {
     let database = place.database();
     if fs::symlink_metadata(database).is_ok() {
         return Err(ErrorKind::StoreExists(database.to_owned()).into());
+    }
+    if let Some(other) = place.namesake() {
+        return Err(Conflict::Namesake { database: database.to_owned(), other }.into());
+    }
+    if place.has_key_among_databases() {
+        return Err(Conflict::StoresOwnName(place.store_key().to_owned()).into());
     }
     let log = log_of(database);
     match fs::symlink_metadata(&log) {
@@ -191,6 +272,13 @@ pub(super) fn beside(database: &Path, suffix: &str) -> PathBuf {
 
 /// Reads a store key.
 pub(super) fn read_store_key(path: &Path) -> Result<StoreKey> {
+    let store_key = read_key_file(path)?;
+    // Where another name cannot be taken from it now, the next use tries again.
+    let _ = store_key_is_used(path);
+    Ok(store_key)
+}
+
+fn read_key_file(path: &Path) -> Result<StoreKey> {
     let fault = |fault| Error::from(ErrorKind::StoreKey { path: path.to_owned(), fault });
     let unreadable = |error: std::io::Error| match error.kind() {
         IoErrorKind::NotFound => fault(KeyFault::Missing),
@@ -206,41 +294,60 @@ pub(super) fn read_store_key(path: &Path) -> Result<StoreKey> {
     if mode & (READABLE_BY_OTHERS | WRITABLE_BY_OTHERS) != 0 && !handed_over {
         return Err(fault(KeyFault::OpenToOthers { mode }));
     }
-    if metadata.nlink() > 1 {
-        remove_second_links(path, Identity::of(&metadata));
-    }
     let file = File::open(path).map_err(unreadable)?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(StoreKey::LEN + 1));
     file.take(StoreKey::LEN as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     StoreKey::from_bytes(&bytes).ok_or_else(|| fault(KeyFault::WrongSize(metadata.len())))
 }
 
-/// Removes other names of a file that its making gave it, and a kill kept it from taking back: of a store key each is a
-/// copy that nobody knows of. Where it cannot be done now, the next use tries again.
-fn remove_second_links(path: &Path, identity: Identity) {
-    let Ok(entries) = fs::read_dir(directory_of(path)) else { return };
-    for other in entries.filter_map(|entry| Some(entry.ok()?.path())) {
-        if is_draft_of(path, &other)
-            && fs::symlink_metadata(&other).is_ok_and(|other| Identity::of(&other) == identity)
-        {
-            let _ = fs::remove_file(other);
+/// The other names of a file that its making gave it, and that a kill kept it from taking back: of a store key each is
+/// a copy that nobody knows of.
+fn second_links(path: &Path, identity: Identity) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(directory_of(path)) else { return Vec::new() };
+    let beside = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let is_other = |other: &PathBuf| {
+        is_draft_of(path, other)
+            && fs::symlink_metadata(other).is_ok_and(|other| Identity::of(&other) == identity)
+    };
+    beside.filter(is_other).collect()
+}
+
+/// Makes the store key of a new store. It keeps the name that it was made under, too, until [`store_key_is_used`]: a
+/// kill before that leaves a key that no store has been made with, which the next attempt takes.
+///
+/// # Errors
+/// If there is a store key of a finished store: wherever that is now, the key belongs to it and to no other.
+pub(super) fn make_store_key(path: &Path, entropy: &mut dyn Entropy) -> Result<StoreKey> {
+    if let Ok(present) = fs::symlink_metadata(path) {
+        if second_links(path, Identity::of(&present)).is_empty() {
+            return Err(Conflict::KeyOfAnother(path.to_owned()).into());
         }
+        return read_key_file(path);
+    }
+    let store_key = StoreKey::generate(entropy)?;
+    let mut draft = Draft::beside(path, entropy)?;
+    draft.file.write_all(store_key.as_bytes()).map_err(file_error(path))?;
+    match draft.link_and_stay() {
+        Ok(()) => Ok(store_key),
+        // Another process was faster, and both make their stores with its key, of which one will be the first.
+        Err(error) if matches!(error.kind(), ErrorKind::StoreExists(_)) => make_store_key(path, entropy),
+        Err(error) => Err(error),
     }
 }
 
-/// Makes a store key, or reads the one that is there: one that was left by a kill before its database was made, or
-/// by somebody who was faster.
-pub(super) fn make_store_key(path: &Path, entropy: &mut dyn Entropy) -> Result<StoreKey> {
-    match read_store_key(path) {
-        Err(error) if matches!(error.kind(), ErrorKind::StoreKey { fault: KeyFault::Missing, .. }) => {}
-        found => return found,
+/// Leaves a store key its own name alone, which tells that a store has been made with it.
+pub(super) fn store_key_is_used(path: &Path) -> Result<()> {
+    let metadata = fs::metadata(path).map_err(file_error(path))?;
+    if metadata.nlink() == 1 {
+        return Ok(());
     }
-    let store_key = StoreKey::generate(entropy)?;
-    match write_store_key(&store_key, Draft::beside(path, entropy)?) {
-        Ok(()) => Ok(store_key),
-        Err(error) if matches!(error.kind(), ErrorKind::StoreExists(_)) => read_store_key(path),
-        Err(error) => Err(error),
+    for other in second_links(path, Identity::of(&metadata)) {
+        match fs::remove_file(&other) {
+            Err(error) if error.kind() != IoErrorKind::NotFound => return Err(file_error(&other)(error)),
+            _ => {}
+        }
     }
+    Ok(())
 }
 
 /// Puts a store key into a new file, for whoever runs this alone, or for the owner of the store's directory.
@@ -249,9 +356,6 @@ pub(super) fn write_store_key(store_key: &StoreKey, mut draft: Draft) -> Result<
     draft.file.write_all(store_key.as_bytes()).map_err(file_error(&target))?;
     draft.link_into_place()
 }
-
-/// What the names of files in the making end with.
-const DRAFT: &str = ".new";
 
 /// Whether a name beside a file is that of a draft of it.
 pub(super) fn is_draft_of(target: &Path, beside: &Path) -> bool {
@@ -269,7 +373,10 @@ pub(super) struct Draft {
 }
 
 /// The name that a draft has for now, as long as it has one.
-struct DraftName(PathBuf);
+struct DraftName {
+    path: PathBuf,
+    stays: bool,
+}
 
 impl Draft {
     /// Begins a file of the store beside the one that it is to become, for its owner alone.
@@ -283,7 +390,7 @@ impl Draft {
     pub(super) fn anywhere(target: &Path, entropy: &mut dyn Entropy) -> Result<Self> {
         let mut random = [0; 8];
         entropy.fill(&mut random)?;
-        let mut name = std::ffi::OsString::from(".");
+        let mut name = OsString::from(".");
         name.push(target.file_name().unwrap_or_default());
         name.push(format!(".{:016x}{DRAFT}", u64::from_ne_bytes(random)));
         let path = target.with_file_name(name);
@@ -294,7 +401,7 @@ impl Draft {
                     _ => file_error(target)(error),
                 },
             )?;
-        Ok(Self { file, name: DraftName(path), target: target.to_owned() })
+        Ok(Self { file, name: DraftName { path, stays: false }, target: target.to_owned() })
     }
 
     /// What root makes in somebody's directory is that user's, who could not open it otherwise.
@@ -317,26 +424,38 @@ impl Draft {
 
     /// Where it is for now.
     pub(super) fn path(&self) -> &Path {
-        &self.name.0
+        &self.name.path
     }
 
     /// Gives it its name, durably, unless there is something of that name.
     pub(super) fn link_into_place(self) -> Result<()> {
+        self.link().map(drop)
+    }
+
+    /// Does the same, and leaves it the name that it has had so far.
+    fn link_and_stay(self) -> Result<()> {
+        self.link().map(|mut name| name.stays = true)
+    }
+
+    fn link(self) -> Result<DraftName> {
         let Self { file, name, target } = self;
         file.sync_all().map_err(file_error(&target))?;
         // Closed before anybody can open it: closing it later would let go of the locks that another thread has on it.
         drop(file);
-        fs::hard_link(&name.0, &target).map_err(|error| match error.kind() {
+        fs::hard_link(&name.path, &target).map_err(|error| match error.kind() {
             IoErrorKind::AlreadyExists => ErrorKind::StoreExists(target.clone()).into(),
             _ => file_error(&target)(error),
         })?;
-        sync_directory(directory_of(&target))
+        sync_directory(directory_of(&target))?;
+        Ok(name)
     }
 }
 
 impl Drop for DraftName {
     fn drop(&mut self) {
-        // Nothing depends on it: what stays behind under this name is never opened.
-        let _ = fs::remove_file(&self.0);
+        if !self.stays {
+            // Nothing depends on it: what stays behind under this name is never opened.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }

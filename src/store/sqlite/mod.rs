@@ -190,6 +190,7 @@ impl SqliteStore {
     fn load_keyring(&mut self) -> Result<&Keyring> {
         if self.keyring.is_none() {
             let path = self.place.store_key();
+            files::guard_way(&self.place, path)?;
             let keyring = Keyring::new(&files::read_store_key(path)?)?;
             let check: Vec<u8> =
                 self.main.query_row("SELECT value FROM store_key_check", [], |row| row.get(0))?;
@@ -228,8 +229,7 @@ impl SqliteStore {
 }
 
 impl Create for SqliteStore {
-    /// The store key comes first, reused if it is there; the database is made under another name, and linked into
-    /// place when it is whole.
+    /// The store key comes first; the database is made under another name, and linked into place when it is whole.
     fn create(
         place: &Place,
         entropy: &mut dyn Entropy,
@@ -237,7 +237,12 @@ impl Create for SqliteStore {
     ) -> Result<Self> {
         files::make_directory(place)?;
         files::refuse_remains(place)?;
-        let keyring = Keyring::new(&files::make_store_key(place.store_key(), entropy)?)?;
+        files::guard_way(place, place.store_key())?;
+        let store_key = files::make_store_key(place.store_key(), entropy).map_err(|error| {
+            // The key is finished when another process has just made the store.
+            files::refuse_remains(place).err().unwrap_or(error)
+        })?;
+        let keyring = Keyring::new(&store_key)?;
         let draft = files::Draft::beside(place.database(), entropy)?;
         {
             let mut connection = connect(draft.path())?;
@@ -255,6 +260,7 @@ impl Create for SqliteStore {
             connection.close().map_err(|(_, error)| error)?;
         }
         draft.link_into_place()?;
+        files::store_key_is_used(place.store_key())?;
         Self::open(place)
     }
 }

@@ -10,7 +10,7 @@ use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
 
 use super::columns::{self, Columns, text};
 use super::connected::Connected;
-use super::files::{Draft, guard_from_others, log_of};
+use super::files::{Draft, guard_from_others, guard_way, log_of};
 use super::{BUSY_TIMEOUT, connect, file_error};
 use crate::error::{ErrorKind, Result};
 use crate::model::Id;
@@ -42,8 +42,8 @@ pub(super) fn open(place: &Place) -> Result<Connected> {
 /// Opens the usage file, and waits no longer than this for another process that has it locked.
 pub(super) fn open_waiting(place: &Place, patience: Duration) -> Result<Connected> {
     let path = &place.usage();
-    let opened = fs::metadata(path)
-        .map_err(file_error(path))
+    let opened = guard_way(place, path)
+        .and_then(|()| fs::metadata(path).map_err(file_error(path)))
         .and_then(|metadata| guard_from_others(place, path, &metadata));
     let opened = opened.and_then(|_| {
         Connected::open(|| {

@@ -1,22 +1,24 @@
 //! The store as a whole: `backup`, `restore`.
 
+use std::io::IsTerminal as _;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use pdkeys::ErrorKind;
-use pdkeys::error::Refusal;
-use pdkeys::manage::restore_lost;
+use pdkeys::error::{Conflict, Refusal};
+use pdkeys::manage::{Session, restore_lost};
 use pdkeys::model::Head;
 use pdkeys::ports::{Clock as _, SystemClock, SystemEntropy};
 use pdkeys::store::sqlite::{Backup as Checked, SqliteStore};
-use pdkeys::store::{Chain, Place, Preserve as _, Read as _, Replay, Restored, Revived, Store as _};
+use pdkeys::store::{Chain, Offered, Place, Preserve as _, Read as _, Replay, Restored, Revived, Store as _};
 use serde::Serialize;
 
 use super::audit::{DifferenceRecord, all_in_words};
 use crate::context::{Context, FirstUse, os_user};
 use crate::failure::{Exit, Failure};
 use crate::render::{self, Format};
+use crate::rights::STREAM;
 
 /// Copy the store to a new file, while others use it
 ///
@@ -25,7 +27,7 @@ use crate::render::{self, Format};
 /// not part of it.
 #[derive(Args, Debug)]
 pub(crate) struct Backup {
-    /// The file to make
+    /// The file to make; `-` is standard output
     #[arg(value_hint = clap::ValueHint::FilePath)]
     file: PathBuf,
 
@@ -46,6 +48,9 @@ struct BackupRecord {
 impl Backup {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
         context.with_session(FirstUse::NeedsStore, |session| {
+            if self.file.as_os_str() == STREAM {
+                return self.stream(context, session);
+            }
             let head = session.back_up(&self.file, self.with_store_key.as_deref())?;
             let told = format!("the store to {}; {} audit records, none altered", self.file.display(), head.number);
             context.terminal.done("Copied", &told);
@@ -70,6 +75,25 @@ impl Backup {
             Ok(Exit::Done)
         })
     }
+
+    /// Writes the copy to standard output, and nothing else.
+    fn stream(&self, context: &Context, session: &mut Session<'_, SqliteStore>) -> Result<Exit, Failure> {
+        if self.with_store_key.is_some() || context.globals.output != Format::Table {
+            return Err(Failure::usage(
+                "with the copy on standard output there is no room for anything else",
+            )
+            .with_hint("name a file for the copy, or leave out --with-store-key and -o"));
+        }
+        if context.terminal.shows_to_people() {
+            return Err(
+                Failure::usage("a copy of the store is not shown on a terminal").with_hint("> FILE keeps it")
+            );
+        }
+        let head = session.stream_backup(&mut context.terminal.plain_data())?;
+        let told = format!("the store to standard output; {} audit records, none altered", head.number);
+        context.terminal.done("Copied", &told);
+        Ok(Exit::Done)
+    }
 }
 
 /// Put a backup in the store's place; only the Account Owner may
@@ -77,10 +101,11 @@ impl Backup {
 /// The backup is checked first, and what will work again that was disabled, removed or rotated since is named; so is
 /// what the backup or the present store holds that does not follow from its audit trail, which `--yes` only warns
 /// about. The present store is copied aside. Then the backup becomes the store at once, also for processes that have it open.
-/// Where no store is, or one that cannot be read, whoever can write the files may do it, as with init.
+/// Where no store is, or one that cannot be read, whoever can write the files may do it, as with init; not
+/// behind sudo.
 #[derive(Args, Debug)]
 pub(crate) struct Restore {
-    /// The backup
+    /// The backup; `-` is standard input
     #[arg(value_hint = clap::ValueHint::FilePath)]
     file: PathBuf,
 
@@ -113,7 +138,7 @@ impl Restore {
         context.with_session(FirstUse::NeedsStore, |session| {
             // Whoever may not is told so before a file is looked at.
             session.require_restore()?;
-            let backup = self.check(place)?;
+            let backup = self.check(context, place)?;
             let revived = session.revived_by(&backup)?;
             let replay = SqliteStore::replay_of(&backup).clone();
             let doubts = [doubts_of_backup(&replay), doubts_of_present(session.replay_present())].concat();
@@ -132,8 +157,9 @@ impl Restore {
     }
 
     fn in_place_of_nothing(&self, context: &Context, place: &Place) -> Result<Exit, Failure> {
+        context.rights.refuse_founding()?;
         context.refuse_token()?;
-        let backup = self.check(place)?;
+        let backup = self.check(context, place)?;
         let replay = SqliteStore::replay_of(&backup).clone();
         let doubts = doubts_of_backup(&replay);
         context.confirm(&consequence(place, &backup, None, &doubts)?, "Restore it?")?;
@@ -145,9 +171,22 @@ impl Restore {
         tell(context, &restored, None, &replay)
     }
 
-    fn check(&self, place: &Place) -> Result<Checked, Failure> {
+    fn check(&self, context: &Context, place: &Place) -> Result<Checked, Failure> {
         let store_key = self.store_key.as_deref();
-        Ok(SqliteStore::check_backup(place, &self.file, store_key, &mut SystemEntropy)?)
+        let check = |offered| SqliteStore::check_backup(place, offered, store_key, &mut SystemEntropy);
+        if self.file.as_os_str() != STREAM {
+            return Ok(check(Offered::At(&self.file))?);
+        }
+        if context.terminal.reads_from(place.database()) {
+            return Err(
+                pdkeys::Error::from(ErrorKind::from(Conflict::IsStore(place.database().to_owned()))).into()
+            );
+        }
+        let (name, mut input) = (Path::new("standard input"), context.terminal.input());
+        if input.is_terminal() {
+            return Err(Failure::usage("a backup is not typed").with_hint("< FILE reads one"));
+        }
+        Ok(check(Offered::Stream { name, content: &mut input })?)
     }
 }
 

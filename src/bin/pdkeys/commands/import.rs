@@ -25,7 +25,7 @@ use crate::terminal::Progress;
 /// What all imports are told.
 #[derive(Args, Debug)]
 struct From {
-    /// The file
+    /// The file; `-` is the one that standard input is
     #[arg(value_hint = clap::ValueHint::FilePath)]
     file: PathBuf,
 
@@ -134,7 +134,7 @@ impl From {
         let format = RowFormat::of(&self.file, self.format)?;
         let progress = context.terminal.progress();
         // Opened, and its header read, before a store is opened, or made.
-        let rows = Rows::open(&self.file, format, columns, needed, &progress)?;
+        let rows = Rows::open(&context.terminal, &self.file, format, columns, needed, &progress)?;
         // What is only tried makes no store either.
         let first_use = if self.dry_run { FirstUse::NeedsStore } else { FirstUse::MakesStore };
         let imported = context.with_session(first_use, |session| {

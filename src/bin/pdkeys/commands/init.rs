@@ -8,12 +8,13 @@ use pdkeys::ports::{SystemClock, SystemEntropy};
 use pdkeys::store::sqlite::SqliteStore;
 
 use crate::complete;
-use crate::context::{Context, login_name, os_user};
+use crate::context::{Context, login_name, os_user, uid_of};
 use crate::failure::{Exit, Failure};
 
 /// Make a new store
 ///
-/// The operating-system user who runs this acts as the Account Owner from then on. The store key is made beside the
+/// The operating-system user who runs this, or is named with --os-user, acts as the Account Owner from then on. Behind
+/// sudo no store is made. The store key is made beside the
 /// store: without it the store's contents are worthless, so keep a copy elsewhere.
 #[derive(Args, Debug)]
 pub(crate) struct Init {
@@ -24,6 +25,10 @@ pub(crate) struct Init {
     #[arg(long, value_name = "NAME")]
     owner: Option<String>,
 
+    /// The operating-system user who acts as the Account Owner, by login name or number; you, if not given
+    #[arg(long, value_name = "LOGIN")]
+    os_user: Option<String>,
+
     /// How requests are judged: `pagerduty` or `convention`
     #[arg(long, value_name = "POLICY", default_value_t, add = ArgValueCandidates::new(complete::policies))]
     policy: Policy,
@@ -31,9 +36,13 @@ pub(crate) struct Init {
 
 impl Init {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        context.rights.refuse_founding()?;
         context.refuse_token()?;
         let (place, _) = context.place()?;
-        let os_uid = os_user(place.directory())?;
+        let os_uid = match &self.os_user {
+            Some(login) => uid_of(login)?,
+            None => os_user(place.directory())?,
+        };
         let check = |text: &str| Name::parse(Noun::Account, text).map(drop);
         let account = context.required(self.account, "Account name", Some("default"), check)?;
         let owner = match self.owner {

@@ -134,6 +134,9 @@ impl Report {
 
 impl Scan {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        if self.git {
+            context.rights.refuse("--git")?;
+        }
         let now = SystemClock.now();
         let store = context.open(FirstUse::NeedsStore)?;
         let place = store.place().clone();

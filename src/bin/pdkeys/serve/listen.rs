@@ -12,6 +12,9 @@ use std::str::FromStr;
 use std::task::{Context, Poll};
 
 use listenfd::ListenFd;
+use pdkeys::ErrorKind;
+use pdkeys::error::Conflict;
+use pdkeys::store::Place;
 use rustix::fs::Mode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -32,6 +35,18 @@ pub(crate) enum Address {
     Unix(PathBuf),
     /// The sockets that systemd passed.
     Systemd,
+}
+
+impl Address {
+    /// Refuses a socket under a name that the store has for its own files.
+    pub(super) fn refuse_stores_own(&self, place: &Place) -> Result<(), Failure> {
+        match self {
+            Self::Unix(path) if place.owns(path) => {
+                Err(pdkeys::Error::from(ErrorKind::from(Conflict::StoresOwnName(path.clone()))).into())
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl FromStr for Address {

@@ -89,6 +89,9 @@ struct Server {
 /// Serves until it is told to stop.
 pub(super) fn run(context: &Context, settings: &Settings) -> Result<Exit, Failure> {
     let place = context.open(FirstUse::NeedsStore)?.place().clone();
+    for address in settings.listen.iter().chain(&settings.metrics_listen) {
+        address.refuse_stores_own(&place)?;
+    }
     let site = if settings.metrics_listen.is_some() { Site::Checks } else { Site::Everything };
     let mut bound: Vec<(Bound, Site)> = listen::bind_all(&settings.listen, settings.socket_mode)?
         .into_iter()
