@@ -279,7 +279,7 @@ fn a_store_of_a_newer_program_is_left_alone() {
     exit: 1
     --- stdout
     --- stderr
-    error: [HOME]/pdkeys/pdkeys.db: written by a newer pdkeys (schema 99; this one knows 4)
+    error: [HOME]/pdkeys/pdkeys.db: written by a newer pdkeys (schema 99; this one knows 5)
     hint: install a newer pdkeys
     ");
     refuses_file(&machine, &machine.store(), &["list"]);
