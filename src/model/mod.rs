@@ -45,8 +45,8 @@ pub use permission::{Acting, Action, Decision, Permit, Target, authorize, decide
 pub use rate::RateLimit;
 pub use role::Role;
 pub use scope::{Scope, ScopeSet};
+pub(crate) use secret::{Alphabet, LOWER_HEX, REST, UPPER_ALPHANUMERIC, is_client_secret};
 pub use secret::{CredentialKind, Fingerprint, Hint, Secret, looks_secret};
-pub(crate) use secret::{LOWER_HEX, REST, UPPER_ALPHANUMERIC, is_client_secret};
 pub use service::{Destination, DestinationEdit, DestinationRef, Integration, IntegrationType};
 pub use text::{Label, Name, escape, is_hazardous};
 pub use token::{TokenEdit, TokenSpec, UserToken};

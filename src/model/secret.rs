@@ -40,7 +40,7 @@ pub(crate) struct Alphabet {
 }
 
 impl Alphabet {
-    const fn of(characters: &'static [u8]) -> Self {
+    pub(crate) const fn of(characters: &'static [u8]) -> Self {
         let mut has = [false; 256];
         let mut at = 0;
         while at < characters.len() {

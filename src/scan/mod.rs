@@ -1,8 +1,10 @@
 //! Finding the account's credentials, live or dead, wherever they have got to.
 //!
 //! Every string of a secret's shape is hashed and looked up, so that there is nothing to tune, and nothing is reported
-//! that is not, or was not, a secret of this account. What is read is kept in memory that is wiped, and a finding says
+//! that is not, or was not, a secret of this account. A secret is found as it is, and as [`encodings`] have it. What is read is kept in memory that is wiped, and a finding says
 //! which credential it is, never its secret.
+
+mod encodings;
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher, RandomState};
@@ -12,6 +14,7 @@ use std::ops::Range;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
+use self::encodings::CONTEXT;
 use crate::error::Error;
 use crate::model::{
     CredentialKind, Digest, Fingerprint, Hint, Id, Keyring, Lapse, candidates, is_client_secret,
@@ -84,9 +87,35 @@ impl Hasher for AsItIs {
 
 /// A candidate that is to be looked up.
 struct Asked {
+    /// Where it is, encoded or not.
     place: Range<usize>,
     hash: u64,
     digest: Digest,
+    kind: Option<CredentialKind>,
+    is_client_secret: bool,
+}
+
+/// What candidates are asked with.
+struct Asking<'s> {
+    nothing: &'s HashSet<u64, BuildHasherDefault<AsItIs>>,
+    hash: &'s RandomState,
+    keyring: &'s Keyring,
+    asked: Vec<Asked>,
+}
+
+impl Asking<'_> {
+    fn ask(&mut self, candidate: &[u8], place: Range<usize>) {
+        let hash = self.hash.hash_one(candidate);
+        if !self.nothing.contains(&hash) {
+            self.asked.push(Asked {
+                place,
+                hash,
+                digest: self.keyring.digest(&Fingerprint::of(candidate)),
+                kind: CredentialKind::of_shape(candidate),
+                is_client_secret: is_client_secret(candidate),
+            });
+        }
+    }
 }
 
 impl<S: Store> Scanner<S> {
@@ -96,7 +125,7 @@ impl<S: Store> Scanner<S> {
     /// If the store key is not to be had.
     pub fn new(mut store: S, at: Timestamp) -> Result<Self, Error> {
         let keyring = store.keyring()?;
-        let buffer = Zeroizing::new(Vec::with_capacity(2 * CHUNK + candidates::REMEMBERED));
+        let buffer = Zeroizing::new(Vec::with_capacity(2 * CHUNK + 2 * CONTEXT));
         Ok(Self { store, keyring, at, buffer, nothing: HashSet::default(), hash: RandomState::new() })
     }
 
@@ -137,23 +166,37 @@ impl<S: Store> Scanner<S> {
         Ok(filled < full)
     }
 
+    /// Finds every credential in a short text, encoded or not, and where it is; what overlaps is found as well.
+    ///
+    /// # Errors
+    /// If the store cannot be asked.
+    pub fn find(&mut self, text: &[u8]) -> Result<Vec<(Range<usize>, Finding)>, Error> {
+        let mut asking = self.asking();
+        candidates::each(text, 0, true, &mut |place: Range<usize>| asking.ask(&text[place.clone()], place));
+        encodings::each(text, &mut |candidate, place| asking.ask(candidate, place));
+        let asked = asking.asked;
+        let mut found = Vec::new();
+        self.answer(&asked, &mut |asked, finding| {
+            let line = newlines(&text[..asked.place.start]) + 1;
+            found.push((asked.place.clone(), Finding { line, ..finding }));
+        })?;
+        Ok(found)
+    }
+
+    fn asking(&self) -> Asking<'_> {
+        let Self { nothing, hash, keyring, .. } = self;
+        Asking { nothing, hash, keyring, asked: Vec::new() }
+    }
+
     fn look_through(
         &mut self,
         progress: &mut Progress,
         ended: bool,
         found: &mut dyn FnMut(Finding),
     ) -> Result<(), Error> {
-        let Self { buffer, hash, nothing, keyring, .. } = self;
-        let bytes = buffer.as_slice();
-        let mut asked = Vec::new();
-        let mut ask = |place: Range<usize>| {
-            let candidate = &bytes[place.clone()];
-            let hash = hash.hash_one(candidate);
-            if !nothing.contains(&hash) {
-                let digest = keyring.digest(&Fingerprint::of(candidate));
-                asked.push(Asked { place, hash, digest });
-            }
-        };
+        let mut asking = self.asking();
+        let bytes = self.buffer.as_slice();
+        let mut ask = |place: Range<usize>| asking.ask(&bytes[place.clone()], place);
         let mut from = progress.from;
         let mut endless = progress.endless;
         if endless {
@@ -172,12 +215,31 @@ impl<S: Store> Scanner<S> {
                 });
             }
         }
-        self.answer(&asked, progress, found)?;
+        // What is encoded ends where its context does, and is asked when that is there.
+        let decoded =
+            progress.decoded..if ended { bytes.len() } else { (bytes.len() - CONTEXT).max(progress.decoded) };
+        let context = decoded.start.saturating_sub(CONTEXT);
+        encodings::each(&bytes[context..], &mut |candidate, place| {
+            let place = context + place.start..context + place.end;
+            if decoded.contains(&place.start) {
+                asking.ask(candidate, place);
+            }
+        });
+        let asked = asking.asked;
+        let mut answers = Vec::new();
+        self.answer(&asked, &mut |asked, finding| answers.push((asked.place.start, finding)))?;
+        for (at, finding) in answers {
+            found(Finding { line: progress.line + newlines(&self.buffer[..at]) + 1, ..finding });
+        }
+        // What comes next may be long in coming.
+        self.store.rest()?;
         let kept =
             if endless { candidates::REMEMBERED } else { self.buffer.len() - from + candidates::BEFORE };
+        let kept = kept.max(self.buffer.len() - decoded.end + CONTEXT);
         let cut = self.buffer.len().saturating_sub(kept);
         progress.line += newlines(&self.buffer[..cut]);
         progress.from = if endless { self.buffer.len() } else { from } - cut;
+        progress.decoded = decoded.end - cut;
         progress.endless = endless;
         self.buffer.copy_within(cut.., 0);
         let left = self.buffer.len() - cut;
@@ -185,32 +247,23 @@ impl<S: Store> Scanner<S> {
         Ok(())
     }
 
-    fn answer(
-        &mut self,
-        asked: &[Asked],
-        progress: &Progress,
-        found: &mut dyn FnMut(Finding),
-    ) -> Result<(), Error> {
+    /// Looks candidates up, and shows what they are, but for their lines.
+    fn answer(&mut self, asked: &[Asked], found: &mut dyn FnMut(&Asked, Finding)) -> Result<(), Error> {
         for lot in asked.chunks(A_LOT) {
             let digests: Vec<_> = lot.iter().map(|asked| asked.digest).collect();
             let answers = self.store.find_credentials(&digests)?;
             for (asked, answer) in lot.iter().zip(answers) {
                 match self.finding(asked, &answer.presence)? {
-                    Some(finding) => {
-                        let line = progress.line + newlines(&self.buffer[..asked.place.start]) + 1;
-                        found(Finding { line, ..finding });
-                    }
+                    Some(finding) => found(asked, finding),
                     None => self.remember(asked.hash),
                 }
             }
         }
-        // What comes next may be long in coming.
-        self.store.rest()
+        Ok(())
     }
 
     /// What a candidate is, but for its line.
     fn finding(&mut self, asked: &Asked, presence: &Presence) -> Result<Option<Finding>, Error> {
-        let candidate = &self.buffer[asked.place.clone()];
         let standing = presence.standing(self.at);
         match presence {
             Presence::Known(credential) => Ok(Some(Finding {
@@ -222,10 +275,10 @@ impl<S: Store> Scanner<S> {
                 standing,
             })),
             Presence::Dead(tombstone) => {
-                let kind = CredentialKind::of_shape(candidate);
-                Ok(Some(Finding { line: 0, kind, id: tombstone.id, description: None, hint: None, standing }))
+                let (kind, id) = (asked.kind, tombstone.id);
+                Ok(Some(Finding { line: 0, kind, id, description: None, hint: None, standing }))
             }
-            Presence::Unknown if is_client_secret(candidate) => self.client(&asked.digest),
+            Presence::Unknown if asked.is_client_secret => self.client(&asked.digest),
             Presence::Unknown => Ok(None),
         }
     }
@@ -262,6 +315,8 @@ struct Progress {
     line: u64,
     /// Up to where the buffer was looked through.
     from: usize,
+    /// Up to where it was looked through for what is encoded.
+    decoded: usize,
     /// Whether the buffer begins inside a run of a chunk or more, which has no candidates but integration keys.
     endless: bool,
 }

@@ -7,6 +7,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use insta::assert_snapshot;
 use pdkeys::model::Secret;
 use pdkeys::ports::SystemEntropy;
@@ -225,6 +227,110 @@ fn what_git_ignores_is_left_out_unless_it_is_wanted() {
     machine.run(["scan", "tree"]).must_succeed();
     machine.run(["scan", "tree", "--no-ignore"]).must_exit(3);
     machine.run(["scan", "tree/secret.txt"]).must_exit(3);
+}
+
+/// Each character written by another form of escape.
+fn each_character(text: &str, escape: impl Fn(u32) -> String) -> String {
+    text.chars().map(|character| escape(u32::from(character))).collect()
+}
+
+/// Text with lines of a length, which end and begin as they are given.
+fn wrapped(text: &str, length: usize, end: &str, indent: &str) -> String {
+    let lines = text.as_bytes().chunks(length).map(|line| String::from_utf8_lossy(line));
+    lines.map(|line| format!("{indent}{line}{end}")).collect()
+}
+
+fn utf16(text: &str, bytes_of: impl Fn(u16) -> [u8; 2]) -> Vec<u8> {
+    text.encode_utf16().flat_map(bytes_of).collect()
+}
+
+#[test]
+fn a_key_of_each_kind_is_found_in_each_encoding() {
+    let machine = Machine::with_store();
+    let secrets = one_of_each(&machine);
+    let escaped: [(&str, &dyn Fn(&str) -> String); 17] = [
+        ("percent", &|text| text.replace('+', "%2B")),
+        ("percent, all", &|text| each_character(text, |code| format!("%{code:02x}"))),
+        ("percent, twice", &|text| text.replace('+', "%252B").replace('_', "%255F")),
+        ("JSON", &|text| text.replace('+', "\\u002b").replace('_', "\\u005F")),
+        ("JSON, all", &|text| each_character(text, |code| format!("\\u{code:04X}"))),
+        ("JSON in JSON", &|text| text.replace('+', "\\\\u002b")),
+        ("programs", &|text| text.replace('+', "\\x2B").replace('-', "\\x2d")),
+        ("octal", &|text| text.replace('+', "\\053").replace('_', "\\137")),
+        ("Markdown", &|text| text.replace('+', "\\+").replace('_', "\\_").replace('-', "\\-")),
+        ("decimal entity", &|text| text.replace('+', "&#43;").replace('_', "&#95;")),
+        ("hexadecimal entity", &|text| text.replace('+', "&#x2b;").replace('-', "&#x2D;")),
+        ("named entity", &|text| text.replace('+', "&plus;").replace('_', "&lowbar;")),
+        ("entity in HTML in HTML", &|text| text.replace('+', "&amp;#43;")),
+        ("entities, all", &|text| each_character(text, |code| format!("&#{code};"))),
+        ("mail", &|text| text.replace('+', "=2B").replace('_', "=5F")),
+        ("Base64 in a URL", &|text| STANDARD.encode(text).replace('=', "%3D").replace('+', "%2B")),
+        ("Base64 twice", &|text| STANDARD.encode(STANDARD.encode(format!("x:{text}")))),
+    ];
+    for (kind, secret) in &secrets {
+        let found = |encoding: &str, text: &[u8], line: u64| {
+            let ran = scan_pipe(&machine, text).must_exit(3);
+            assert_eq!(kinds(&ran), [*kind], "{encoding}");
+            assert_eq!(ran.json()[0]["line"], line, "{encoding}");
+            assert_no_secret(&ran, &secrets);
+        };
+        for (encoding, escape) in escaped {
+            found(encoding, format!("a\nb c=\"{}\" d\ne", escape(secret)).as_bytes(), 2);
+        }
+        for before in ["", "u", "u:", "usr", "user:"] {
+            let text = format!("{before}{secret}");
+            found("Base64", format!("Authorization: Basic {}\n", STANDARD.encode(&text)).as_bytes(), 1);
+            found("Base64 for URLs", format!("/{}/", URL_SAFE_NO_PAD.encode(text + "?>")).as_bytes(), 1);
+        }
+        let text = format!("a\nkey={secret}\n");
+        for (encoding, mut bytes) in
+            [("UTF-16LE", utf16(&text, u16::to_le_bytes)), ("UTF-16BE", utf16(&text, u16::to_be_bytes))]
+        {
+            found(encoding, &bytes, 2);
+            found("UTF-16 in Base64", STANDARD.encode(&bytes).as_bytes(), 1);
+            bytes.splice(0..0, if encoding == "UTF-16LE" { [0xFF, 0xFE] } else { [0xFE, 0xFF] });
+            found(encoding, &bytes, 2);
+            bytes.insert(0, b'x');
+            found(encoding, &bytes, 2);
+        }
+        found("Base64 in UTF-16", &utf16(&STANDARD.encode(secret), u16::to_le_bytes), 1);
+    }
+}
+
+#[test]
+fn a_key_is_found_in_wrapped_base64_wherever_the_lines_break() {
+    let (machine, _, key) = with_key();
+    let mut text = String::new();
+    for before in 0..80 {
+        let encoded = STANDARD.encode(format!("{}\n{key}\n{}", "\u{7F}".repeat(before), "\u{7F}".repeat(80)));
+        writeln!(text, "--\n{}", wrapped(&encoded, 76, "\n", "    ")).unwrap();
+        writeln!(text, "--\n{}", wrapped(&encoded, 64, "\r\n", "")).unwrap();
+    }
+    let ran = scan_pipe(&machine, text.as_bytes()).must_exit(3);
+    assert_eq!(ran.json().as_array().unwrap().len(), 160);
+}
+
+#[test]
+fn what_is_encoded_is_found_wherever_it_lies_in_a_long_input() {
+    let machine = Machine::with_store();
+    let (_, token) = machine.make_token("ann", "laptop", &[]);
+    for before in
+        [READ - 4096, READ - 2048, READ - 2047, READ - 20, READ - 1, READ, READ + 1, 3 * READ - 2050]
+    {
+        for encoded in [token.replace('+', "&#43;"), STANDARD.encode(format!("ann:{token}"))] {
+            let mut text = "x y\n".repeat(before.div_ceil(4));
+            text.truncate(before - 1);
+            let line = text.matches('\n').count() + 1;
+            text = format!("{text} {encoded}\n{}", "z\n".repeat(READ));
+            let ran = scan_pipe(&machine, text.as_bytes()).must_exit(3);
+            assert_eq!(ran.json().as_array().unwrap().len(), 1, "{encoded} after {before} bytes");
+            assert_eq!(ran.json()[0]["line"], line, "{encoded} after {before} bytes");
+        }
+    }
+    // Inside of Base64 that goes on for longer than is read at a time.
+    let mut text = vec![0x7F; 2 * READ];
+    text.splice(READ + 5..READ + 5, token.bytes());
+    scan_pipe(&machine, STANDARD.encode(text).as_bytes()).must_exit(3);
 }
 
 #[test]
