@@ -1,8 +1,10 @@
 //! `scan`: where keys of the store have got to.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{Seek as _, SeekFrom, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -50,6 +52,28 @@ fn git(machine: &Machine, arguments: &[&str]) {
 fn scan_git<'m>(machine: &'m Machine, options: &[&str]) -> Ran<'m> {
     let arguments = ["scan", "--git", "tree"].into_iter().chain(options.iter().copied());
     machine.finish(machine.command(arguments).env("PATH", programs()))
+}
+
+/// Scans without looking into history, with git at hand.
+fn scan<'m>(machine: &'m Machine, arguments: &[&str]) -> Ran<'m> {
+    let arguments = ["scan"].into_iter().chain(arguments.iter().copied());
+    machine.finish(machine.command(arguments).env("PATH", programs()))
+}
+
+/// Runs a script with git and an author at hand; `$key` is a key.
+fn with_git(machine: &Machine, key: &str, script: &str) {
+    let mut shell = machine.shell(&format!("set -e\n{script}"));
+    for name in ["GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"] {
+        shell.env(name, "ann");
+    }
+    machine.finish(shell.env("HOME", machine.home()).env("PATH", programs()).env("key", key)).must_succeed();
+}
+
+/// What was found, each as its file and line; `KEY` stands for the id.
+fn places(ran: &Ran<'_>, id: &str) -> Vec<String> {
+    let found = ran.json();
+    let place = |found: &serde_json::Value| format!("{}:{}", text_of(found, "file"), found["line"]);
+    found.as_array().unwrap().iter().map(|found| place(found).replace(id, "KEY")).collect()
 }
 
 /// A machine with a key, and an empty directory `tree`.
@@ -219,14 +243,302 @@ fn a_key_is_found_wherever_it_lies_in_a_long_input() {
 }
 
 #[test]
-fn what_git_ignores_is_left_out_unless_it_is_wanted() {
+fn what_git_ignores_is_left_out_unless_it_is_wanted_or_git_cannot_be_asked() {
     let (machine, _, key) = with_key();
     git(&machine, &["init", "-q"]);
     fs::write(machine.file("tree/.gitignore"), "secret.txt\n").unwrap();
     fs::write(machine.file("tree/secret.txt"), key).unwrap();
-    machine.run(["scan", "tree"]).must_succeed();
-    machine.run(["scan", "tree", "--no-ignore"]).must_exit(3);
-    machine.run(["scan", "tree/secret.txt"]).must_exit(3);
+    scan(&machine, &["tree"]).must_succeed();
+    scan(&machine, &["tree", "--no-ignore"]).must_exit(3);
+    scan(&machine, &["tree/secret.txt"]).must_exit(3);
+    machine.finish(machine.command(["scan", "tree"]).env("PATH", "/nowhere")).must_exit(3);
+}
+
+#[test]
+fn what_git_tracks_is_scanned_whatever_is_ignored() {
+    let (machine, id, key) = with_key();
+    let script = r#"
+        cd tree; git init -q -b main
+        mkdir -p deep/down all; echo "$key" | tee .env deep/down/.env all/one all/two > untracked
+        printf '%s\n' .env /deep untracked 'all/*' > .gitignore
+        git add -f .gitignore .env deep all/one; git commit -qm 1
+        git init -q nested; echo "$key" > nested/.env; echo '*' > nested/.gitignore; git -C nested add -f .env
+    "#;
+    with_git(&machine, &key, script);
+    let expected = ["tree/.env:1", "tree/all/one:1", "tree/deep/down/.env:1", "tree/nested/.env:1"];
+    assert_eq!(places(&scan(&machine, &["tree", "-o", "json"]).must_exit(3), &id), expected);
+    // Where git cannot be asked, nothing is left out.
+    with_git(&machine, &key, "git -C tree config core.worktree /nowhere");
+    let found = places(&scan(&machine, &["tree", "-o", "json"]).must_exit(3), &id);
+    assert!(expected.iter().all(|expected| found.iter().any(|found| found == expected)), "{found:#?}");
+}
+
+#[test]
+fn a_directory_that_is_named_is_scanned_though_it_is_ignored() {
+    let (machine, id, key) = with_key();
+    let script = r#"
+        cd tree; git init -q; mkdir -p build/sub globbed venv kept
+        for directory in build build/sub globbed venv kept; do echo "$key" > $directory/leak; done
+        echo "$key" > kept/ignored
+        printf '%s\n' build/ 'globbed/*' ignored > .gitignore; echo '*' > venv/.gitignore
+    "#;
+    with_git(&machine, &key, script);
+    for (named, expected) in [
+        ("tree", vec!["tree/kept/leak:1"]),
+        ("tree/kept", vec!["tree/kept/leak:1"]),
+        ("tree/build", vec!["tree/build/leak:1", "tree/build/sub/leak:1"]),
+        ("tree/build/sub", vec!["tree/build/sub/leak:1"]),
+        ("tree/globbed", vec!["tree/globbed/leak:1"]),
+        ("tree/venv", vec!["tree/venv/leak:1"]),
+    ] {
+        assert_eq!(places(&scan(&machine, &[named, "-o", "json"]).must_exit(3), &id), expected, "{named}");
+    }
+}
+
+#[test]
+fn configuration_branches_names_and_links_are_scanned_and_shown_without_the_key() {
+    let (machine, id, key) = with_key();
+    let script = r#"
+        cd tree; git init -q -b main; git commit -q --allow-empty -m 1
+        git remote add origin "https://ann:$key@example.com/web"
+        git branch "fix-$key"; git pack-refs --all; git branch "$key/loose"
+        mkdir "directory-$key"; echo 1 > "directory-$key/file"; echo "$key" > "directory-$key/leak"
+        echo 1 > "$(printf %s "file-$key.txt" | sed 's/^/x%20/')"; ln -s "/run/$key" link
+    "#;
+    with_git(&machine, &key, script);
+    let ran = scan(&machine, &["tree", "-o", "json"]).must_exit(3);
+    assert_no_secret(&ran, &[("key", key.clone())]);
+    let found = places(&ran, &id);
+    for expected in [
+        "tree/.git/config:7",
+        "tree/.git/packed-refs:2",
+        "tree/.git/refs/heads/(general KEY):0",
+        "tree/directory-(general KEY):0",
+        "tree/directory-(general KEY)/leak:1",
+        "tree/link:1",
+        "tree/x%20file-(general KEY).txt:0",
+    ] {
+        assert!(found.iter().any(|found| found == expected), "{expected} is not in {found:#?}");
+    }
+    assert!(!found.iter().any(|found| found.contains("/file:")), "{found:#?}");
+    let ran = scan(&machine, &["tree"]).must_exit(3);
+    assert_no_secret(&ran, &[("key", key.clone())]);
+    let log = scan(&machine, &["tree", "-o", "sarif"]).must_exit(3);
+    assert_no_secret(&log, &[("key", key)]);
+    let log = log.json();
+    let of_name =
+        |result: &&serde_json::Value| result.pointer("/locations/0/physicalLocation/region").is_none();
+    assert!(log["runs"][0]["results"].as_array().unwrap().iter().any(|result| of_name(&result)));
+}
+
+/// Every setting that names a program, a file or a command of git's, and every hook, leaves a mark.
+#[test]
+fn nothing_runs_that_a_repository_names() {
+    let (machine, id, key) = with_key();
+    let script = r#"
+        printf '#!/bin/sh\necho "$0 $*" >> "%s/mark"\ncat\n' "$PWD" > evil; chmod +x evil; evil=$PWD/evil
+        cd tree; git init -q -b main; echo "$key" > leak; echo 1 > other; git add .; git commit -qm 1
+        # A commit that says that it is signed.
+        signed=$(git cat-file commit HEAD | sed '/^$/,$d')
+        signed=$(printf '%s\ngpgsig -----BEGIN PGP SIGNATURE-----\n \n x\n -----END PGP SIGNATURE-----\n\nsigned\n' \
+            "$signed" | git hash-object -t commit -w --stdin)
+        git update-ref refs/heads/main "$signed"; git rm -q --cached leak; git commit -qm 2
+        for setting in alias.cat-file alias.check-ignore alias.diff-tree alias.ls-files alias.rev-parse \
+            core.alternateRefsCommand core.askPass core.editor core.fsmonitor core.gitProxy core.pager core.sshCommand \
+            credential.helper diff.external diff.x.command diff.x.textconv filter.x.clean filter.x.process \
+            filter.x.smudge gpg.openpgp.program gpg.program gpg.ssh.program gpg.x509.program interactive.diffFilter \
+            log.showSignature merge.x.driver pager.cat-file pager.diff-tree pager.log pager.ls-files \
+            remote.origin.uploadpack sequence.editor uploadpack.packObjectsHook; do
+            git config $setting "$evil"
+        done
+        for alias in cat-file check-ignore diff-tree ls-files rev-parse; do git config alias.$alias "!$evil"; done
+        git config log.showSignature true; git config filter.x.required true; git config core.untrackedCache true
+        # Objects that are not here would be fetched by a program.
+        git config core.repositoryFormatVersion 1; git config extensions.partialClone origin
+        git config remote.origin.promisor true; git config remote.origin.url "ext::$evil"
+        git config protocol.allow always; git config protocol.ext.allow always
+        rm -f ".git/objects/$(git rev-parse HEAD^{tree} | sed 's,..,&/,')"
+        printf '* filter=x diff=x merge=x\n' | tee .gitattributes > .git/info/attributes
+        git config core.hooksPath .git/hooks; mkdir -p .git/hooks
+        for hook in fsmonitor-watchman post-checkout post-index-change pre-auto-gc reference-transaction; do
+            ln -sf "$evil" .git/hooks/$hook
+        done
+        # The user's configuration may be its caller's.
+        git config --file "$HOME/.gitconfig" log.showSignature true
+        git config --file "$HOME/.gitconfig" gpg.program "$evil"
+        git config --file "$HOME/.gitconfig" core.fsmonitor "$evil"
+        git config --file "$HOME/.gitconfig" trace2.eventTarget "$HOME/mark"
+        rm -f "$HOME/mark"
+    "#;
+    with_git(&machine, &key, script);
+    let mark = machine.file("mark");
+    for arguments in [
+        ["tree", "-o", "json"].as_slice(),
+        &["--git", "tree", "-o", "json"],
+        &["--git", "tree/leak", "-o", "json"],
+        &["--no-ignore", "--git", "tree", "-o", "sarif"],
+    ] {
+        let mut command = machine.command(["scan"]);
+        let ran = machine.finish(command.args(arguments).env("HOME", machine.home()).env("PATH", programs()));
+        assert!(!mark.exists(), "{arguments:?} ran {}", fs::read_to_string(&mark).unwrap());
+        assert!(ran.must_exit(3).stdout.contains(&id));
+    }
+}
+
+#[test]
+fn history_is_that_of_the_path_whatever_the_environment_says() {
+    let (machine, _, key) = with_key();
+    let script = r#"
+        git init -q -b main clean; git -C clean commit -q --allow-empty -m 1
+        cd tree; git init -q -b main; echo "$key" > leak; git add .; git commit -qm 1; git rm -q leak; git commit -qm 2
+        git worktree add -q ../linked
+    "#;
+    with_git(&machine, &key, script);
+    let clean = machine.file("clean");
+    for tree in ["tree", "linked"] {
+        let mut command = machine.command(["scan", "--git", tree, "-o", "json"]);
+        command.env("PATH", programs()).env("GIT_DIR", clean.join(".git")).env("GIT_WORK_TREE", &clean);
+        command.env("GIT_COMMON_DIR", clean.join(".git")).env("GIT_INDEX_FILE", clean.join(".git/index"));
+        command.env("GIT_OBJECT_DIRECTORY", clean.join(".git/objects")).env("GIT_PREFIX", "x/");
+        command.env("GIT_CONFIG_COUNT", "1").env("GIT_CONFIG_KEY_0", "diff.relative");
+        command.env("GIT_CONFIG_VALUE_0", "true").env("GIT_TRACE", "1").env("GIT_NAMESPACE", "x");
+        let ran = machine.finish(&mut command).must_exit(3);
+        assert_eq!(ran.json()[0]["file"], "leak", "{tree}");
+    }
+}
+
+#[test]
+fn what_is_in_history_is_named_at_each_path_with_the_first_commit() {
+    let (machine, id, key) = with_key();
+    let script = r#"
+        cd tree; git init -q -b main
+        at() { export GIT_AUTHOR_DATE="$1 +0000" GIT_COMMITTER_DATE="$1 +0000"; }
+        at 1700000000; echo "$key" > one; git add .; git commit -qm one; git tag first
+        at 1700000001; mkdir d; cp one 'd/t w o'; git add .; git commit -qm two; git tag second
+        at 1700000002; git rm -qr .; git commit -q --allow-empty -m three
+        at 1700000003; echo "$key" > one; git add .; git commit -qm again; git rm -qr .
+        at 1700000004; mkdir "n-$key"; echo 1 > "n-$key/f"; git add .; git commit -qm "four $key"; git tag fourth
+        at 1700000005; git rm -qr .; git commit -qm five
+        git checkout -q --detach; echo "$key thrown away" > away; git add .; git commit -qm away; git tag away
+        git checkout -q main; git reflog expire --expire=all --all; git tag -d away > /dev/null
+        # A replacement hides nothing.
+        git replace "$(git rev-parse first:one)" "$(git hash-object -w --stdin < /dev/null)"
+        echo "$key staged" > staged; git add staged; rm staged
+    "#;
+    with_git(&machine, &key, script);
+    let commit = |tag: &str| {
+        let path = machine.file("tree/.git/refs/tags").join(tag);
+        fs::read_to_string(path).unwrap().trim().to_owned()
+    };
+    let ran = scan_git(&machine, &["-o", "json"]).must_exit(3);
+    assert_no_secret(&ran, &[("key", key)]);
+    let found = ran.json();
+    let commits: Vec<_> = found
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|found| {
+            (text_of(found, "file").replace(&id, "KEY"), found["commit"].as_str().map(str::to_owned))
+        })
+        .filter(|(file, _)| !file.starts_with("tree/.git") && file != "away")
+        .collect();
+    let expected = [
+        ("(commit message)", Some("fourth")),
+        ("d/t w o", Some("second")),
+        ("n-(general KEY)", Some("fourth")),
+        ("one", Some("first")),
+        ("staged", None),
+    ];
+    assert_eq!(commits, expected.map(|(file, tag)| (file.to_owned(), tag.map(&commit))));
+    assert!(
+        found.as_array().unwrap().iter().any(|found| found["file"] == "away" && found["commit"].is_string())
+    );
+}
+
+#[test]
+fn what_history_is_not_here_is_told() {
+    let (machine, id, key) = with_key();
+    let script = r#"
+        git init -q -b main tree; cd tree; echo "$key" > leak; git add .; git commit -qm 1; git rm -q leak
+        git commit -q --allow-empty -m 2; git config uploadpack.allowFilter true; cd ..
+        git clone -q --depth 1 "file://$PWD/tree" shallow
+        git clone -q --filter=blob:none "file://$PWD/tree" partial
+        git init -q -b main outer; cd outer
+        git -c protocol.file.allow=always submodule --quiet add ../tree part 2> /dev/null; git commit -qm 1; cd ..
+        cp -r outer unchecked; rm -rf unchecked/part; mkdir unchecked/part
+        cp -r unchecked absent; rm -rf absent/.git/modules
+        git clone -q --shared tree borrowing; sed -i s,/tree/,/gone/, borrowing/.git/objects/info/alternates
+    "#;
+    with_git(&machine, &key, script);
+    for (tree, told) in [
+        ("shallow", "the history of shallow was read in part: it is a shallow clone"),
+        ("partial", "the history of partial was read in part: it is a partial clone"),
+        ("absent", "the history of submodule part was not read: it is not here"),
+        ("borrowing", "the history of borrowing was not read: "),
+    ] {
+        let ran = scan(&machine, &["--git", tree]).must_exit(1);
+        assert!(ran.stderr.contains(told), "{ran}");
+    }
+    for tree in ["outer", "unchecked"] {
+        let ran = scan(&machine, &["--git", tree, "-o", "json"]).must_exit(3);
+        assert_eq!(places(&ran, &id), ["part/leak:1"], "{ran}");
+        assert!(!ran.stderr.contains("warning"), "{ran}");
+    }
+}
+
+#[test]
+fn however_much_git_complains_nothing_waits() {
+    let (machine, _, key) = with_key();
+    git(&machine, &["init", "-q"]);
+    fs::write(machine.file("tree/leak"), key).unwrap();
+    git(&machine, &["add", "."]);
+    fs::remove_file(machine.file("tree/leak")).unwrap();
+    let script = r#"
+        mkdir bin; real=$(command -v git); cd bin
+        printf '#!/bin/sh\nhead -c 300000 /dev/zero | tr "\\0" w >&2\nexec "%s" "$@"\n' "$real" > git; chmod +x git
+    "#;
+    with_git(&machine, "", script);
+    let mut command = machine.command(["scan", "--git", "tree"]);
+    command.env("PATH", format!("{}:{}", machine.file("bin").display(), programs()));
+    machine.finish(&mut command).must_exit(3);
+}
+
+#[test]
+fn git_is_not_run_more_often_for_more_findings() {
+    let (machine, _, key) = with_key();
+    let script = r#"
+        mkdir bin; real=$(command -v git)
+        printf '#!/bin/sh\necho >> "%s/runs"\nexec "%s" "$@"\n' "$PWD" "$real" > bin/git; chmod +x bin/git
+        cd tree; git init -q -b main
+        for number in $(seq 300); do
+            text="$number $key"
+            printf 'commit refs/heads/main\ncommitter ann <ann> %s +0000\ndata 1\nx\n' "$number"
+            printf 'M 100644 inline d%s/f\ndata %s\n%s\n' "$number" "${#text}" "$text"
+        done | git fast-import --quiet
+    "#;
+    with_git(&machine, &key, script);
+    let mut command = machine.command(["scan", "--git", "tree", "-o", "json"]);
+    command.env("PATH", format!("{}:{}", machine.file("bin").display(), programs()));
+    assert_eq!(machine.finish(&mut command).must_exit(3).json().as_array().unwrap().len(), 300);
+    let runs = fs::read_to_string(machine.file("runs")).unwrap().lines().count();
+    assert!(runs < 15, "git was run {runs} times");
+}
+
+#[test]
+fn names_that_are_not_utf8_stay_apart() {
+    let (machine, _, key) = with_key();
+    for byte in [0xFE, 0xFF] {
+        fs::write(machine.file("tree").join(OsStr::from_bytes(&[b'f', byte])), &key).unwrap();
+    }
+    git(&machine, &["init", "-q"]);
+    git(&machine, &["add", "."]);
+    git(&machine, &["commit", "-qm", "1"]);
+    let ran = scan_git(&machine, &["-o", "json"]).must_exit(3);
+    let files: Vec<_> = ran.json().as_array().unwrap().iter().map(|found| text_of(found, "file")).collect();
+    assert_eq!(files, [r"f\xFE", r"f\xFF", r"tree/f\xFE", r"tree/f\xFF"]);
+    let log = scan(&machine, &["tree", "-o", "sarif"]).must_exit(3).json();
+    let uri = "/runs/0/results/1/locations/0/physicalLocation/artifactLocation/uri";
+    assert_eq!(log.pointer(uri).unwrap(), "tree/f%FF");
 }
 
 /// Each character written by another form of escape.

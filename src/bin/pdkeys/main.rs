@@ -6,6 +6,7 @@ mod complete;
 mod context;
 mod credential;
 mod failure;
+mod git;
 mod handover;
 mod lines;
 mod moments;

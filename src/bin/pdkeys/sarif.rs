@@ -36,24 +36,25 @@ fn rule(id: &str, text: &str, level: &str) -> Value {
 fn result(found: &FoundRecord) -> Value {
     let (rule, level) =
         if found.is_live() { ("live-credential", "error") } else { ("dead-credential", "note") };
-    let place = json!({ "physicalLocation": {
-        "artifactLocation": { "uri": uri(&found.file) },
-        "region": { "startLine": found.line },
-    } });
+    let mut place = json!({ "artifactLocation": { "uri": uri(found.file.as_bytes()) } });
+    // What is in a name is in no line.
+    if found.line > 0 {
+        place["region"] = json!({ "startLine": found.line });
+    }
     json!({
         "ruleId": rule,
         "level": level,
         "message": { "text": found.message() },
-        "locations": [place],
+        "locations": [{ "physicalLocation": place }],
         // The same finding in the next run, wherever its line has moved to.
         "partialFingerprints": { "credential/v1": format!("{}:{}", found.id, found.file) },
     })
 }
 
 /// A path as a relative reference of a URI.
-fn uri(path: &str) -> String {
+fn uri(path: &[u8]) -> String {
     let mut uri = String::with_capacity(path.len());
-    for byte in path.strip_prefix("./").unwrap_or(path).bytes() {
+    for &byte in path.strip_prefix(b"./").unwrap_or(path) {
         if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
             uri.push(char::from(byte));
         } else {

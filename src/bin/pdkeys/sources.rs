@@ -1,14 +1,13 @@
-//! What `scan` looks through: files below a path, what git keeps, a pipe.
+//! Opens the files that `scan` looks through.
 //!
 //! A file is opened only if it is one, and so that nothing waits for a pipe that took its place meanwhile; the holes
 //! of a sparse file are passed over; archives and what is compressed are not unpacked.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead as _, BufReader, Read};
+use std::io::{self, Read};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 
 use rustix::fs::{OFlags, SeekFrom};
 
@@ -26,20 +25,23 @@ const ARCHIVES: [&[u8]; 8] = [
 /// The size of a block in what the operating system says of a file.
 const BLOCK: u64 = 512;
 
+/// What a file is known by, whatever it is called: its device and number.
+pub(crate) type Identity = (u64, u64);
+
+/// Tells what a file is known by, through links.
+pub(crate) fn identify(path: &Path) -> io::Result<Identity> {
+    let file = fs::metadata(path)?;
+    Ok((file.dev(), file.ino()))
+}
+
 /// Files that are not to be opened: those of the store. Closing one would take away the locks that this process has on
 /// it, whatever it is called.
-pub(crate) struct Spared(BTreeSet<(u64, u64)>);
+pub(crate) struct Spared(BTreeSet<Identity>);
 
 impl Spared {
     /// These files, as far as they are there.
     pub(crate) fn new(paths: &[PathBuf]) -> Self {
-        let present = paths.iter().filter_map(|path| fs::metadata(path).ok());
-        Self(present.map(|file| (file.dev(), file.ino())).collect())
-    }
-
-    fn has(&self, path: &Path) -> io::Result<bool> {
-        let file = fs::metadata(path)?;
-        Ok(self.0.contains(&(file.dev(), file.ino())))
+        Self(paths.iter().filter_map(|path| identify(path).ok()).collect())
     }
 }
 
@@ -55,17 +57,20 @@ pub(crate) enum Opened {
     Spared,
 }
 
-/// Opens a file to be scanned.
-pub(crate) fn open(path: &Path, spared: &Spared) -> io::Result<Opened> {
-    if spared.has(path)? {
-        return Ok(Opened::Spared);
-    }
+/// Opens a path if it is a file, so that nothing waits for a pipe.
+fn open_file(path: &Path) -> io::Result<Option<File>> {
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Ok(Opened::NoFile);
+    Ok(file.metadata()?.is_file().then_some(file))
+}
+
+/// Opens a file to be scanned, which is known by `identity`.
+pub(crate) fn open(path: &Path, identity: Identity, spared: &Spared) -> io::Result<Opened> {
+    if spared.0.contains(&identity) {
+        return Ok(Opened::Spared);
     }
+    let Some(file) = open_file(path)? else { return Ok(Opened::NoFile) };
+    let metadata = file.metadata()?;
     let mut head = [0; 8];
     let length = file.read_at(&mut head, 0)?;
     if ARCHIVES.iter().any(|magic| head[..length].starts_with(magic)) {
@@ -107,114 +112,4 @@ impl Read for Dense {
         self.at += count as u64;
         Ok(count)
     }
-}
-
-/// An object that git keeps.
-pub(crate) struct Object {
-    name: String,
-    kind: String,
-}
-
-/// The objects that git keeps in the repository of a directory, whatever leads to them: history, index, stash, and what
-/// was thrown away but is there still.
-pub(crate) struct Repository {
-    directory: PathBuf,
-}
-
-impl Repository {
-    /// The repository that a path is in.
-    pub(crate) fn of(path: &Path) -> Self {
-        let directory = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
-        let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-        Self { directory: directory.to_owned() }
-    }
-
-    fn git(&self, arguments: &[&str]) -> Command {
-        let mut git = Command::new("git");
-        git.arg("-C").arg(&self.directory).args(["--no-pager", "-c", "core.fsmonitor=false"]).args(arguments);
-        // Of a repository that was cloned in part, only what is there.
-        git.env("GIT_NO_LAZY_FETCH", "1").env("GIT_TERMINAL_PROMPT", "0");
-        git.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        git
-    }
-
-    /// Where git keeps it: the same for every path in it.
-    pub(crate) fn git_directory(&self) -> Option<Vec<u8>> {
-        let output = self.git(&["rev-parse", "--absolute-git-dir"]).output().ok()?;
-        output.status.success().then_some(output.stdout)
-    }
-
-    /// Shows each object that is not a directory, once.
-    pub(crate) fn each<E: From<io::Error>>(
-        &self,
-        mut visit: impl FnMut(Object, &mut dyn Read) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let format = "--batch=%(objectname) %(objecttype) %(objectsize)";
-        let mut git = self.git(&["cat-file", "--batch-all-objects", "--unordered", "--buffer", format]);
-        let mut child = git.spawn().map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => io::Error::other("git is not installed"),
-            _ => error,
-        })?;
-        let done = read_objects(&mut child, &mut visit);
-        if done.is_err() {
-            // It would go on writing to nobody.
-            let _ = child.kill();
-        }
-        let output = child.wait_with_output()?;
-        done?;
-        if output.status.success() { Ok(()) } else { Err(io::Error::other(complaint(&output.stderr)).into()) }
-    }
-
-    /// Where an object came into the history: the commit, and the path in it.
-    pub(crate) fn place(&self, object: &Object) -> (Option<String>, String) {
-        if object.kind != "blob" {
-            return (Some(object.name.clone()), format!("({} message)", object.kind));
-        }
-        let find = format!("--find-object={}", object.name);
-        let log = ["log", "--all", "--reflog", "-m", "-1", "--diff-filter=AMR", "--format=%H", "--name-only"];
-        let mut git = self.git(&log);
-        let output = git.args(["--no-textconv", "--no-ext-diff", &find]).output();
-        let text =
-            output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-        let mut lines = text.lines().filter(|line| !line.is_empty());
-        match (lines.next(), lines.next()) {
-            (Some(commit), Some(path)) => (Some(commit.to_owned()), path.to_owned()),
-            _ => (None, format!("(git object {})", object.name)),
-        }
-    }
-}
-
-fn read_objects<E: From<io::Error>>(
-    child: &mut Child,
-    visit: &mut impl FnMut(Object, &mut dyn Read) -> Result<(), E>,
-) -> Result<(), E> {
-    let Some(stdout) = child.stdout.take() else { return Ok(()) };
-    let mut objects = BufReader::with_capacity(1 << 16, stdout);
-    let mut header = String::new();
-    loop {
-        header.clear();
-        if objects.read_line(&mut header)? == 0 {
-            return Ok(());
-        }
-        let mut words = header.split_ascii_whitespace();
-        let (Some(name), Some(kind), Some(Ok(size))) =
-            (words.next(), words.next(), words.next().map(str::parse::<u64>))
-        else {
-            return Err(io::Error::other("git says something that is not understood").into());
-        };
-        let object = Object { name: name.to_owned(), kind: kind.to_owned() };
-        let mut content = objects.by_ref().take(size);
-        if kind != "tree" {
-            visit(object, &mut content)?;
-        }
-        io::copy(&mut content, &mut io::sink())?;
-        // The line end behind it.
-        io::copy(&mut objects.by_ref().take(1), &mut io::sink())?;
-    }
-}
-
-fn complaint(stderr: &[u8]) -> String {
-    let text = String::from_utf8_lossy(stderr);
-    let first = text.lines().next().unwrap_or("git failed");
-    first.strip_prefix("fatal: ").unwrap_or(first).to_owned()
 }

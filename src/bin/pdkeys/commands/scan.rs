@@ -1,32 +1,36 @@
 //! `scan`: find this store's keys in files, in git's history, in a pipe.
 
+mod files;
+mod history;
+
 use std::collections::BTreeSet;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::{self, IsTerminal as _};
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::ops::Range;
+use std::path::PathBuf;
 
 use clap::Args;
-use ignore::{WalkBuilder, WalkState};
 use jiff::Timestamp;
 use pdkeys::model::{Hint, Label, Noun};
 use pdkeys::ports::{Clock as _, SystemClock};
 use pdkeys::scan::{Finding, ScanError, Scanner};
+use pdkeys::store::Standing;
 use pdkeys::store::sqlite::SqliteStore;
-use pdkeys::store::{Place, Standing};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
+use self::files::Files;
 use crate::context::{Context, FirstUse};
 use crate::failure::{Exit, Failure};
+use crate::git::{self, Repository};
 use crate::render::{self, Eyes, Format, Record};
 use crate::sarif;
-use crate::sources::{self, Object, Opened, Repository, Spared};
+use crate::sources::Spared;
 
 /// Find keys of this store, live or dead, in files, git history or a pipe
 ///
 /// Every string of a key's shape is hashed and looked up, so that nothing is reported that is not, or was not, a key of
-/// this store; and never the key itself. Files that git ignores are left out, and archives are not looked into. Exits
-/// with 3 if a key is found that works, else with 1 if something could not be read.
+/// this store; and never the key itself. Files that git ignores and does not track are left out, and archives are not
+/// looked into. Exits with 3 if a key is found that works, else with 1 if something could not be read.
 #[derive(Args, Debug)]
 pub(crate) struct Scan {
     /// Files and directories; `-` is standard input, as is no path at all in a pipe
@@ -46,11 +50,70 @@ pub(crate) struct Scan {
     disable: bool,
 }
 
+/// The name of a file: any bytes, of which those that are not UTF-8 are shown as `\xFF`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct FileName(Vec<u8>);
+
+impl FileName {
+    /// A name with each secret of the store in it replaced by what it is.
+    fn without_secrets(scanner: &mut Scanner<SqliteStore>, name: &[u8]) -> Result<Self, pdkeys::Error> {
+        Ok(Self::with_found_taken_out(name, &scanner.find(name)?))
+    }
+
+    /// A name with what was found in it replaced by what that is.
+    fn with_found_taken_out(name: &[u8], found: &[(Range<usize>, Finding)]) -> Self {
+        let mut found: Vec<_> = found.iter().collect();
+        found.sort_by_key(|(place, _)| place.start);
+        let mut shown = Vec::with_capacity(name.len());
+        let mut at = 0;
+        for (place, finding) in found {
+            if place.start >= at {
+                shown.extend_from_slice(&name[at..place.start]);
+                let what = format!("({} {})", kind(finding).unwrap_or("secret"), finding.id);
+                shown.extend_from_slice(what.as_bytes());
+            }
+            at = at.max(place.end);
+        }
+        shown.extend_from_slice(&name[at..]);
+        Self(shown)
+    }
+
+    /// The name as it is.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<&str> for FileName {
+    fn from(name: &str) -> Self {
+        Self(name.as_bytes().to_owned())
+    }
+}
+
+impl Display for FileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            f.write_str(chunk.valid())?;
+            for byte in chunk.invalid() {
+                write!(f, "\\x{byte:02X}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Serialize for FileName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 /// A key that was found, as it is printed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(crate) struct FoundRecord {
-    pub(crate) file: String,
+    pub(crate) file: FileName,
     pub(crate) commit: Option<String>,
+    /// Counted from 1; 0 is the name of the file.
     pub(crate) line: u64,
     pub(crate) kind: Option<&'static str>,
     pub(crate) id: String,
@@ -59,16 +122,26 @@ pub(crate) struct FoundRecord {
     pub(crate) status: &'static str,
 }
 
+/// The kind of what was found, as it is printed.
+fn kind(finding: &Finding) -> Option<&'static str> {
+    match (finding.kind, finding.id.noun()) {
+        (Some(kind), _) => Some(kind.as_str()),
+        (None, Noun::App) => Some("client-secret"),
+        (None, _) => None,
+    }
+}
+
 impl FoundRecord {
-    fn new(file: String, commit: Option<String>, finding: Finding) -> Self {
-        let Finding { line, kind, id, description, hint, standing } = finding;
-        let kind = match (kind, id.noun()) {
-            (Some(kind), _) => Some(kind.as_str()),
-            (None, Noun::App) => Some("client-secret"),
-            (None, _) => None,
-        };
+    fn new(file: FileName, commit: Option<String>, finding: Finding) -> Self {
+        let kind = kind(&finding);
+        let Finding { line, id, description, hint, standing, .. } = finding;
         let hint = hint.as_ref().map(Hint::to_string);
         Self { file, commit, line, kind, id: id.to_string(), description, hint, status: standing.as_str() }
+    }
+
+    /// Something found in the name of a file.
+    fn in_name(file: FileName, finding: Finding) -> Self {
+        Self::new(file, None, Finding { line: 0, ..finding })
     }
 
     /// Whether it works.
@@ -107,7 +180,7 @@ impl Record for FoundRecord {
         let commit = self.commit.as_ref().map(|commit| format!("{}:", &commit[..commit.len().min(12)]));
         vec![
             format!("{}{}", commit.unwrap_or_default(), self.file),
-            self.line.to_string(),
+            if self.line == 0 { "name".to_owned() } else { self.line.to_string() },
             self.kind.unwrap_or_default().to_owned(),
             self.id.clone(),
             self.description.clone().unwrap_or_default(),
@@ -123,12 +196,17 @@ struct Report {
     found: BTreeSet<FoundRecord>,
     unread: Vec<String>,
     archives: u64,
-    fault: Option<pdkeys::Error>,
 }
 
 impl Report {
-    fn unread(&mut self, path: &str, why: &dyn Display) {
-        self.unread.push(format!("{path} was not read: {why}"));
+    fn unread(&mut self, what: &dyn Display, why: &dyn Display) {
+        self.unread.push(format!("{what} was not read: {why}"));
+    }
+
+    fn append(&mut self, mut part: Self) {
+        self.found.append(&mut part.found);
+        self.unread.append(&mut part.unread);
+        self.archives += part.archives;
     }
 }
 
@@ -145,20 +223,20 @@ impl Scan {
         let mut report = Report::default();
         let (paths, pipe) = self.sources(context)?;
         if pipe {
-            scan_one(&mut scanner, &mut context.terminal.input(), "-", &mut report)
+            scan_one(&mut scanner, &mut context.terminal.input(), &FileName::from("-"), &mut report)
                 .map_err(|error| not_read("standard input", error))?;
         }
+        let mut repositories = Vec::new();
         if self.git {
             let mut seen = BTreeSet::new();
             for path in &paths {
-                let repository = Repository::of(path);
-                if repository.git_directory().is_none_or(|directory| seen.insert(directory)) {
-                    scan_git(&mut scanner, &repository, path, &mut report)?;
-                }
+                history::scan(&mut scanner, &Repository::of(path), &mut seen, &mut report)?;
+                repositories.extend(git::top_of(path));
             }
         }
         if !paths.is_empty() {
-            report = self.scan_files(&paths, &place, &spared, now, report)?;
+            let files = Files::new(&place, &spared, now, !self.no_ignore);
+            report.append(files.scan(&paths, &repositories)?);
         }
         self.tell(context, now, &report)
     }
@@ -180,66 +258,6 @@ impl Scan {
             );
         }
         Ok((paths, true))
-    }
-
-    /// Looks through files and directories, with as many threads as there are processors.
-    fn scan_files(
-        &self,
-        paths: &[PathBuf],
-        place: &Place,
-        spared: &Spared,
-        now: Timestamp,
-        report: Report,
-    ) -> Result<Report, Failure> {
-        let report = Mutex::new(report);
-        let Some((first, rest)) = paths.split_first() else {
-            return Ok(report.into_inner().unwrap_or_else(PoisonError::into_inner));
-        };
-        let mut walk = WalkBuilder::new(first);
-        for path in rest {
-            walk.add(path);
-        }
-        let heeds = !self.no_ignore;
-        // What is hidden holds keys more than anything: `.env`. What git keeps is for --git.
-        walk.hidden(false).ignore(false).parents(heeds);
-        walk.git_ignore(heeds).git_global(heeds).git_exclude(heeds);
-        walk.filter_entry(|entry| entry.depth() == 0 || entry.file_name() != ".git");
-        walk.build_parallel().run(|| {
-            let mut scanner = SqliteStore::open(place)
-                .and_then(SqliteStore::for_many_keys)
-                .and_then(|store| Scanner::new(store, now))
-                .map_err(Some);
-            let report = &report;
-            Box::new(move |entry| {
-                let lock = || report.lock().unwrap_or_else(PoisonError::into_inner);
-                let scanner = match &mut scanner {
-                    Ok(scanner) => scanner,
-                    Err(fault) => {
-                        lock().fault = fault.take();
-                        return WalkState::Quit;
-                    }
-                };
-                let mut part = Report::default();
-                let state = scan_entry(scanner, entry, spared, &mut part);
-                if !part.found.is_empty()
-                    || !part.unread.is_empty()
-                    || part.archives > 0
-                    || part.fault.is_some()
-                {
-                    let mut whole = lock();
-                    whole.found.append(&mut part.found);
-                    whole.unread.append(&mut part.unread);
-                    whole.archives += part.archives;
-                    whole.fault = whole.fault.take().or(part.fault);
-                }
-                state
-            })
-        });
-        let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
-        match report.fault.take() {
-            Some(fault) => Err(fault.into()),
-            None => Ok(report),
-        }
     }
 
     fn tell(&self, context: &Context, now: Timestamp, report: &Report) -> Result<Exit, Failure> {
@@ -294,92 +312,12 @@ fn not_read(what: &str, error: ScanError) -> Failure {
 fn scan_one(
     scanner: &mut Scanner<SqliteStore>,
     input: &mut dyn io::Read,
-    file: &str,
+    file: &FileName,
     report: &mut Report,
 ) -> Result<(), ScanError> {
     scanner.scan(input, &mut |finding| {
-        report.found.insert(FoundRecord::new(file.to_owned(), None, finding));
+        report.found.insert(FoundRecord::new(file.clone(), None, finding));
     })
-}
-
-/// Looks through one thing that the walk came to.
-fn scan_entry(
-    scanner: &mut Scanner<SqliteStore>,
-    entry: Result<ignore::DirEntry, ignore::Error>,
-    spared: &Spared,
-    report: &mut Report,
-) -> WalkState {
-    let entry = match entry {
-        Ok(entry) => entry,
-        Err(error) => {
-            report.unread.push(error.to_string());
-            return WalkState::Continue;
-        }
-    };
-    let path = entry.path().display().to_string();
-    let named = entry.depth() == 0;
-    match entry.file_type() {
-        Some(kind) if kind.is_file() || (named && kind.is_symlink()) => {}
-        Some(kind) if named && !kind.is_dir() => {
-            report.unread(&path, &"not a file");
-            return WalkState::Continue;
-        }
-        _ => return WalkState::Continue,
-    }
-    let done = match sources::open(entry.path(), spared) {
-        Ok(Opened::Spared) => {
-            if named {
-                report.unread(&path, &"it is a file of the store");
-            }
-            Ok(())
-        }
-        Ok(Opened::Content(mut content)) => scan_one(scanner, &mut *content, &path, report),
-        Ok(Opened::Archive) => {
-            report.archives += 1;
-            Ok(())
-        }
-        Ok(Opened::NoFile) => Ok(()),
-        Err(error) => Err(error.into()),
-    };
-    match done {
-        Ok(()) => WalkState::Continue,
-        Err(ScanError::Input(error)) => {
-            report.unread(&path, &error);
-            WalkState::Continue
-        }
-        Err(ScanError::Store(fault)) => {
-            report.fault = Some(fault);
-            WalkState::Quit
-        }
-    }
-}
-
-/// Looks through all that git keeps of the repository that a path is in.
-fn scan_git(
-    scanner: &mut Scanner<SqliteStore>,
-    repository: &Repository,
-    path: &Path,
-    report: &mut Report,
-) -> Result<(), Failure> {
-    let done = repository.each(|object: Object, content| {
-        let mut found = Vec::new();
-        scanner.scan(content, &mut |finding| found.push(finding))?;
-        if !found.is_empty() {
-            let (commit, file) = repository.place(&object);
-            let records =
-                found.into_iter().map(|finding| FoundRecord::new(file.clone(), commit.clone(), finding));
-            report.found.extend(records);
-        }
-        Ok::<_, ScanError>(())
-    });
-    match done {
-        Ok(()) => Ok(()),
-        Err(ScanError::Input(error)) => {
-            report.unread(&format!("the history of {}", path.display()), &error);
-            Ok(())
-        }
-        Err(ScanError::Store(error)) => Err(error.into()),
-    }
 }
 
 /// Disables general keys, after asking.
