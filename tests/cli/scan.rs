@@ -504,6 +504,20 @@ fn however_much_git_complains_nothing_waits() {
 }
 
 #[test]
+fn a_pipe_in_the_place_of_a_file_of_gits_keeps_nothing_waiting() {
+    for file in ["HEAD", "config", "index", "packed-refs"] {
+        let (machine, id, key) = with_key();
+        let script = r#"
+            cd tree; git init -q -b main; echo leak > .gitignore; echo "$key" > leak; git add -f .; git commit -qm 1
+        "#;
+        with_git(&machine, &key, &format!("{script} rm -f .git/{file}; mkfifo .git/{file}"));
+        let ran = scan(&machine, &["--git", "tree", "-o", "json"]).must_exit(3);
+        assert_eq!(places(&ran, &id), ["tree/leak:1"]);
+        assert!(ran.stderr.contains(&format!("was not read: tree/.git/{file} is not a file")), "{ran}");
+    }
+}
+
+#[test]
 fn git_is_not_run_more_often_for_more_findings() {
     let (machine, _, key) = with_key();
     let script = r#"

@@ -19,8 +19,11 @@ use std::io::{self, BufRead as _, BufReader, Read, Write as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
+use rustix::process::{Pid, Signal};
 use zeroize::Zeroizing;
 
 use crate::context::variable;
@@ -63,6 +66,11 @@ const NO_TRANSPORT: (&str, &str) = ("GIT_ALLOW_PROTOCOL", "");
 /// What is inherited: where git is, where the user's configuration is, and who called `sudo`, whose repositories git
 /// opens.
 const INHERITED: [&str; 3] = ["HOME", "XDG_CONFIG_HOME", "SUDO_UID"];
+/// Files in a git directory that git reads whatever it is asked.
+const ALWAYS_READ: [&str; 7] =
+    ["HEAD", "commondir", "config", "config.worktree", "index", "info/exclude", "packed-refs"];
+/// How long git may take to answer what is no matter of reading objects.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How much of what git says on standard error is kept, in bytes.
 const COMPLAINT: u64 = 4096;
 /// The largest file that says where a git directory is, in bytes.
@@ -222,8 +230,8 @@ pub(crate) fn git_directories(top: &Path, spared: &Spared) -> Vec<PathBuf> {
     let Some(own) = pointer(&dot_git, b"gitdir: ", spared).map(|target| top.join(target)) else {
         return Vec::new();
     };
-    let shared = pointer(&own.join("commondir"), b"", spared).map(|target| own.join(target));
-    let directories = [own].into_iter().chain(shared);
+    let common = pointer(&own.join("commondir"), b"", spared).map(|target| own.join(target));
+    let directories = [own].into_iter().chain(common);
     directories.filter_map(|directory| Some(seen_from_here(&fs::canonicalize(directory).ok()?))).collect()
 }
 
@@ -279,8 +287,28 @@ impl Repository {
         git
     }
 
+    /// Runs git to its end, which must not be long in coming: a pipe in the place of a file would never end.
     fn output(&self, arguments: &[&str]) -> io::Result<Output> {
-        self.git(arguments).output().map_err(not_started)
+        if let Some(pipe) = self.pipe() {
+            return Err(io::Error::other(format!("{} is not a file", pipe.display())));
+        }
+        let child = self.git(arguments).spawn().map_err(not_started)?;
+        let process = Pid::from_child(&child);
+        let (ended, output) = mpsc::channel();
+        thread::spawn(move || ended.send(child.wait_with_output()));
+        output.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+            // It was not waited for yet, so that the number is still its own.
+            let _ = rustix::process::kill_process(process, Signal::KILL);
+            Err(io::Error::other("git does not answer"))
+        })
+    }
+
+    /// What git would read whatever it is asked, and is no file.
+    fn pipe(&self) -> Option<PathBuf> {
+        let directories = [self.directory.join(".git"), self.directory.clone()];
+        let files = directories.iter().flat_map(|directory| ALWAYS_READ.map(|file| directory.join(file)));
+        let is_pipe = |file: &fs::Metadata| !file.is_file() && !file.is_dir();
+        files.into_iter().find(|path| fs::metadata(path).is_ok_and(|file| is_pipe(&file)))
     }
 
     /// What git prints, if it succeeds.
@@ -340,8 +368,8 @@ impl Repository {
     }
 
     /// The submodules that the index names, or the last commit where there is no index.
-    pub(crate) fn submodules(&self, git_directory: &Path) -> Vec<Submodule> {
-        let listed = self.printed(&["ls-files", "--stage", "-z"]).unwrap_or_default();
+    pub(crate) fn submodules(&self, git_directory: &Path) -> io::Result<Vec<Submodule>> {
+        let listed = self.printed(&["ls-files", "--stage", "-z"])?;
         let listed = match listed.as_slice() {
             [] => self.printed(&["ls-tree", "-r", "-z", "HEAD"]).unwrap_or_default(),
             _ => listed,
@@ -349,31 +377,27 @@ impl Repository {
         let links = listed.split(|byte| *byte == 0).filter(|entry| entry.starts_with(GITLINK));
         let paths: BTreeSet<&[u8]> =
             links.filter_map(|entry| entry.splitn(2, |b| *b == b'\t').nth(1)).collect();
-        paths
-            .into_iter()
-            .map(|path| {
-                let below = Path::new(OsStr::from_bytes(path));
-                let checkout = self.directory.join(below);
-                // Its repository stays when the checkout is taken away, under the name, which is its first path.
-                let kept = git_directory.join("modules").join(below);
-                let directory = if fs::symlink_metadata(checkout.join(".git")).is_ok() {
-                    Some(checkout)
-                } else {
-                    kept.join("HEAD").is_file().then_some(kept)
-                };
-                let prefix = [&self.prefix, path, b"/"].concat();
-                Submodule {
-                    path: self.named(path),
-                    repository: directory.map(|directory| Self { directory, prefix }),
-                }
-            })
-            .collect()
+        let submodule = |path: &[u8]| {
+            let below = Path::new(OsStr::from_bytes(path));
+            let checkout = self.directory.join(below);
+            // Its repository stays when the checkout is taken away, under the name, which is its first path.
+            let kept = git_directory.join("modules").join(below);
+            let directory = if fs::symlink_metadata(checkout.join(".git")).is_ok() {
+                Some(checkout)
+            } else {
+                kept.join("HEAD").is_file().then_some(kept)
+            };
+            let prefix = [&self.prefix, path, b"/"].concat();
+            let repository = directory.map(|directory| Self { directory, prefix });
+            Submodule { path: self.named(path), repository }
+        };
+        Ok(paths.into_iter().map(submodule).collect())
     }
 
     /// Shows each object once.
     pub(crate) fn each<E: From<io::Error>>(
         &self,
-        mut visit: impl FnMut(Object, u64, &mut dyn Read) -> Result<(), E>,
+        mut visit: impl FnMut(&Object, u64, &mut dyn Read) -> Result<(), E>,
     ) -> Result<(), E> {
         let format = "--batch=%(objectname) %(objecttype) %(objectsize)";
         let listing = ["cat-file", "--batch-all-objects", "--unordered", "--buffer", format];
@@ -505,7 +529,7 @@ fn absolute_path() -> Option<OsString> {
 
 fn read_objects<E: From<io::Error>>(
     stdout: impl Read,
-    visit: &mut impl FnMut(Object, u64, &mut dyn Read) -> Result<(), E>,
+    visit: &mut impl FnMut(&Object, u64, &mut dyn Read) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut objects = BufReader::with_capacity(1 << 16, stdout);
     let mut header = String::new();
@@ -535,7 +559,7 @@ fn read_objects<E: From<io::Error>>(
             return Err(io::Error::other("git says something that is not understood").into());
         };
         let mut content = objects.by_ref().take(size);
-        visit(Object { name: name.to_owned(), kind }, size, &mut content)?;
+        visit(&Object { name: name.to_owned(), kind }, size, &mut content)?;
         io::copy(&mut content, &mut io::sink())?;
         // The line end behind it.
         io::copy(&mut objects.by_ref().take(1), &mut io::sink())?;

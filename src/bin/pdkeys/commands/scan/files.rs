@@ -261,7 +261,7 @@ impl Worker<'_> {
             }
             return Ok(());
         }
-        if !kind.is_file() && !(is_named && kind.is_symlink()) {
+        if !(kind.is_file() || is_named && kind.is_symlink()) {
             if is_named {
                 report.unread(&file, &"not a file");
             }

@@ -39,6 +39,13 @@ pub(super) fn scan(
     for why in repository.missing_history(&directory) {
         report.unread.push(format!("{called} was read in part: {why}"));
     }
+    let submodules = match repository.submodules(&directory) {
+        Ok(submodules) => submodules,
+        Err(error) => {
+            report.unread(&called, &error);
+            return Ok(());
+        }
+    };
     let mut unplaced = Vec::new();
     match repository.each(|object, size, content| scan_object(scanner, object, size, content, &mut unplaced))
     {
@@ -47,13 +54,12 @@ pub(super) fn scan(
         Err(ScanError::Store(error)) => return Err(error.into()),
     }
     place(scanner, repository, unplaced, &called, report)?;
-    for submodule in repository.submodules(&directory) {
-        match submodule.repository {
-            Some(repository) => scan(scanner, &repository, seen, report)?,
-            None => {
-                let path = FileName::without_secrets(scanner, &submodule.path)?;
-                report.unread(&format!("the history of submodule {path}"), &"it is not here");
-            }
+    for submodule in submodules {
+        if let Some(repository) = submodule.repository {
+            scan(scanner, &repository, seen, report)?;
+        } else {
+            let path = FileName::without_secrets(scanner, &submodule.path)?;
+            report.unread(&format!("the history of submodule {path}"), &"it is not here");
         }
     }
     Ok(())
@@ -61,14 +67,14 @@ pub(super) fn scan(
 
 fn scan_object(
     scanner: &mut Scanner<SqliteStore>,
-    object: Object,
+    object: &Object,
     size: u64,
     content: &mut dyn std::io::Read,
     unplaced: &mut Vec<(Kind, Unplaced)>,
 ) -> Result<(), ScanError> {
     let kind = object.kind;
     if kind == Kind::Tree {
-        let names = git::names_in_tree(&object, size, content)?;
+        let names = git::names_in_tree(object, size, content)?;
         for (_, finding) in scanner.find(&names)? {
             let name = Some(git::name_in_line(&names, finding.line));
             let finding = Finding { line: 0, ..finding };
