@@ -13,7 +13,7 @@ use crate::model::{
 };
 
 /// The shortest run that has a candidate in it: what follows the `u+` of a user token.
-const SHORTEST: usize = 18;
+pub(crate) const SHORTEST: usize = 18;
 /// The longest run whose head and tail are candidates.
 const LONGEST: usize = 64;
 /// A general key.
@@ -104,7 +104,7 @@ pub(crate) fn end_of_run(bytes: &[u8]) -> usize {
 }
 
 /// Where a run begins that may go on after the end.
-fn open_run(bytes: &[u8], from: usize) -> usize {
+pub(crate) fn open_run(bytes: &[u8], from: usize) -> usize {
     let rest = &bytes[from.min(bytes.len())..];
     rest.iter().rposition(|byte| !REST.has(*byte)).map_or(from.min(bytes.len()), |at| from + at + 1)
 }

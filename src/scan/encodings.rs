@@ -1,4 +1,4 @@
-//! Finds candidates that stand in an encoded form: escaped, in Base64, or as UTF-16.
+//! Finds candidates as they are, and in an encoded form: escaped, in Base64, or as UTF-16.
 //!
 //! Each form gives decoded views of a stretch of bytes, which are looked through in turn, so that a key is found that
 //! was encoded more than once. A view holds one form only: `%5F` in a text that has `=AB` before it must not depend on
@@ -28,6 +28,8 @@ pub(super) const CONTEXT: usize = 2048;
 /// Bytes of which the encoded forms are made, UTF-16 aside.
 static ENCODED: Alphabet =
     Alphabet::of(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-+/=%\\&#;");
+/// What escapes begin with.
+static LEADS: Alphabet = Alphabet::of(b"%\\&=");
 /// The values of the characters of Base64, in either alphabet.
 static BASE64: [u8; 256] = sextets();
 /// Of what is no character of Base64.
@@ -49,51 +51,71 @@ const fn sextets() -> [u8; 256] {
 /// Shows a candidate, and where the bytes are that encode it.
 pub(super) type Visit<'v> = dyn FnMut(&[u8], Range<usize>) + 'v;
 
-/// Shows every candidate that stands encoded in some bytes.
-pub(super) fn each(bytes: &[u8], visit: &mut Visit<'_>) {
-    forms(bytes, DEPTH, visit);
+/// Which candidates are shown that stand in the bytes as they are; of those that are encoded, all are.
+pub(super) struct Plain {
+    /// Those in runs that begin here or later.
+    pub(super) from: usize,
+    /// Whether the bytes have ended, or a run may go on behind them.
+    pub(super) ended: bool,
 }
 
-/// Shows the candidates in what is encoded, and of that in what is encoded again.
-fn forms(bytes: &[u8], depth: usize, visit: &mut Visit<'_>) {
-    if depth == 0 {
-        return;
+impl Plain {
+    /// All of them.
+    pub(super) const ALL: Self = Self { from: 0, ended: true };
+}
+
+/// Shows every candidate in some bytes. One that is encoded is shorter than what encodes it.
+pub(super) fn each(bytes: &[u8], plain: &Plain, visit: &mut Visit<'_>) {
+    forms(bytes, plain, DEPTH, visit);
+}
+
+/// Shows the candidates in some bytes, in what is encoded, and of that in what is encoded again. The first have no
+/// bytes between them that the latter would not have, so that one pass finds the runs of both.
+fn forms(bytes: &[u8], plain: &Plain, depth: usize, visit: &mut Visit<'_>) {
+    if depth > 0 {
+        utf16(bytes, depth, visit);
     }
-    utf16(bytes, depth, visit);
     let mut blocks_end = 0;
     let mut from = 0;
     while let Some(run) = next_run(bytes, from) {
         from = run.end;
-        for escape in [Escape::Percent, Escape::Backslash, Escape::Entity, Escape::QuotedPrintable] {
-            if let Some(view) = View::unescaped(&bytes[run.clone()], run.start, escape) {
-                view.look_through(depth, visit);
+        if run.end > plain.from {
+            let ended = plain.ended || run.end < bytes.len();
+            candidates::each(&bytes[..run.end], run.start.max(plain.from), ended, &mut |place: Range<
+                usize,
+            >| {
+                visit(&bytes[place.clone()], place);
+            });
+        }
+        if depth == 0 || run.len() < SHORTEST {
+            continue;
+        }
+        if bytes[run.clone()].iter().any(|byte| LEADS.has(*byte)) {
+            for escape in [Escape::Percent, Escape::Backslash, Escape::Entity, Escape::QuotedPrintable] {
+                if let Some(view) = View::unescaped(&bytes[run.clone()], run.start, escape) {
+                    view.look_through(depth, visit);
+                }
             }
         }
         if run.len() >= SHORTEST_BASE64 {
-            blocks_end =
-                base64_blocks(bytes, run.start.max(blocks_end)..run.end, depth, visit).max(blocks_end);
+            let rest = run.start.max(blocks_end)..run.end;
+            blocks_end = base64_blocks(bytes, rest, depth, visit).max(blocks_end);
         }
     }
 }
 
-/// Shows the candidates in decoded text, and in what is encoded in it again.
-fn within(text: &[u8], depth: usize, visit: &mut Visit<'_>) {
-    candidates::each(text, 0, true, &mut |place: Range<usize>| visit(&text[place.clone()], place));
-    forms(text, depth, visit);
-}
-
-/// The next maximal run of what encoded forms are made of that is long enough. Of each [`SHORTEST`] bytes the last is
-/// asked first.
+/// The next maximal run of what encoded forms are made of that is long enough for a candidate. Of as many bytes the
+/// last is asked first.
 fn next_run(bytes: &[u8], from: usize) -> Option<Range<usize>> {
     let mut start = from;
     loop {
-        let window = bytes.get(start..start + SHORTEST)?;
+        let window = bytes.get(start..start + candidates::SHORTEST)?;
         if let Some(at) = window.iter().rposition(|byte| !ENCODED.has(*byte)) {
             start += at + 1;
         } else {
-            let rest = &bytes[start + SHORTEST..];
+            let rest = &bytes[start + candidates::SHORTEST..];
             let more = rest.iter().position(|byte| !ENCODED.has(*byte)).unwrap_or(rest.len());
-            return Some(start..start + SHORTEST + more);
+            return Some(start..start + candidates::SHORTEST + more);
         }
     }
 }
@@ -128,7 +150,7 @@ impl View {
                 visit(candidate, from);
             }
         };
-        within(text, depth - 1, &mut shown);
+        forms(text, &Plain::ALL, depth - 1, &mut shown);
     }
 
     /// The text with escapes of one form resolved, if it has any.
@@ -251,7 +273,8 @@ fn base64_blocks(bytes: &[u8], run: Range<usize>, depth: usize, visit: &mut Visi
     let mut at = run.start;
     while at < run.end {
         let length = base64_length(&bytes[at..]);
-        if length >= SHORTEST_BASE64 {
+        let goes_on = length >= WRAPPED && next_line(bytes, at + length).is_some();
+        if length >= SHORTEST_BASE64 && (goes_on || may_encode(&bytes[at..at + length])) {
             let view = base64_block(bytes, at, length);
             at = view.end;
             in_base64(&view, depth, visit);
@@ -261,6 +284,14 @@ fn base64_blocks(bytes: &[u8], run: Range<usize>, depth: usize, visit: &mut Visi
         at += 1;
     }
     at
+}
+
+/// Whether a group that is asked stands for text.
+fn may_encode(characters: &[u8]) -> bool {
+    (0..GROUP.1).any(|phase| {
+        let groups = characters[phase..].chunks_exact(GROUP.1);
+        groups.step_by(GROUPS_IN_CANDIDATE).any(is_text)
+    })
 }
 
 fn base64_length(bytes: &[u8]) -> usize {
@@ -317,7 +348,7 @@ fn in_base64(block: &View, depth: usize, visit: &mut Visit<'_>) {
                 let start = phase + first.saturating_sub(1) * GROUP.1;
                 let end = characters.len().min(phase + (last + 2) * GROUP.1);
                 let decoded = decode(&characters[start..end]);
-                within(&decoded, depth - 1, &mut |candidate, place| {
+                forms(&decoded, &Plain::ALL, depth - 1, &mut |candidate, place| {
                     let from = start + place.start * GROUP.1 / GROUP.0;
                     let to = start + (place.end * GROUP.1).div_ceil(GROUP.0);
                     visit(candidate, block.origin(from)..block.origin(to));
@@ -374,7 +405,7 @@ fn utf16(bytes: &[u8], depth: usize, visit: &mut Visit<'_>) {
         }
         let text: Zeroizing<Vec<u8>> =
             Zeroizing::new(bytes[start..].iter().step_by(2).take(length).copied().collect());
-        within(&text, depth - 1, &mut |candidate, place| {
+        forms(&text, &Plain::ALL, depth - 1, &mut |candidate, place| {
             visit(candidate, start + 2 * place.start..start + 2 * place.end);
         });
     }

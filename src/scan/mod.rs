@@ -14,7 +14,7 @@ use std::ops::Range;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-use self::encodings::CONTEXT;
+use self::encodings::{CONTEXT, Plain};
 use crate::error::Error;
 use crate::model::{
     CredentialKind, Digest, Fingerprint, Hint, Id, Keyring, Lapse, candidates, is_client_secret,
@@ -172,8 +172,7 @@ impl<S: Store> Scanner<S> {
     /// If the store cannot be asked.
     pub fn find(&mut self, text: &[u8]) -> Result<Vec<(Range<usize>, Finding)>, Error> {
         let mut asking = self.asking();
-        candidates::each(text, 0, true, &mut |place: Range<usize>| asking.ask(&text[place.clone()], place));
-        encodings::each(text, &mut |candidate, place| asking.ask(candidate, place));
+        encodings::each(text, &Plain::ALL, &mut |candidate, place| asking.ask(candidate, place));
         let asked = asking.asked;
         let mut found = Vec::new();
         self.answer(&asked, &mut |asked, finding| {
@@ -196,35 +195,37 @@ impl<S: Store> Scanner<S> {
     ) -> Result<(), Error> {
         let mut asking = self.asking();
         let bytes = self.buffer.as_slice();
-        let mut ask = |place: Range<usize>| asking.ask(&bytes[place.clone()], place);
         let mut from = progress.from;
         let mut endless = progress.endless;
         if endless {
             let end = candidates::end_of_run(bytes);
             endless = end == bytes.len() && !ended;
-            candidates::each_inside(&bytes[..end], from, !endless, &mut ask);
+            candidates::each_inside(&bytes[..end], from, !endless, &mut |place: Range<usize>| {
+                asking.ask(&bytes[place.clone()], place);
+            });
             from = end;
         }
-        if !endless {
-            from = candidates::each(bytes, from, ended, &mut ask);
-            if !ended && bytes.len() - from >= CHUNK {
-                let open = from;
-                endless = true;
-                candidates::each_inside(&bytes[open..], 0, false, &mut |place| {
-                    ask(open + place.start..open + place.end);
-                });
-            }
-        }
         // What is encoded ends where its context does, and is asked when that is there.
-        let decoded =
-            progress.decoded..if ended { bytes.len() } else { (bytes.len() - CONTEXT).max(progress.decoded) };
-        let context = decoded.start.saturating_sub(CONTEXT);
-        encodings::each(&bytes[context..], &mut |candidate, place| {
-            let place = context + place.start..context + place.end;
-            if decoded.contains(&place.start) {
+        let decoded_to = if ended { bytes.len() } else { (bytes.len() - CONTEXT).max(progress.decoded) };
+        let decoded = progress.decoded..decoded_to;
+        let start = decoded.start.saturating_sub(CONTEXT).min(from.saturating_sub(candidates::BEFORE));
+        let plain = Plain { from: from - start, ended };
+        encodings::each(&bytes[start..], &plain, &mut |candidate, place| {
+            let place = start + place.start..start + place.end;
+            if place.len() == candidate.len() || decoded.contains(&place.start) {
                 asking.ask(candidate, place);
             }
         });
+        if !endless {
+            from = if ended { bytes.len() } else { candidates::open_run(bytes, from) };
+            if !ended && bytes.len() - from >= CHUNK {
+                endless = true;
+                candidates::each_inside(&bytes[from..], 0, false, &mut |place: Range<usize>| {
+                    let place = from + place.start..from + place.end;
+                    asking.ask(&bytes[place.clone()], place);
+                });
+            }
+        }
         let asked = asking.asked;
         let mut answers = Vec::new();
         self.answer(&asked, &mut |asked, finding| answers.push((asked.place.start, finding)))?;

@@ -563,18 +563,21 @@ fn each_character(text: &str, escape: impl Fn(u32) -> String) -> String {
 /// Text with lines of a length, which end and begin as they are given.
 fn wrapped(text: &str, length: usize, end: &str, indent: &str) -> String {
     let lines = text.as_bytes().chunks(length).map(|line| String::from_utf8_lossy(line));
-    lines.map(|line| format!("{indent}{line}{end}")).collect()
+    lines.flat_map(|line| [indent, &line, end].concat().chars().collect::<Vec<_>>()).collect()
 }
 
 fn utf16(text: &str, bytes_of: impl Fn(u16) -> [u8; 2]) -> Vec<u8> {
     text.encode_utf16().flat_map(bytes_of).collect()
 }
 
+/// A way to encode a text.
+type Escape<'e> = &'e dyn Fn(&str) -> String;
+
 #[test]
 fn a_key_of_each_kind_is_found_in_each_encoding() {
     let machine = Machine::with_store();
     let secrets = one_of_each(&machine);
-    let escaped: [(&str, &dyn Fn(&str) -> String); 17] = [
+    let escaped: [(&str, Escape<'_>); 17] = [
         ("percent", &|text| text.replace('+', "%2B")),
         ("percent, all", &|text| each_character(text, |code| format!("%{code:02x}"))),
         ("percent, twice", &|text| text.replace('+', "%252B").replace('_', "%255F")),
