@@ -42,11 +42,14 @@ fn it_ends_with_1_for_a_line_without_an_answer_else_3_for_a_denial_else_0() {
         (format!("{good}\n{denied}\n{good}\n"), 3),
         (format!("{denied}\nnonsense\n{good}\n"), 1),
         (format!("nonsense\n{good}\n"), 1),
-        ("\n".to_owned(), 1),
+        ("\n".to_owned(), 0),
+        (format!("\u{feff}{good}\n \t\r\n\n{good}\n\n"), 0),
+        (format!("\u{feff}\r\n{denied}\n"), 3),
     ] {
         let (answers, ran) = batch(&machine, input.as_bytes());
         assert_eq!(ran.code(), code, "{input:?}: {ran}");
-        assert_eq!(answers.len(), input.lines().count(), "{ran}");
+        let asked = input.trim_start_matches('\u{feff}').lines().filter(|line| !line.trim().is_empty());
+        assert_eq!(answers.len(), asked.count(), "{ran}");
         assert_eq!(ran.stderr, "");
     }
 }
@@ -60,7 +63,7 @@ fn a_bad_line_is_told_by_its_number_and_never_by_its_content_and_the_rest_goes_o
     let long_key = json!({ "key": "k".repeat(10 << 20), "method": "GET", "path": "/incidents" }).to_string();
     let deep = format!("{{\"key\": {}\"{key}\"", "[".repeat(100_000));
     let bad: Vec<Vec<u8>> = vec![
-        Vec::new(),
+        b"\0".to_vec(),
         b"not json".to_vec(),
         key.clone().into_bytes(),
         format!("Token token={key}").into_bytes(),

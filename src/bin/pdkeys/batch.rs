@@ -1,7 +1,7 @@
 //! `verify --batch`: a question a line, a verdict a line, in order.
 //!
 //! What was answered is flushed whenever the input pauses, so that another program can use it as a coprocess. A
-//! bad line gets an answer too, with its number and never its content, and the rest goes on.
+//! bad line gets an answer too, with its number and never its content, and the rest goes on. A blank line asks nothing.
 
 use std::io::Write;
 
@@ -29,7 +29,8 @@ pub(crate) fn run(context: &Context, verifier: Verifier<SqliteStore>) -> Result<
         for answered in lot {
             number += 1;
             match answered {
-                Ok(answer) => {
+                Ok(None) => {}
+                Ok(Some(answer)) => {
                     denied |= !answer.verdict.is_allowed();
                     render::json_line(&mut out, &answer).map_err(output)?;
                 }
@@ -50,11 +51,14 @@ pub(crate) fn run(context: &Context, verifier: Verifier<SqliteStore>) -> Result<
     })
 }
 
-/// Answers some lines, in their order.
-fn answer(verifier: &Verifier<SqliteStore>, lines: &[Line<'_>]) -> Vec<Result<Answer, String>> {
-    let questions = lines.iter().map(|line| match line {
+/// Answers some lines, in their order; a blank one has no answer.
+fn answer(verifier: &Verifier<SqliteStore>, lines: &[Line<'_>]) -> Vec<Result<Option<Answer>, String>> {
+    let is_blank = |line: &Line<'_>| matches!(line, Line::Whole(line) if line.trim_ascii().is_empty());
+    let questions = lines.iter().filter(|line| !is_blank(line)).map(|line| match line {
         Line::Whole(line) => Question::read(line),
         Line::TooLong => Err(format!("longer than {LONGEST_LINE} bytes")),
     });
-    answer_all(verifier, questions.collect())
+    let mut answers = answer_all(verifier, questions.collect()).into_iter();
+    let mut answer = |line| if is_blank(line) { None } else { answers.next() };
+    lines.iter().map(|line| answer(line).transpose()).collect()
 }

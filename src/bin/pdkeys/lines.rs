@@ -11,6 +11,8 @@ use zeroize::Zeroizing;
 pub(crate) const LONGEST_LINE: usize = 1 << 20;
 /// How much is read at a time: as much as a pipe holds.
 const A_LOT: usize = 1 << 16;
+/// What some programs put before the first character of a file in UTF-8.
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// One line without its end.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,7 +23,8 @@ pub(crate) enum Line<'l> {
     TooLong,
 }
 
-/// Reads lines, which may hold secrets: what it keeps of them is wiped in the end.
+/// Reads lines, which may hold secrets: what it keeps of them is wiped in the end. A byte-order mark is no part of the
+/// first.
 pub(crate) struct Lines<R> {
     input: R,
     /// As long as it ever gets: one that grew would leave copies of what it held behind.
@@ -30,13 +33,14 @@ pub(crate) struct Lines<R> {
     filled: usize,
     /// Whether the line that the buffer begins with is too long, and has lost its beginning.
     cut: bool,
+    begun: bool,
     ended: bool,
 }
 
 impl<R: Read> Lines<R> {
     pub(crate) fn new(input: R) -> Self {
         let buffer = Zeroizing::new(vec![0; LONGEST_LINE + 1 + A_LOT]);
-        Self { input, buffer, filled: 0, cut: false, ended: false }
+        Self { input, buffer, filled: 0, cut: false, begun: false, ended: false }
     }
 
     /// Where the lines come from.
@@ -54,7 +58,11 @@ impl<R: Read> Lines<R> {
             };
             if end > 0 || (self.ended && self.cut) {
                 let cut = std::mem::take(&mut self.cut);
-                let taken = take(&lines(&self.buffer[..end], cut));
+                let mut text = &self.buffer[..end];
+                if !std::mem::replace(&mut self.begun, true) && !cut {
+                    text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+                }
+                let taken = take(&lines(text, cut));
                 self.buffer.copy_within(end..self.filled, 0);
                 self.filled -= end;
                 return Ok(Some(taken));
@@ -135,6 +143,13 @@ mod tests {
         );
         assert_eq!(lots(&[b"last"]), [[Some(4)]]);
         assert!(lots(&[]).is_empty());
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_first_line() {
+        assert_eq!(lots(&[b"\xef", b"\xbb", b"\xbfab\n\xef\xbb\xbf"]), [[Some(2)], [Some(3)]]);
+        assert_eq!(lots(&[b"\xef\xbb\xbf"]), [[Some(0)]]);
+        assert_eq!(lots(&[b"\xef\xbb"]), [[Some(2)]]);
     }
 
     #[test]
