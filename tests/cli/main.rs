@@ -45,6 +45,7 @@ mod services;
 mod session;
 mod shells;
 mod store_key;
+mod streams;
 mod terminal;
 mod tokens;
 mod usage;

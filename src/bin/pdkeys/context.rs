@@ -25,6 +25,7 @@ use zeroize::Zeroizing;
 
 use crate::complete;
 use crate::failure::Failure;
+use crate::paths::{no_stream, refuse_stream};
 use crate::render::Format;
 use crate::rights::Rights;
 use crate::terminal::{Color, Terminal};
@@ -42,6 +43,7 @@ pub(crate) struct Globals {
     ///
     /// `PDKEYS_STORE` does the same. The file must have been made with `pdkeys init`.
     #[arg(long, global = true, value_name = "PATH", value_hint = clap::ValueHint::FilePath)]
+    #[arg(value_parser = no_stream("store"))]
     pub(crate) store: Option<PathBuf>,
 
     /// Act as the owner of the user token in this file
@@ -49,6 +51,7 @@ pub(crate) struct Globals {
     /// `PDKEYS_TOKEN` does the same with the token itself. A token that is not accepted is an error; the
     /// operating-system user is never tried instead.
     #[arg(long, global = true, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    #[arg(value_parser = no_stream("token file"))]
     pub(crate) token_file: Option<PathBuf>,
 
     /// Act as this user; the Account Owner alone may
@@ -102,7 +105,7 @@ impl Context {
             Some(path) if path.as_os_str().is_empty() => {
                 return Err(Failure::usage("the store's path is empty"));
             }
-            Some(path) => path,
+            Some(path) => refuse_stream("store", path)?,
             None => default_database()?,
         };
         let (place, uid) = (Place::new(database), rustix::process::geteuid().as_raw());
@@ -118,7 +121,7 @@ impl Context {
             Rights::Deputys(caller) => place.opened_for_another(uid, caller),
         };
         let place = match variable("PDKEYS_STORE_KEY_FILE") {
-            Some(path) => place.with_store_key(path),
+            Some(path) => place.with_store_key(refuse_stream("store key", path.into())?),
             None => place,
         };
         Ok((place, is_default))
@@ -269,7 +272,9 @@ impl Context {
             let text = String::from_utf8_lossy(&bytes);
             return Ok(Some(Secret::presented(without_line_end(&text).to_owned())));
         }
-        Ok(variable("PDKEYS_TOKEN").map(|token| Secret::presented(token.to_string_lossy().into_owned())))
+        let token =
+            variable("PDKEYS_TOKEN").map(|token| Zeroizing::new(token.to_string_lossy().into_owned()));
+        Ok(token.map(|token| Secret::presented(without_line_end(&token).to_owned())))
     }
 
     /// Tries out what somebody is about to be asked about: whether it can be done, and by the acting user, is told

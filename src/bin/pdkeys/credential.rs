@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::context::{Context, variable};
 use crate::failure::Failure;
+use crate::paths::STREAM;
 
 /// More than any credential with its scheme; what is longer is malformed, and need not be read to its end.
 const LONGEST_INPUT: u64 = 8 * 1024;
@@ -18,7 +19,7 @@ const LONGEST_INPUT: u64 = 8 * 1024;
 /// Where a credential comes from.
 #[derive(Args, Debug)]
 pub(crate) struct Source {
-    /// Read the key from this file
+    /// Read the key from this file; `-` for standard input
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     key_file: Option<PathBuf>,
 
@@ -45,11 +46,12 @@ impl Source {
     /// from standard input.
     pub(crate) fn read(&self, context: &Context, name: Option<&str>) -> Result<Presented, Failure> {
         let mut bytes = Zeroizing::new(Vec::with_capacity(1024));
-        if let Some(path) = &self.key_file {
+        let is_input = self.key_file.as_ref().is_some_and(|path| path.as_os_str() == STREAM);
+        if let Some(path) = self.key_file.as_ref().filter(|_| !is_input) {
             File::open(path)
                 .and_then(|file| file.take(LONGEST_INPUT).read_to_end(&mut bytes))
                 .map_err(|error| Failure::failed(format!("key file {}: {error}", path.display())))?;
-        } else if let Some(key) = name.and_then(variable) {
+        } else if let Some(key) = name.filter(|_| !is_input).and_then(variable) {
             bytes.extend_from_slice(key.as_encoded_bytes());
         } else if context.terminal.is_interactive() {
             bytes.extend_from_slice(context.terminal.ask_secret("Key")?.as_bytes());

@@ -209,6 +209,11 @@ fn what_it_takes(what: &str) -> Option<&'static str> {
         "scope" => "pdkeys explain METHOD PATH shows which scopes a request needs",
         "integration type" => "events-api-v2 is the one for a program of your own",
         "role" => "pdkeys user list shows who has which",
+        "store" => "name a file; one that is called - is ./-",
+        "token file" => {
+            "name a file, or give the token itself in PDKEYS_TOKEN; a file that is called - is ./-"
+        }
+        "store key" | "file" | "directory" => "name one on a disk; what is called - there is ./-",
         "id" => "list and show print the ids of things",
         _ => return None,
     })

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::paths::STREAM;
 use crate::render::{self, Format};
 
 /// Longer than any secret with its record, so that the buffer is not moved and leaves no copy behind.
@@ -26,7 +27,7 @@ pub(crate) struct Receiver<'c> {
 
 impl<'c> Receiver<'c> {
     pub(crate) fn new(context: &'c Context, file: Option<PathBuf>) -> Self {
-        Self { context, file, made: None }
+        Self { context, file: file.filter(|file| file.as_os_str() != STREAM), made: None }
     }
 
     /// Refuses what can be refused before there is a secret, and before a store is opened or made.

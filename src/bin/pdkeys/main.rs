@@ -10,6 +10,7 @@ mod git;
 mod handover;
 mod lines;
 mod moments;
+mod paths;
 mod prompt;
 mod question;
 mod render;

@@ -12,13 +12,12 @@ use clap::{Arg, ArgMatches, Command};
 
 use crate::context::variable;
 use crate::failure::Failure;
+use crate::paths::STREAM;
 #[cfg(feature = "serve")]
 use crate::serve::Address;
 
 /// The argument that may name a file behind a deputy: a store is refused unless the process or root own it, and the way.
 const STORE: &str = "store";
-/// What stands for standard input or output in the place of a file.
-pub(crate) const STREAM: &str = "-";
 const ROOT: u32 = 0;
 
 /// Whose rights the process has.

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 use crate::lines::{LONGEST_LINE, Line, Lines};
-use crate::rights::STREAM;
+use crate::paths::STREAM;
 use crate::terminal::{Progress, Terminal};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";

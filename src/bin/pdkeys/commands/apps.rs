@@ -170,7 +170,7 @@ pub(crate) struct Register {
     #[arg(long, value_name = "LIMIT")]
     rate_limit: Option<RateLimit>,
 
-    /// Write the client secret to this new file, readable by its owner alone, instead of standard output
+    /// Write the client secret to this new file, readable by its owner alone, instead of standard output (`-`)
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     write_to: Option<PathBuf>,
 }
@@ -402,7 +402,7 @@ pub(crate) struct Token {
     #[arg(long = "scope", value_name = "SCOPE")]
     scopes: Vec<Scope>,
 
-    /// Write the token to this new file, readable by its owner alone, instead of standard output
+    /// Write the token to this new file, readable by its owner alone, instead of standard output (`-`)
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     write_to: Option<PathBuf>,
 }

@@ -17,8 +17,8 @@ use serde::Serialize;
 use super::audit::{DifferenceRecord, all_in_words};
 use crate::context::{Context, FirstUse, os_user};
 use crate::failure::{Exit, Failure};
+use crate::paths::{STREAM, no_stream};
 use crate::render::{self, Format};
-use crate::rights::STREAM;
 
 /// Copy the store to a new file, while others use it
 ///
@@ -33,6 +33,7 @@ pub(crate) struct Backup {
 
     /// Copy the store key too, to this new file; keep it apart from the backup
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    #[arg(value_parser = no_stream("store key"))]
     with_store_key: Option<PathBuf>,
 }
 
@@ -111,6 +112,7 @@ pub(crate) struct Restore {
 
     /// The store key of the backup, where none lies beside the store; it is put there
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    #[arg(value_parser = no_stream("store key"))]
     store_key: Option<PathBuf>,
 }
 

@@ -9,6 +9,7 @@ use clap::{Args, Command, CommandFactory as _};
 use super::Cli;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::paths::no_stream;
 use crate::render;
 use crate::shell::Shell;
 
@@ -33,7 +34,7 @@ impl Completions {
 #[derive(Args, Debug)]
 pub(crate) struct Man {
     /// The directory to write them to
-    #[arg(value_hint = clap::ValueHint::DirPath)]
+    #[arg(value_hint = clap::ValueHint::DirPath, value_parser = no_stream("directory"))]
     directory: PathBuf,
 }
 

@@ -193,7 +193,7 @@ pub(crate) struct Create {
     #[arg(long, value_name = "LIMIT")]
     rate_limit: Option<RateLimit>,
 
-    /// Write the key to this new file, readable by its owner alone, instead of standard output
+    /// Write the key to this new file, readable by its owner alone, instead of standard output (`-`)
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     write_to: Option<PathBuf>,
 }

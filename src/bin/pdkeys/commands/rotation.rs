@@ -59,7 +59,7 @@ pub(super) struct Rotation {
     #[arg(long, conflicts_with_all = ["overlap", "write_to"])]
     end_overlap: bool,
 
-    /// Write the secret to this new file, readable by its owner alone, instead of standard output
+    /// Write the secret to this new file, readable by its owner alone, instead of standard output (`-`)
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     write_to: Option<PathBuf>,
 }

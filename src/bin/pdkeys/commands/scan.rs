@@ -22,6 +22,7 @@ use self::files::Files;
 use crate::context::{Context, FirstUse};
 use crate::failure::{Exit, Failure};
 use crate::git::{self, Repository};
+use crate::paths::STREAM;
 use crate::render::{self, Eyes, Format, Record};
 use crate::sarif;
 use crate::sources::Spared;
@@ -243,7 +244,7 @@ impl Scan {
 
     /// The paths to walk, and whether standard input is to be read.
     fn sources(&self, context: &Context) -> Result<(Vec<PathBuf>, bool), Failure> {
-        let is_pipe = |path: &&PathBuf| path.as_os_str() == "-";
+        let is_pipe = |path: &&PathBuf| path.as_os_str() == STREAM;
         let paths: Vec<_> = self.paths.iter().filter(|path| !is_pipe(path)).cloned().collect();
         let pipe = self.paths.iter().any(|path| is_pipe(&path));
         if !self.paths.is_empty() {

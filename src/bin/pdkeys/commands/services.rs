@@ -111,7 +111,7 @@ pub(crate) struct Create {
     #[arg(long, value_name = "TYPE", add = ArgValueCandidates::new(complete::integration_types))]
     integration: Option<IntegrationType>,
 
-    /// Write the integration key to this new file, readable by its owner alone, instead of standard output
+    /// Write the integration key to this new file, readable by its owner alone, instead of standard output (`-`)
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     write_to: Option<PathBuf>,
 }

@@ -162,7 +162,7 @@ pub(crate) struct Create {
     #[arg(long, value_name = "USER", add = ArgValueCompleter::new(complete::user_names))]
     user: Option<String>,
 
-    /// Write the token to this new file, readable by its owner alone, instead of standard output
+    /// Write the token to this new file, readable by its owner alone, instead of standard output (`-`)
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     write_to: Option<PathBuf>,
 }
