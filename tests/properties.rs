@@ -6,13 +6,15 @@ use jiff::{SignedDuration, Timestamp};
 use pdkeys::manage::Founding;
 use pdkeys::model::{
     Access, CredentialKind, Disabled, GeneralKey, Head, Id, KeyState, Label, Name, Noun, Policy, RateLimit,
-    Scope, ScopeSet, Secret, UserRef, escape, future_moment, is_hazardous, length_of_time, past_moment,
+    Scope, ScopeSet, Secret, UserRef, escape, future_moment, is_hazardous, is_invisible, length_of_time,
+    past_moment,
 };
 use pdkeys::ports::{Clock, SystemEntropy};
 use pdkeys::store::{Chain, Place, Store as _, sqlite::SqliteStore};
 use proptest::prelude::*;
 use rusqlite::{Connection, params};
 use tempfile::TempDir;
+use unicode_normalization::UnicodeNormalization as _;
 
 const NOW: &str = "2026-03-01T12:00:00.125Z";
 
@@ -137,10 +139,10 @@ proptest! {
     }
 
     #[test]
-    fn escaping_leaves_nothing_hazardous_and_plain_text_as_it_is(text in awkward_text()) {
+    fn escaping_leaves_nothing_hazardous_or_invisible_and_plain_text_as_it_is(text in awkward_text()) {
         let escaped = escape(&text);
-        prop_assert!(!escaped.contains(is_hazardous), "{escaped:?}");
-        if !text.contains(is_hazardous) {
+        prop_assert!(!escaped.contains(|c| is_hazardous(c) || is_invisible(c)), "{escaped:?}");
+        if !text.contains(|c| is_hazardous(c) || is_invisible(c)) {
             prop_assert_eq!(escaped.as_ref(), text.as_str());
         }
     }
@@ -166,6 +168,19 @@ proptest! {
             let again = Label::parse("description", &label).unwrap();
             prop_assert_eq!(again.as_str(), &label, "accepted again");
             prop_assert!(!text.contains(is_hazardous));
+        }
+    }
+
+    #[test]
+    fn an_accepted_name_is_seen_whole_and_is_one_name_in_every_form(text in awkward_text()) {
+        if let Ok(name) = Name::parse(Noun::User, &text) {
+            prop_assert!(!name.as_str().contains(is_invisible), "{name:?}");
+            prop_assert_eq!(name.as_str().nfc().collect::<String>(), name.as_str());
+            for form in [name.as_str().nfd().collect::<String>(), name.as_str().nfkc().collect()] {
+                if let Ok(other) = Name::parse(Noun::User, &form) {
+                    prop_assert!(name.is_like(&other), "{name:?} {other:?}");
+                }
+            }
         }
     }
 

@@ -93,7 +93,7 @@ fn owner_of(tx: &impl Read, digest: &Digest, at: Timestamp) -> Result<User> {
 fn present_user(tx: &impl Read, reference: &str) -> Result<User> {
     let found = match reference.parse::<Id>() {
         Ok(id) if id.noun() == Noun::User => tx.user(id)?,
-        _ => tx.user_named(reference)?,
+        _ => find::user_named(tx, reference)?,
     };
     match found {
         Some(user) if user.has_left() => {

@@ -9,8 +9,8 @@ use super::session::Session;
 use super::work::{HandOver, Work};
 use crate::error::{Conflict, Error, Result};
 use crate::model::{
-    APP_TOKEN_LIFE, Ability, Acting, Action, App, AppEdit, AppSpec, AppToken, Change, Decision, Label, Name,
-    Noun, Scope, ScopeSet, Secret, SecretChange, Target, decide, require,
+    APP_TOKEN_LIFE, Ability, Acting, Action, App, AppEdit, AppSpec, AppToken, Change, Decision, Id, Label,
+    Name, Noun, Scope, ScopeSet, Secret, SecretChange, Target, decide, require,
 };
 use crate::store::{Flow, Read, Store, Write};
 
@@ -25,7 +25,7 @@ impl<S: Store> Session<'_, S> {
             if spec.scopes.is_empty() {
                 return Err(Error::invalid("scope", "an app needs at least one"));
             }
-            work.refuse_taken_app(&spec.name)?;
+            work.refuse_taken_app(None, &spec.name)?;
             let secret = Secret::client_secret(work.entropy)?;
             let app = App {
                 id: work.fresh_id(Noun::App)?,
@@ -79,7 +79,7 @@ impl<S: Store> Session<'_, S> {
             let before = work.app(reference, Action::EditApp)?;
             let after = edit.apply(&before, work.at())?;
             if before.name != after.name {
-                work.refuse_taken_app(&after.name)?;
+                work.refuse_taken_app(Some(before.id), &after.name)?;
             }
             let permit = work.authorize(Action::EditApp, &target(&before))?;
             work.update(permit, before, after, SecretChange::Keep)
@@ -196,8 +196,8 @@ impl<T: Write> Work<'_, T> {
         app(self.tx, self.acting, typed, action)
     }
 
-    fn refuse_taken_app(&self, name: &Name) -> Result<()> {
-        match self.tx.app_named(name.as_str())? {
+    fn refuse_taken_app(&self, own: Option<Id>, name: &Name) -> Result<()> {
+        match find::taken(name, own, |visit| self.tx.apps(visit))? {
             Some(App { id, name, .. }) => {
                 Err(Conflict::Taken { noun: Noun::App, name, id, what: "name" }.into())
             }

@@ -1,13 +1,17 @@
 //! Finding what a user typed, and what it may have been meant to be.
+//!
+//! A name that is stored exactly so comes first: a store of an earlier version can have several names that differ only
+//! in case or Unicode form, and each is still found by its own. Otherwise the one name that is like it is found.
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
-    Acting, Action, App, Destination, GeneralKey, Id, Integration, Noun, Secret, Target, User, looks_secret,
-    require,
+    Acting, Action, App, Destination, GeneralKey, Id, Integration, Name, Noun, Secret, Target, User, fold,
+    looks_secret, require,
 };
-use crate::store::Read;
+use crate::store::{Flow, Read};
 
 /// How alike two names must be for one to be offered in place of the other; 1 is equal.
 const LIKENESS: f64 = 0.6;
@@ -48,11 +52,95 @@ pub(super) fn general_key(tx: &impl Read, typed: &str) -> Result<GeneralKey> {
 /// A user whom the acting user may see: everybody sees himself.
 pub(super) fn seen_user(tx: &impl Read, acting: &Acting, typed: &str) -> Result<User> {
     let own = acting.user();
-    if typed == own.name.as_str() || typed.parse::<Id>().is_ok_and(|id| id == own.id) {
+    if typed.parse::<Id>().is_ok_and(|id| id == own.id)
+        || user_named(tx, typed)?.is_some_and(|named| named.id == own.id)
+    {
         return Ok(acting.user().clone());
     }
     require(acting, Action::ShowUser, &Target::all(Noun::User))?;
     user(tx, typed)
+}
+
+/// Something that is found by its name.
+pub(super) trait Named {
+    fn id(&self) -> Id;
+    fn name(&self) -> &Name;
+}
+
+macro_rules! is_named {
+    ($($noun:ty),*) => {
+        $(impl Named for $noun {
+            fn id(&self) -> Id {
+                self.id
+            }
+
+            fn name(&self) -> &Name {
+                &self.name
+            }
+        })*
+    };
+}
+
+is_named!(User, Destination, App);
+
+/// Shows all things of a kind.
+type Visit<'v, T> = dyn FnMut(T) -> Flow + 'v;
+
+/// The one whose name is like the one that was typed; none if there are several.
+fn like<T: Named>(typed: &str, all: impl FnOnce(&mut Visit<'_, T>) -> Result<()>) -> Result<Option<T>> {
+    let typed = fold(typed.trim());
+    let mut found = Vec::new();
+    all(&mut |thing| {
+        if fold(thing.name().as_str()) == typed {
+            found.push(thing);
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(if found.len() == 1 { found.pop() } else { None })
+}
+
+/// Another thing whose name is like this one.
+pub(super) fn taken<T: Named>(
+    name: &Name,
+    own: Option<Id>,
+    all: impl FnOnce(&mut Visit<'_, T>) -> Result<()>,
+) -> Result<Option<T>> {
+    let mut found = None;
+    all(&mut |thing| {
+        if Some(thing.id()) != own && thing.name().is_like(name) {
+            found = Some(thing);
+            return Ok(ControlFlow::Break(()));
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(found)
+}
+
+/// All things of a kind by what their names are compared by, for many look-ups; of several that are alike, none.
+pub(super) fn by_likeness<T: Named>(
+    all: impl FnOnce(&mut Visit<'_, T>) -> Result<()>,
+) -> Result<HashMap<String, Option<T>>> {
+    let mut found = HashMap::new();
+    all(&mut |thing| {
+        let name = fold(thing.name().as_str());
+        let entry = if found.contains_key(&name) { None } else { Some(thing) };
+        found.insert(name, entry);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(found)
+}
+
+/// Shows the users who have not left.
+pub(super) fn present_users(tx: &(impl Read + ?Sized), visit: &mut Visit<'_, User>) -> Result<()> {
+    tx.users(&mut |user| if user.has_left() { Ok(ControlFlow::Continue(())) } else { visit(user) })
+}
+
+/// A user who has not left, by name.
+pub(super) fn user_named(tx: &impl Read, typed: &str) -> Result<Option<User>> {
+    match tx.user_named(typed)? {
+        None => like(typed, |visit| present_users(tx, visit)),
+        exactly => Ok(exactly),
+    }
 }
 
 /// An integration by its id.
@@ -76,7 +164,11 @@ pub(super) fn app(tx: &impl Read, typed: &str, seen: impl Fn(&App) -> bool) -> R
         Ok(id) if id.noun() == Noun::App => tx.app(id)?,
         _ => None,
     };
-    let found = by_id.map_or_else(|| tx.app_named(typed), |found| Ok(Some(found)))?;
+    let by_name = || match tx.app_named(typed)? {
+        None => like(typed, |visit| tx.apps(visit)),
+        exactly => Ok(exactly),
+    };
+    let found = by_id.map_or_else(by_name, |found| Ok(Some(found)))?;
     if let Some(app) = found.filter(&seen) {
         return Ok(app);
     }
@@ -96,7 +188,11 @@ pub(super) fn destination(tx: &impl Read, noun: Noun, typed: &str) -> Result<Des
         Ok(id) if id.noun() == noun => tx.destination(id)?,
         _ => None,
     };
-    if let Some(found) = by_id.map_or_else(|| tx.destination_named(noun, typed), |found| Ok(Some(found)))? {
+    let by_name = || match tx.destination_named(noun, typed)? {
+        None => like(typed, |visit| tx.destinations(noun, visit)),
+        exactly => Ok(exactly),
+    };
+    if let Some(found) = by_id.map_or_else(by_name, |found| Ok(Some(found)))? {
         return Ok(found);
     }
     let mut names = Names::near(noun, typed);
@@ -113,7 +209,7 @@ pub(super) fn user(tx: &impl Read, typed: &str) -> Result<User> {
         Ok(id) if id.noun() == Noun::User => tx.user(id)?,
         _ => None,
     };
-    if let Some(user) = by_id.map_or_else(|| tx.user_named(typed), |user| Ok(Some(user)))? {
+    if let Some(user) = by_id.map_or_else(|| user_named(tx, typed), |user| Ok(Some(user)))? {
         return Ok(user);
     }
     let mut names = Names::near(Noun::User, typed);

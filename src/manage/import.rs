@@ -5,15 +5,18 @@
 //! never with its content.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::ops::ControlFlow;
 
+use super::find;
 use super::session::Session;
 use super::tokens::refuse_beyond;
 use super::work::{Work, fresh_id};
 use crate::error::{Conflict, Error, ErrorKind, Result};
 use crate::model::{
     Ability, Access, Account, Acting, Action, CredentialKind, Decision, Destination, DestinationRef,
-    Fingerprint, GeneralKey, Hint, Id, Imported, Integration, IntegrationType, Label, Name, Noun, Role,
-    Secret, Target, User, UserToken, candidates::digests_in, decide, require,
+    Fingerprint, GeneralKey, Hint, Id, Imported, Integration, IntegrationType, Label, Name, Noun, RateLimit,
+    Role, Secret, Target, User, UserToken, candidates::digests_in, decide, fold, require,
 };
 use crate::ports::Entropy;
 use crate::store::{Clash, Death, Intake, Read, Store, Write, secret_in};
@@ -77,6 +80,12 @@ pub struct UserEntry {
     pub email: Option<Label>,
     /// The role; any but owner.
     pub role: Role,
+    /// The operating-system user who is to act as this user.
+    pub os_uid: Option<u32>,
+    /// The user's id in the API behind.
+    pub external_id: Option<Label>,
+    /// The limit that all tokens of the user share, where it is not the documented one.
+    pub rate_limit: Option<RateLimit>,
 }
 
 /// Tells what is wrong with a line: its number, and why.
@@ -101,7 +110,9 @@ impl<S: Store> Session<'_, S> {
                 acting,
                 lines: Lines::default(),
                 users: HashMap::new(),
+                users_by_likeness: None,
                 destinations: HashMap::new(),
+                destinations_by_likeness: HashMap::new(),
             })
         })
     }
@@ -117,7 +128,7 @@ impl<S: Store> Session<'_, S> {
         tell: Tell<'_>,
     ) -> Result<Imported> {
         self.write(|work| {
-            import(work, entries, skip_bad, tell, |_, acting| UserImport { acting, lines: HashMap::new() })
+            import(work, entries, skip_bad, tell, |_, acting| UserImport { acting, taken: None })
         })
     }
 }
@@ -225,8 +236,12 @@ struct KeyImport {
     lines: Lines,
     /// Those who were named so far, and are there: many tokens are a few users'.
     users: HashMap<String, User>,
+    /// All who are here, once one was named otherwise than exactly.
+    users_by_likeness: Option<HashMap<String, Option<User>>>,
     /// Likewise.
     destinations: HashMap<(Noun, String), Destination>,
+    /// Likewise, of each noun.
+    destinations_by_likeness: HashMap<Noun, HashMap<String, Option<Destination>>>,
 }
 
 impl Take<KeyEntry> for KeyImport {
@@ -341,7 +356,10 @@ impl KeyImport {
         }
         let found = match owner.parse::<Id>() {
             Ok(id) if id.noun() == Noun::User => store.user(id)?,
-            _ => store.user_named(owner)?,
+            _ => match store.user_named(owner)? {
+                None => self.user_like(store, owner)?,
+                exactly => exactly,
+            },
         };
         let user = found.ok_or("owner: there is no such user")?;
         if user.has_left() {
@@ -353,6 +371,14 @@ impl KeyImport {
         }
         self.users.insert(owner.to_owned(), user.clone());
         Ok(user)
+    }
+
+    fn user_like(&mut self, store: &dyn Read, owner: &str) -> Result<Option<User>> {
+        let all = match &mut self.users_by_likeness {
+            Some(all) => all,
+            none => none.insert(find::by_likeness(|visit| find::present_users(store, visit))?),
+        };
+        Ok(all.get(&fold(owner)).cloned().flatten())
     }
 
     /// The integration that it is to be.
@@ -401,12 +427,26 @@ impl KeyImport {
             Ok(id) if id.noun() == noun => store.destination(id)?,
             _ => None,
         };
-        let found = by_id.map_or_else(|| store.destination_named(noun, named), |found| Ok(Some(found)))?;
+        let found = match by_id {
+            None => match store.destination_named(noun, named)? {
+                None => self.destination_like(store, noun, named)?,
+                exactly => exactly,
+            },
+            found => found,
+        };
         let found =
             found.ok_or_else(|| format!("owner: there is no such {noun}, where this key would lead"))?;
         let destination = DestinationRef::from(&found);
         self.destinations.insert(known, found);
         Ok(destination)
+    }
+
+    fn destination_like(&mut self, store: &dyn Read, noun: Noun, named: &str) -> Result<Option<Destination>> {
+        let all = match self.destinations_by_likeness.entry(noun) {
+            Entry::Occupied(all) => all.into_mut(),
+            Entry::Vacant(none) => none.insert(find::by_likeness(|visit| store.destinations(noun, visit))?),
+        };
+        Ok(all.get(&fold(named)).cloned().flatten())
     }
 
     /// Says whose a secret is already.
@@ -455,8 +495,64 @@ fn recognised_by(kind: CredentialKind, material: &Material) -> Result<(Option<Hi
 /// Takes users in.
 struct UserImport {
     acting: Acting,
-    /// The lines from which those came who are new.
-    lines: HashMap<Id, u64>,
+    /// What only one user can have, and who has it; once it was looked up.
+    taken: Option<Taken>,
+}
+
+/// What only one user can have, and who has it.
+#[derive(Default)]
+struct Taken {
+    names: HashMap<String, HasIt>,
+    os_uids: HashMap<u32, HasIt>,
+    external_ids: HashMap<String, HasIt>,
+}
+
+/// Who has something: a user of the account, or a line of the file.
+#[derive(Clone)]
+enum HasIt {
+    User(String),
+    Line(u64),
+}
+
+impl HasIt {
+    fn refuse(&self, what: &str) -> Refused {
+        match self {
+            Self::Line(line) => format!("line {line} has the same {what}"),
+            Self::User(user) => format!("user {user} has this {what} already"),
+        }
+        .into()
+    }
+}
+
+impl Taken {
+    fn of(store: &dyn Read) -> Result<Self> {
+        let mut taken = Self::default();
+        find::present_users(store, &mut |user| {
+            taken.note(&user, &HasIt::User(format!("{} ({})", user.name, user.id)));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(taken)
+    }
+
+    fn note(&mut self, user: &User, has_it: &HasIt) {
+        self.names.insert(fold(user.name.as_str()), has_it.clone());
+        self.os_uids.extend(user.os_uid.map(|uid| (uid, has_it.clone())));
+        self.external_ids
+            .extend(user.external_id.as_ref().map(|id| (id.as_str().to_owned(), has_it.clone())));
+    }
+
+    fn refuse(&self, user: &User) -> Result<(), Refused> {
+        if let Some(other) = self.names.get(&fold(user.name.as_str())) {
+            return Err(other.refuse("name"));
+        }
+        if let Some(other) = user.os_uid.and_then(|uid| self.os_uids.get(&uid)) {
+            return Err(other.refuse("operating-system user"));
+        }
+        if let Some(other) = user.external_id.as_ref().and_then(|id| self.external_ids.get(id.as_str())) {
+            return Err(other.refuse("external id"));
+        }
+        Ok(())
+    }
 }
 
 impl Take<UserEntry> for UserImport {
@@ -468,39 +564,37 @@ impl Take<UserEntry> for UserImport {
         entry: UserEntry,
         imported: &mut Imported,
     ) -> Result<(), Refused> {
-        let UserEntry { name, email, role } = entry;
+        let UserEntry { name, email, role, os_uid, external_id, rate_limit } = entry;
         refuse_secrets(intake, "name", name.as_str())?;
         refuse_secrets(intake, "email", email.as_ref().map_or("", Label::as_str))?;
+        refuse_secrets(intake, "external id", external_id.as_ref().map_or("", Label::as_str))?;
         if role == Role::Owner {
             return Err("role: an account has exactly one owner".into());
         }
-        require(&self.acting, Action::AddUser, &Target::all(Noun::User).granting(role)).map_err(|error| {
-            match error.kind() {
-                ErrorKind::NotPermitted { limit: Some(limit), .. } => Refused::Line(format!("role: {limit}")),
-                _ => Refused::Import(error),
-            }
+        let target = Target::all(Noun::User).granting(role);
+        require(&self.acting, Action::AddUser, &target).map_err(|error| match error.kind() {
+            ErrorKind::NotPermitted { limit: Some(limit), .. } => Refused::Line(format!("role: {limit}")),
+            _ => Refused::Import(error),
         })?;
-        if let Some(other) = intake.store().user_named(name.as_str())? {
-            return Err(match self.lines.get(&other.id) {
-                Some(line) => format!("line {line} has the same name"),
-                None => format!("user {} ({}) has this name already", other.name, other.id),
-            }
-            .into());
-        }
         let user = User {
             id: fresh_id(intake.store(), Noun::User, entropy)?,
             name,
             email,
             role,
-            os_uid: None,
-            external_id: None,
-            rate_limit: None,
+            os_uid,
+            external_id,
+            rate_limit,
             created_at: self.acting.at(),
             left_at: None,
             left_reason: None,
         };
+        let taken = match &mut self.taken {
+            Some(taken) => taken,
+            none => none.insert(Taken::of(intake.store())?),
+        };
+        taken.refuse(&user)?;
         intake.add_user(&user)?;
-        self.lines.insert(user.id, line);
+        taken.note(&user, &HasIt::Line(line));
         imported.users += 1;
         Ok(())
     }

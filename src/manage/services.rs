@@ -8,8 +8,8 @@ use super::session::Session;
 use super::work::{HandOver, Work};
 use crate::error::{Conflict, Result};
 use crate::model::{
-    Action, Change, Destination, DestinationEdit, Integration, IntegrationType, Label, Name, Noun, Target,
-    require,
+    Action, Change, Destination, DestinationEdit, Id, Integration, IntegrationType, Label, Name, Noun,
+    Target, require,
 };
 use crate::store::{Flow, Read, Store, Write};
 
@@ -85,7 +85,7 @@ impl<S: Store> Session<'_, S> {
     ) -> Result<Destination> {
         self.write(|work| {
             work.require(kind.create(), &Target::all(kind.noun()))?;
-            work.refuse_taken_destination(kind.noun(), &name)?;
+            work.refuse_taken_destination(kind.noun(), None, &name)?;
             let destination = Destination {
                 id: work.fresh_id(kind.noun())?,
                 name,
@@ -180,7 +180,7 @@ impl<S: Store> Session<'_, S> {
                 return Ok(after);
             }
             if before.name != after.name {
-                work.refuse_taken_destination(kind.noun(), &after.name)?;
+                work.refuse_taken_destination(kind.noun(), Some(before.id), &after.name)?;
             }
             let permit = work.authorize(kind.edit(), &Target::of(&before))?;
             work.tx.save_destination(permit, &Change::Update { before, after: after.clone() })?;
@@ -228,8 +228,8 @@ impl<S: Store> Session<'_, S> {
 }
 
 impl<T: Write> Work<'_, T> {
-    fn refuse_taken_destination(&self, noun: Noun, name: &Name) -> Result<()> {
-        match self.tx.destination_named(noun, name.as_str())? {
+    fn refuse_taken_destination(&self, noun: Noun, own: Option<Id>, name: &Name) -> Result<()> {
+        match find::taken(name, own, |visit| self.tx.destinations(noun, visit))? {
             Some(Destination { id, name, .. }) => {
                 Err(Conflict::Taken { noun, name, id, what: "name" }.into())
             }

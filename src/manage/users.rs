@@ -151,8 +151,10 @@ impl<T: Write> Work<'_, T> {
 
     /// Refuses what another present user has already and only one can have; and a new external id that is the id of
     /// another, present or not. To the API behind, a user is the external id, and the id where there is none: with
-    /// another's id, the user would be let through to what belongs to the other.
+    /// another's id, the user would be let through to what belongs to the other. A name that stays was taken before: a
+    /// store of an earlier version can have several that are alike.
     fn refuse_taken(&self, before: Option<&User>, user: &User) -> Result<()> {
+        let is_renamed = before.is_none_or(|before| before.name != user.name);
         let is_new = before.is_none_or(|before| before.external_id != user.external_id);
         let named =
             user.external_id.as_ref().filter(|_| is_new).and_then(|id| id.as_str().parse::<Id>().ok());
@@ -168,7 +170,7 @@ impl<T: Write> Work<'_, T> {
                 taken = same("id");
             } else if other.has_left() {
                 return Ok(ControlFlow::Continue(()));
-            } else if other.name == user.name {
+            } else if is_renamed && other.name.is_like(&user.name) {
                 taken = same("name");
             } else if user.os_uid.is_some() && other.os_uid == user.os_uid {
                 taken = same("operating-system user");

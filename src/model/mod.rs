@@ -48,6 +48,7 @@ pub use scope::{Scope, ScopeSet};
 pub(crate) use secret::{Alphabet, LOWER_HEX, REST, UPPER_ALPHANUMERIC, is_client_secret};
 pub use secret::{CredentialKind, Fingerprint, Hint, Secret, looks_secret};
 pub use service::{Destination, DestinationEdit, DestinationRef, Integration, IntegrationType};
-pub use text::{Label, Name, escape, is_hazardous};
+pub(crate) use text::fold;
+pub use text::{Label, Name, escape, is_escaped, is_hazardous, is_invisible};
 pub use token::{TokenEdit, TokenSpec, UserToken};
 pub use user::{User, UserEdit};

@@ -1,12 +1,15 @@
 //! Text that people give to things: checked on the way in, escaped on the way out.
 //!
-//! Nothing that a key is called can move a cursor, hide a line or turn the reading direction round.
+//! Nothing that a key is called can move a cursor, hide a line or turn the reading direction round, and no two things
+//! have names that differ in case, in Unicode form or in what cannot be seen.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use caseless::Caseless as _;
 use serde::{Deserialize, Serialize};
+use unicode_normalization::UnicodeNormalization as _;
 
 use crate::error::{Error, Result};
 use crate::model::{Id, Noun};
@@ -22,15 +25,42 @@ pub fn is_hazardous(character: char) -> bool {
         || matches!(character, '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Shows hazardous characters as `\u{..}`, so that text from anywhere can go to a terminal.
+/// Whether a character may leave nothing to be seen: Unicode's default-ignorable code points (`DerivedCoreProperties`;
+/// what is unassigned there is reserved for more of them), the other format controls that no letter is drawn for, and
+/// symbols that are drawn as blanks.
+#[must_use]
+pub fn is_invisible(character: char) -> bool {
+    !character.is_ascii()
+        && matches!(
+            character,
+            '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}'..='\u{1160}' | '\u{17B4}'..='\u{17B5}'
+                | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}'
+                | '\u{2060}'..='\u{206F}' | '\u{3164}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}'
+                | '\u{FFF0}'..='\u{FFF8}' | '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D173}'..='\u{1D17A}'
+                | '\u{E0000}'..='\u{E0FFF}'
+                // Format controls that are not default-ignorable.
+                | '\u{FFF9}'..='\u{FFFB}' | '\u{13430}'..='\u{1343F}'
+                // An empty braille cell, and a musical note without a head.
+                | '\u{2800}' | '\u{1D159}'
+        )
+}
+
+/// Whether a character is escaped on the way out.
+#[must_use]
+pub fn is_escaped(character: char) -> bool {
+    is_hazardous(character) || is_invisible(character)
+}
+
+/// Shows hazardous and invisible characters as `\u{..}`, so that text from anywhere can go to a terminal, and no two
+/// texts look alike because of what cannot be seen.
 #[must_use]
 pub fn escape(text: &str) -> Cow<'_, str> {
-    if !text.contains(is_hazardous) {
+    if !text.contains(is_escaped) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len() + 8);
     for character in text.chars() {
-        if is_hazardous(character) {
+        if is_escaped(character) {
             shown.extend(character.escape_unicode());
         } else {
             shown.push(character);
@@ -98,26 +128,46 @@ impl fmt::Display for Label {
     }
 }
 
+/// What a name is compared by: Unicode's compatibility caseless matching (section 3.13, D146).
+pub(crate) fn fold(name: &str) -> String {
+    if name.is_ascii() {
+        return name.to_ascii_lowercase();
+    }
+    name.chars().nfd().default_case_fold().nfkd().default_case_fold().nfkd().collect()
+}
+
 /// A name that can be used in place of an id: of a user, a service, an orchestration or an app.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Name(String);
 
 impl Name {
-    /// Checks a name for a `noun`: as a [`Label`], and not of the shape that the noun's ids have, lest one thing's
-    /// name be taken for another's id.
+    /// Checks a name for a `noun`: as a [`Label`], without invisible characters, and not of the shape that the noun's
+    /// ids have, lest one thing's name be taken for another's id. It is kept in Unicode's normalization form C.
     ///
     /// # Errors
     /// If it breaks one of these rules.
     pub fn parse(noun: Noun, text: &str) -> Result<Self> {
-        let text = check("name", text)?;
-        if text.parse::<Id>().is_ok_and(|id| id.noun() == noun) {
+        let text: String = text.nfc().collect();
+        let text = check("name", &text)?;
+        if let Some(character) = text.chars().find(|character| is_invisible(*character)) {
+            let why = format!("must not contain invisible characters ({})", character.escape_unicode());
+            return Err(Error::invalid("name", why));
+        }
+        if fold(text).parse::<Id>().is_ok_and(|id| id.noun() == noun) {
             return Err(Error::invalid("name", format!("{text} has the shape of an id")));
         }
         if text.starts_with('-') {
             return Err(Error::invalid("name", "must not begin with -"));
         }
         Ok(Self(text.to_owned()))
+    }
+
+    /// Whether two names are the same but for case, width and Unicode form. Of things that are found by name, no two of
+    /// a noun are.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        fold(&self.0) == fold(&other.0)
     }
 
     /// Takes back what the store kept, unchecked for the reasons of [`Label::stored`]: one hostile name must not keep
@@ -157,6 +207,52 @@ mod tests {
     fn escaping_leaves_nothing_hazardous() {
         assert_eq!(escape("a\u{1b}[2Jb\u{202e}"), "a\\u{1b}[2Jb\\u{202e}");
         assert!(matches!(escape("plain ünïcode"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn what_unicode_calls_default_ignorable_is_invisible() {
+        let ignorable = regex::Regex::new(r"^\p{Default_Ignorable_Code_Point}$").unwrap();
+        let unseen = |character: char| {
+            ignorable.is_match(character.encode_utf8(&mut [0; 4]))
+                || matches!(character, '\u{FFF9}'..='\u{FFFB}' | '\u{13430}'..='\u{1343F}' | '\u{2800}' | '\u{1D159}')
+        };
+        let differing = ('\0'..=char::MAX).find(|character| is_invisible(*character) != unseen(*character));
+        assert_eq!(differing, None);
+    }
+
+    #[test]
+    fn names_that_look_the_same_are_alike_and_are_kept_in_one_form() {
+        let name = |text: &str| Name::parse(Noun::User, text).unwrap();
+        for (one, other) in [
+            ("ada", "ADA"),
+            ("zo\u{eb}", "Zoe\u{308}"),
+            ("stra\u{df}e", "STRASSE"),
+            ("\u{3bb}\u{3cc}\u{3b3}\u{3bf}\u{3c2}", "\u{39b}\u{38c}\u{393}\u{39f}\u{3a3}"),
+            ("\u{ff21}da", "ada"),
+            ("o\u{fb03}ce", "office"),
+            ("a\u{a0}b", "a b"),
+            ("\u{212b}ngstr\u{f6}m", "\u{c5}NGSTR\u{d6}M"),
+        ] {
+            assert!(name(one).is_like(&name(other)), "{one} {other}");
+        }
+        for (one, other) in [("ada", "adb"), ("e", "\u{e9}"), ("a b", "ab"), ("web1", "web2")] {
+            assert!(!name(one).is_like(&name(other)), "{one} {other}");
+        }
+        assert_eq!(name("Zoe\u{308}").as_str(), "Zo\u{eb}");
+        for text in [
+            "ad\u{200b}a",
+            "ada\u{ad}",
+            "\u{3164}",
+            "ada\u{e0041}",
+            "ada\u{fe0f}",
+            "a\u{2800}",
+            "\u{feff}ada",
+        ] {
+            assert!(Name::parse(Noun::User, text).is_err(), "{text:?}");
+            assert!(Label::parse("description", text).is_ok(), "{text:?}");
+            assert!(escape(text).contains("\\u{"), "{text:?}");
+        }
+        assert!(Name::parse(Noun::User, "\u{ff35}7Q2M4DX3").is_err(), "alike to an id");
     }
 
     #[test]

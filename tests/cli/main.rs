@@ -33,6 +33,7 @@ mod integrations;
 mod keys;
 mod limits;
 mod manners;
+mod names;
 mod own_names;
 mod pasted;
 mod permissions;

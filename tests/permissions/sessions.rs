@@ -608,7 +608,14 @@ fn attempts() -> Vec<Attempt> {
             s.import_keys(&mut Given(Some(entry)), false, &mut |_, _| Ok(())).map(drop)
         }),
         attempt("import a user", Import, account, Changes, |s, _| {
-            let entry = UserEntry { name: user_name("new"), email: None, role: Role::User };
+            let entry = UserEntry {
+                name: user_name("new"),
+                email: None,
+                role: Role::User,
+                os_uid: None,
+                external_id: None,
+                rate_limit: None,
+            };
             s.import_users(&mut Given(Some(entry)), false, &mut |_, _| Ok(())).map(drop)
         }),
         attempt("back up", BackUp, account, Reads, |s, _| {

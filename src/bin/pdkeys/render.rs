@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use comfy_table::{Attribute, Cell, ColumnConstraint, ContentArrangement, Table, Width, presets};
 use jiff::Timestamp;
 use pdkeys::ErrorKind;
-use pdkeys::model::{escape, is_hazardous};
+use pdkeys::model::{escape, is_escaped};
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
@@ -425,12 +425,14 @@ impl<F: Formatter> Formatter for Harmless<F> {
             return writer.write_all(fragment.as_bytes());
         }
         let mut rest = fragment;
-        while let Some(at) = rest.find(is_hazardous) {
+        while let Some(at) = rest.find(is_escaped) {
             let (before, after) = rest.split_at(at);
             writer.write_all(before.as_bytes())?;
             let mut characters = after.chars();
             if let Some(character) = characters.next() {
-                write!(writer, "\\u{:04x}", u32::from(character))?;
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    write!(writer, "\\u{unit:04x}")?;
+                }
             }
             rest = characters.as_str();
         }
@@ -444,10 +446,13 @@ mod tests {
 
     #[test]
     fn json_escapes_what_could_move_a_cursor_and_reads_back_the_same() {
-        let text = "a\u{7f}\u{85}\u{202e}é\"\\\u{1b}";
+        let text = "a\u{7f}\u{85}\u{202e}é\"\\\u{1b}\u{200b}\u{e0041}";
         let mut bytes = Vec::new();
         write_json(&mut bytes, CompactFormatter, &text).unwrap();
-        assert_eq!(String::from_utf8(bytes.clone()).unwrap(), "\"a\\u007f\\u0085\\u202eé\\\"\\\\\\u001b\"");
+        assert_eq!(
+            String::from_utf8(bytes.clone()).unwrap(),
+            "\"a\\u007f\\u0085\\u202eé\\\"\\\\\\u001b\\u200b\\udb40\\udc41\""
+        );
         assert_eq!(serde_json::from_slice::<String>(&bytes).unwrap(), text);
     }
 }

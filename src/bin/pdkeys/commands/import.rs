@@ -261,6 +261,9 @@ fn user_entry(row: Row) -> Result<UserEntry, String> {
         name: Name::parse(Noun::User, name).map_err(|error| wrong(&error))?,
         email: email.map(|email| Label::parse("email", &email)).transpose().map_err(|error| wrong(&error))?,
         role: role.parse().map_err(|_| "role: must be one of the eight, such as limited_user".to_owned())?,
+        os_uid: None,
+        external_id: None,
+        rate_limit: None,
     })
 }
 
