@@ -155,6 +155,16 @@ pub enum ErrorKind {
         #[source]
         source: io::Error,
     },
+    /// It is uncertain where a record of an imported file ends, and so what follows it.
+    #[error("{}:{line}: {why}", path.display())]
+    CutOff {
+        /// The file.
+        path: PathBuf,
+        /// The line on which the record begins.
+        line: u64,
+        /// What is wrong with it, without its content.
+        why: String,
+    },
     /// The store holds something that this program would not have written.
     #[error("the store is damaged: {0}")]
     Damaged(String),

@@ -199,7 +199,8 @@ fn import<T, W: Write, I: Take<T>>(
                 }
             }
         }
-        if sum.skipped > 0 && !skip_bad {
+        // Where nothing is left, leaving out what is bad does not do what was asked.
+        if sum.skipped > 0 && (!skip_bad || sum.count() == 0) {
             return Err(Conflict::BadLines { bad: sum.skipped, lines }.into());
         }
         sum.sha256 = Some(entries.sha256());
@@ -593,6 +594,11 @@ impl Take<UserEntry> for UserImport {
             none => none.insert(Taken::of(intake.store())?),
         };
         taken.refuse(&user)?;
+        // As in `refuse_taken` of a user who is added: also one who has left.
+        let named = user.external_id.as_ref().and_then(|id| id.as_str().parse::<Id>().ok());
+        if let Some(other) = named.map(|id| intake.store().user(id)).transpose()?.flatten() {
+            return Err(format!("external id: is the id of user {}", other.name).into());
+        }
         intake.add_user(&user)?;
         taken.note(&user, &HasIt::Line(line));
         imported.users += 1;

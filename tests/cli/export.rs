@@ -18,6 +18,7 @@ fn keys_users_services_and_changes_are_exported_as_csv_json_and_json_lines() {
     id,kind,description,hint,access,scopes,created_at,created_by,api_version,status,disabled_at,disabled_by,disabled_reason,last_used_at,expires_at,rate_limit,overlap_ends_at
     [K1],general,ci,[HINT 1],read-only,,[NOW],ann,v2,active,,,,,,,
     --- stderr
+    hint: left out: the keys themselves, and what is no general key; see pdkeys token list --all, pdkeys integration list and pdkeys app list; pdkeys backup copies everything
     ");
     // As many records as lists have, with those who have left, and services before orchestrations.
     for (what, records) in [("keys", 1), ("users", 2), ("services", 2), ("audit", 9)] {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::bad_input::run_on_full_disk;
-use crate::checking::{ask_event, batch, line, lines, reason, reason_for};
+use crate::checking::{ask_event, batch, line, lines, reason, reason_for, run_with_input};
 use crate::session::{Machine, Ran, files_below, text_of};
 
 const HEADER: &str = "kind,secret,digest,description,access,owner,created_at,expires_at";
@@ -173,8 +173,16 @@ fn a_dry_run_lists_every_problem_with_its_line_and_changes_nothing() {
     assert!(ran.stderr.ends_with("Imported 1 general key; 13 bad lines left out\n"), "{ran}");
     assert_eq!(reason_for(&machine, KEY), "allowed");
     machine.run(["audit", "verify"]).must_succeed();
-    // A second time there is nothing more to bring in, and so nothing to record.
-    machine.unchanged(|| machine.run(["import", "keys.csv", "--skip-bad"])).must_succeed();
+    // A second time all are bad, and to leave all out is not to import.
+    let ran = machine.refuses(["import", "keys.csv", "--skip-bad"]).must_exit(1);
+    assert!(
+        ran.stderr.ends_with(
+            "error: 14 of 14 lines cannot be imported, and nothing was\n\
+             hint: put them right, and import the file again\n"
+        ),
+        "{ran}"
+    );
+    machine.refuses(["import", "keys.csv", "--skip-bad", "--dry-run"]).must_exit(1);
 }
 
 #[test]
@@ -263,7 +271,15 @@ fn each_kind_is_told_what_it_lacks_or_cannot_have() {
             "app-token,pdus+_0ABC123_01234567-89ab-cdef-0123-456789abcdef,,a,,,,".to_owned(),
             "kind: an app token lives for a day, and is not imported",
         ),
-        (format!("general,{KEY},,\"a,full,,,"), "a quote is not closed on its line"),
+        (
+            format!("general,{KEY},,\"a\nb\",full,,,"),
+            "description: must not contain control characters (\\u{a})",
+        ),
+        (format!("general, {KEY},,a,full,,,"), "secret: blanks stand around it"),
+        (format!("general ,{KEY},,a,full,,,"), "kind: blanks stand around it"),
+        (format!("general,{KEY},,a,full,,\u{a0}2024-01-01,"), "created_at: blanks stand around it"),
+        (format!("general,{KEY}, ,a,full,,,"), "digest: blanks stand around it"),
+        (",,,,,,,".to_owned(), "has nothing but commas"),
     ] {
         assert_eq!(problem(&machine, &row), why, "{row}");
     }
@@ -305,7 +321,7 @@ fn a_byte_order_mark_crlf_json_lines_and_another_order_of_columns_are_read() {
     warning: bad.jsonl:2: not JSON (column 1)
     warning: bad.jsonl:3: a member has a name that is no column (column 30)
     error: 3 of 3 lines cannot be imported, and nothing was
-    hint: put them right, or leave them out with --skip-bad
+    hint: put them right, and import the file again
     ");
 }
 
@@ -324,12 +340,29 @@ fn a_file_without_a_header_or_with_a_wrong_one_is_refused_without_a_word_of_what
         ("", "there is none"),
         ("kind,secret\n", "no column is called description"),
         ("kind,kind,description\n", "column kind is there twice"),
+        ("kind,description\n", "no column is called secret or digest"),
         ("Kind,secret,description\n", "cell 1 is the name of no column"),
-        ("\u{fffe}k\0i", "cell 1 is the name of no column"),
+        ("kind;secret;description\n", "cells are separated by ;, and must be by commas"),
+        ("\u{feff}description\tsecret\n", "cells are separated by tabs, and must be by commas"),
+        ("kind|secret|access\n", "cells are separated by |, and must be by commas"),
+        ("sep=,\nkind,secret,description\n", "sep= is for Excel; the header must stand in its place"),
+        ("\u{feff}SEP=;\r\nkind;secret\r\n", "sep= is for Excel; the header must stand in its place"),
+        ("kind,secret,description,,\n", "cell 4 is empty"),
+        ("kind,secret\rgeneral,x\r", "a line ends with a carriage return alone"),
+        ("k\0i\0n\0d\0", "the file is UTF-16 or no text, and must be UTF-8"),
+        ("\0k\0i\0n\0d", "the file is UTF-16 or no text, and must be UTF-8"),
     ] {
         fs::write(machine.file("keys.csv"), content).unwrap();
         let ran = machine.refuses(["import", "keys.csv"]).must_exit(1);
         assert!(ran.stderr.starts_with(&format!("error: keys.csv: line 1: {why}\n")), "{ran}");
+    }
+    for mark in [b"\xff\xfek\0i\0", b"\xfe\xff\0k\0i"] {
+        for (name, begins) in [("utf-16.csv", "utf-16.csv: line 1:"), ("utf-16.jsonl", "utf-16.jsonl:1:")] {
+            fs::write(machine.file(name), mark).unwrap();
+            let ran = machine.refuses(["import", name, "--skip-bad"]).must_exit(1);
+            let why = format!("error: {begins} the file is UTF-16 or no text, and must be UTF-8\n");
+            assert!(ran.stderr.starts_with(&why), "{ran}");
+        }
     }
     // A header and nothing more brings nothing, and leaves no record.
     write(&machine, "keys.csv", &[]);
@@ -347,6 +380,252 @@ fn a_file_without_a_header_or_with_a_wrong_one_is_refused_without_a_word_of_what
     assert!(!machine.directory().exists(), "what is only tried makes no store");
     let ran = machine.run(["import", "missing.csv"]).must_exit(1);
     assert!(ran.stderr.starts_with("error: missing.csv: "), "{ran}");
+}
+
+#[test]
+fn what_stands_inside_a_quoted_cell_is_no_line_of_its_own() {
+    let machine = Machine::with_users();
+    machine.run(["service", "create", "web"]).must_succeed();
+    let inner = format!("general,{},,CI deploy,full,,,", key(1));
+    let padding = "x\n".repeat(1 << 20);
+    for cell in [
+        format!("\"notes\n{inner}\n\""),
+        format!("\"notes\r\n{inner}\r\nmore\""),
+        format!("\"say \"\"hello\"\"\n\n{inner}\n\"\"\""),
+        format!("\"{padding}{inner}\n\""),
+        format!("{}\"\n{inner}\n\"", ",".repeat(100)),
+    ] {
+        let rows = [&format!("general,{KEY},,{cell},full,,,"), &format!("general,{},,fine,full,,,", key(2))];
+        let ran = import(&machine, &rows.map(String::as_str), &["--skip-bad"]).must_succeed();
+        assert!(ran.stderr.starts_with("warning: keys.csv:2: "), "{ran}");
+        assert!(ran.stderr.ends_with("Imported 1 general key; 1 bad line left out\n"), "{ran}");
+        assert_eq!([reason_for(&machine, &key(1)), reason_for(&machine, &key(2))], ["unknown", "allowed"]);
+        let id = text_of(&machine.run(["list", "-o", "json"]).json()[0], "id");
+        machine.run(["disable", &id, "--yes"]).must_succeed();
+        machine
+            .sql()
+            .execute_batch("DELETE FROM digest WHERE kind = 'general'; DELETE FROM general_key")
+            .unwrap();
+    }
+    // A line end in a cell where none can stand is told with the line on which the record begins.
+    let rows = [
+        &format!("\"general\n{inner}\",{KEY},,a,full,,,"),
+        &format!("general,{KEY},,a,full,,\"2024-01-01\n{inner}\n\","),
+        &format!("user-token,{TOKEN},,t,,\"uma\n{inner}\n\",,"),
+        &format!("integration,{SERVICE_KEY},,i,,\"web\n{inner}\n\",,"),
+        &format!("general,{},,fine,full,,,", key(3)),
+    ];
+    let ran = import(&machine, &rows.map(String::as_str), &["--skip-bad"]).must_succeed();
+    let lines: Vec<_> = ran.stderr.lines().filter_map(|line| line.split(':').nth(2)).collect();
+    assert_eq!(lines, ["2", "4", "7", "10"], "{ran}");
+    assert_eq!(reason_for(&machine, &key(1)), "unknown");
+
+    let file = "name,email,role\nlin,\"lin@example.org\nmallory,,admin\n\",user\n\"a\nmallory,,admin\",,user\nkim,,user\n";
+    fs::write(machine.file("users.csv"), file).unwrap();
+    assert_snapshot!(machine.run(["user", "import", "users.csv", "--skip-bad"]), @r"
+    exit: 0
+    --- stdout
+    --- stderr
+    warning: users.csv:2: email: must not contain control characters (\u{a})
+    warning: users.csv:5: name: must not contain control characters (\u{a})
+    Imported 1 user; 2 bad lines left out
+    ");
+    machine.run(["user", "show", "mallory"]).must_exit(5);
+}
+
+#[test]
+fn where_a_record_ends_must_be_certain_or_nothing_comes_in() {
+    let machine = Machine::with_users();
+    let fine = format!("general,{},,fine,full,,,", key(2));
+    let inner = format!("general,{},,CI deploy,full,,,", key(1));
+    for (row, why) in [
+        (format!("general,{KEY},,\"a,full,,,\n{inner}"), "a quote is opened and never closed"),
+        (format!("\"general,{KEY},,a,full,,,"), "a quote is opened and never closed"),
+        (format!("general,{KEY},,\"a \\\"b\n{inner}\n\",full,,,"), "text follows a closing quote"),
+        (format!("general,{KEY},,\"a\" b,full,,,"), "text follows a closing quote"),
+        (format!("general,{KEY}, \"a\n{inner}\n\",full,,,"), "blanks stand before an opening quote"),
+        (format!("general,{KEY},,a\r{inner}"), "a line ends with a carriage return alone"),
+    ] {
+        for options in [["--skip-bad", "-q"], ["--skip-bad", "--dry-run"], ["--skip-bad", "-o=jsonl"]] {
+            let ran = machine.unchanged(|| import(&machine, &[&fine, &row], &options)).must_exit(1);
+            assert!(ran.stderr.starts_with(&format!("error: keys.csv:3: {why}")), "{ran}");
+        }
+    }
+    assert_snapshot!(machine.unchanged(|| import(&machine, &[&fine, "", "\"general"], &["--skip-bad"])), @r"
+    exit: 1
+    --- stdout
+    --- stderr
+    error: keys.csv:4: a quote is opened and never closed
+    hint: nothing was imported: what follows such a line cannot be told apart, and --skip-bad leaves out bad lines only
+    ");
+    fs::write(machine.file("users.csv"), "name,role\nlin,user\n\"kim,user\n").unwrap();
+    machine.refuses(["user", "import", "users.csv", "--skip-bad"]).must_exit(1);
+    // A quote amid a cell is part of its text, to every program.
+    import(&machine, &[&format!("general,{KEY},,5\" disk,full,,,")], &[]).must_succeed();
+    assert_eq!(machine.run(["list", "-o", "json"]).json()[0]["description"], "5\" disk");
+
+    // JSON that goes on beyond its line is no JSON line, whatever stands on the next.
+    let object = |key: &str| {
+        format!("{{\"kind\":\"general\",\"secret\":\"{key}\",\"description\":\"d\",\"access\":\"full\"}}")
+    };
+    let inner = object(&key(1));
+    for (number, cut) in [
+        format!("{{\"kind\":\"general\",\"description\":\"\n{inner}\n\"}}"),
+        format!("[\n{inner}\n]"),
+        format!("{{\"before\":\n{inner}\n}}"),
+        format!("{{\"kind\":\"general\",\"kind\":\"\n{inner}\n\"}}"),
+        format!("{{\"kind\":7,\"description\":\"\n{inner}\n\"}}"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        fs::write(machine.file("keys.jsonl"), format!("{}\n\n{cut}\n", object(&key(9)))).unwrap();
+        let ran = machine.refuses(["import", "keys.jsonl", "--skip-bad"]).must_exit(1);
+        let why = "error: keys.jsonl:3: its JSON does not end on its line\n";
+        assert!(ran.stderr.starts_with(why), "{number}: {ran}");
+    }
+    let long = format!("{{\"kind\":\"{}\n{inner}\n\"}}\n", "x".repeat(2 << 20));
+    fs::write(machine.file("keys.jsonl"), long).unwrap();
+    let ran = machine.refuses(["import", "keys.jsonl", "--skip-bad"]).must_exit(1);
+    assert!(ran.stderr.starts_with("error: keys.jsonl:1: longer than 1048576 bytes\n"), "{ran}");
+}
+
+#[test]
+fn standard_input_is_imported_as_a_file_is() {
+    let machine = Machine::with_users();
+    let file = format!("{HEADER}\ngeneral,{KEY},,piped,full,,,\n");
+    let ran = run_with_input(&machine, ["import", "-", "--format", "csv"], file.as_bytes()).must_succeed();
+    assert_eq!(ran.stderr, "Imported 1 general key\n");
+    assert_eq!(text_of(&newest(&machine)["details"]["fields"][0], "value"), hex(&file));
+    fs::write(machine.file("more"), format!("{HEADER}\ngeneral,{},,redirected,full,,,\nbad\n", key(1)))
+        .unwrap();
+    let ran = machine.run_shell("\"$pdkeys\" import - --format=csv --skip-bad < more").must_succeed();
+    assert_eq!(
+        ran.stderr,
+        "warning: standard input:3: has 1 cells, and the header has 8\nImported 1 general key; 1 bad line left out\n"
+    );
+    let users = b"{\"name\":\"lin\",\"role\":\"user\"}\n";
+    run_with_input(&machine, ["user", "import", "-", "--format", "jsonl"], users).must_succeed();
+    assert_snapshot!(machine.unchanged(|| run_with_input(&machine, ["import", "-"], file.as_bytes())), @r"
+    exit: 2
+    --- stdout
+    --- stderr
+    error: standard input: not known how it is written
+    hint: --format csv or --format jsonl says it, where the file's name does not
+    ");
+    // While a program has not written all, others go on.
+    let script = format!(
+        "{{ echo {HEADER}; sleep 1; echo general,{},,slow,full,,,; }} | \"$pdkeys\" import - --format csv &
+         sleep 0.3; \"$pdkeys\" create meanwhile || exit 9; wait",
+        key(2)
+    );
+    machine.run_shell(&script).must_succeed();
+    assert_eq!(machine.count("general_key"), 4);
+    assert!(!machine.file("-").exists());
+}
+
+#[test]
+fn an_export_of_users_comes_back_in() {
+    let machine = Machine::with_users();
+    let edit = ["user", "edit", "uma", "--external-id", "PABC123", "--email", "+uma@example.org"];
+    machine.run(edit).must_succeed();
+    machine.run(["user", "edit", "otto", "--rate-limit", "5/min"]).must_succeed();
+    machine.run(["user", "remove", "rita", "--yes"]).must_succeed();
+    let exported = |machine: &Machine| {
+        let mut users = machine.run(["export", "users", "-o", "json"]).must_succeed().json();
+        let users = users.as_array_mut().unwrap();
+        users.retain(|user| user["status"] == "active" && user["role"] != "owner");
+        for user in &mut *users {
+            user.as_object_mut().unwrap().retain(|field, _| !["id", "created_at"].contains(&field.as_str()));
+        }
+        users.clone()
+    };
+    for (format, options) in [("csv", &[][..]), ("csv", &["--raw"][..]), ("jsonl", &["-o", "jsonl"][..])] {
+        let file = machine.run(["export", "users"].iter().chain(options).copied()).must_succeed().stdout;
+        let other = Machine::with_store();
+        let name = format!("users.{format}");
+        fs::write(other.file(&name), file).unwrap();
+        let ran = other.run(["user", "import", &name]).must_succeed();
+        assert_eq!(
+            ran.stderr,
+            "Imported 4 users\nhint: 2 users of the export left out: its Account Owner, and those who had left\n"
+        );
+        assert_eq!(exported(&other), exported(&machine), "{format} {options:?}");
+        // A second time all of them are here.
+        let ran = other.refuses(["user", "import", &name, "--skip-bad"]).must_exit(1);
+        assert!(ran.stderr.contains("user adam ("), "{ran}");
+    }
+    // What only one user can have is not taken twice.
+    let rows = "name,role,os_uid,external_id,rate_limit\n\
+        a,user,61234,,\nb,user,,PABC123,\nc,user,7,E,\nd,user,7,,\ne,user,,E,\nf,user,x,,\ng,user,,,often\n";
+    let rita = machine.run(["user", "list", "--all", "-o", "json"]).json();
+    let rita = text_of(rita.as_array().unwrap().iter().find(|user| user["name"] == "rita").unwrap(), "id");
+    fs::write(machine.file("users.csv"), format!("{rows}h,user,,{rita},\n")).unwrap();
+    assert_snapshot!(machine.run(["user", "import", "users.csv", "--skip-bad"]), @r"
+    exit: 0
+    --- stdout
+    --- stderr
+    warning: users.csv:2: user sam ([U1]) has this operating-system user already
+    warning: users.csv:3: user uma ([U2]) has this external id already
+    warning: users.csv:5: line 4 has the same operating-system user
+    warning: users.csv:6: line 4 has the same external id
+    warning: users.csv:7: os_uid: must be the number of an operating-system user
+    warning: users.csv:8: rate limit: must look like 100/min, or be none
+    warning: users.csv:9: external id: is the id of user rita
+    Imported 1 user; 7 bad lines left out
+    ");
+}
+
+#[test]
+fn what_a_spreadsheet_would_compute_is_text_in_csv_and_comes_back_as_it_was() {
+    let machine = Machine::with_store();
+    let descriptions = ["=1+1", "+1", "-2 (old)", "@SUM(A1)", "'=x", "''+y", "'quoted'", "a=b", "\u{ff1d}1"];
+    for (number, description) in descriptions.iter().enumerate() {
+        import(
+            &machine,
+            &[&format!("general,{},,\"{}\",full,,,", key(number), format_args!("{description}"))],
+            &[],
+        )
+        .must_succeed();
+    }
+    let stored = |machine: &Machine| {
+        let listed = machine.run(["list", "-o", "json"]).must_succeed().json();
+        let listed = listed.as_array().unwrap();
+        listed.iter().map(|key| text_of(key, "description")).collect::<Vec<_>>()
+    };
+    // Of quotes that an export put there, one is taken off.
+    let expected = ["=1+1", "+1", "-2 (old)", "@SUM(A1)", "=x", "'+y", "'quoted'", "a=b", "\u{ff1d}1"];
+    assert_eq!(stored(&machine), expected);
+    let column = |options: &[&str]| -> Vec<String> {
+        let ran = machine.run(options.iter().copied()).must_succeed();
+        let cells = |line: &str| line.split(',').nth(2).unwrap().to_owned();
+        ran.stdout.lines().skip(1).map(cells).collect()
+    };
+    let guarded = ["'=1+1", "'+1", "'-2 (old)", "'@SUM(A1)", "'=x", "''+y", "'quoted'", "a=b", "'\u{ff1d}1"];
+    assert_eq!(column(&["export", "keys"]), guarded);
+    assert_eq!(column(&["list", "-o", "csv"]), guarded);
+    assert_eq!(column(&["export", "keys", "--raw"]), expected);
+    assert_eq!(column(&["list", "-o", "csv", "--raw"]), expected);
+    let shown =
+        machine.run(["show", &text_of(&machine.run(["list", "-o", "json"]).json()[0], "id"), "-o", "csv"]);
+    assert!(shown.stdout.contains(",'=1+1,"), "{shown}");
+    // Exported descriptions, with new keys, come back as they were.
+    let other = Machine::with_store();
+    let rows: Vec<_> = column(&["export", "keys"])
+        .iter()
+        .enumerate()
+        .map(|(number, cell)| format!("general,{},,{cell},full,,,", key(number)))
+        .collect();
+    import(&other, &rows.iter().map(String::as_str).collect::<Vec<_>>(), &[]).must_succeed();
+    assert_eq!(stored(&other), expected);
+    assert_snapshot!(machine.refuses(["list", "--raw"]), @r"
+    exit: 2
+    --- stdout
+    --- stderr
+    error: --raw says how CSV is printed, and something else is
+    hint: give it with -o csv; JSON has every text as it is
+    ");
+    machine.refuses(["export", "keys", "-o", "json", "--raw"]).must_exit(2);
 }
 
 #[test]

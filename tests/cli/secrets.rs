@@ -423,6 +423,6 @@ fn an_import_brings_no_secret_in_as_a_text() {
     warning: users.csv:2: name: must not contain a secret, and has one of key [K1]
     warning: users.csv:3: email: must not contain a secret, and has one of key [K1]
     error: 2 of 2 lines cannot be imported, and nothing was
-    hint: put them right, or leave them out with --skip-bad
+    hint: put them right, and import the file again
     ");
 }

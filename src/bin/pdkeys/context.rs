@@ -73,6 +73,10 @@ pub(crate) struct Globals {
     /// How to print data
     #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) output: Format,
+
+    /// Print cells of CSV as they are, without the quote before what a spreadsheet would compute
+    #[arg(long, global = true)]
+    pub(crate) raw: bool,
 }
 
 /// Whether a command that finds no store at the default place makes one.

@@ -138,6 +138,9 @@ impl From<pdkeys::Error> for Failure {
             }
             ErrorKind::Conflict(conflict) => failure(Exit::Failed).with_hint(way_out(conflict)),
             ErrorKind::Entropy(_) | ErrorKind::File { .. } => failure(Exit::Failed),
+            ErrorKind::CutOff { .. } => failure(Exit::Failed).with_hint(
+                "nothing was imported: what follows such a line cannot be told apart, and --skip-bad leaves out bad lines only",
+            ),
             ErrorKind::UsageFile { .. } => failure(Exit::Failed)
                 .with_hint("move it away, with its -wal and -shm: a new one is made, and only counts are lost"),
             ErrorKind::HandOver(_) => failure(Exit::Failed)
@@ -260,6 +263,7 @@ fn way_out(conflict: &Conflict) -> String {
         Conflict::OwnerStays(_) => "transfer the account first: pdkeys account transfer USER",
         Conflict::Left(_) => "pdkeys user list shows who is here; pdkeys user add takes somebody in anew",
         Conflict::Gone(_) => "somebody removed it just now, and nothing was changed; run it again",
+        Conflict::BadLines { bad, lines } if bad == lines => "put them right, and import the file again",
         Conflict::BadLines { .. } => "put them right, or leave them out with --skip-bad",
         Conflict::DeadSecret => "pdkeys create makes a new one",
         Conflict::FileExists(_) => "choose another name, or move it away first",

@@ -6,6 +6,7 @@ mod complete;
 mod context;
 mod credential;
 mod failure;
+mod formula;
 mod git;
 mod handover;
 mod lines;
@@ -13,6 +14,7 @@ mod moments;
 mod paths;
 mod prompt;
 mod question;
+mod records;
 mod render;
 mod rights;
 mod rows;
@@ -47,7 +49,9 @@ fn main() -> ExitCode {
         Ok(parsed) => parsed,
         Err(error) => return failure::parse_error(&error, &told),
     };
-    let terminal = Terminal::new(cli.globals.color, cli.globals.quiet).hiding(failure::secrets_amid(&told));
+    let terminal = Terminal::new(cli.globals.color, cli.globals.quiet)
+        .hiding(failure::secrets_amid(&told))
+        .with_raw_csv(cli.globals.raw);
     let context = Context::new(cli.globals, terminal, rights);
     match files.and_then(|()| cli.command.run(&context)) {
         Ok(exit) => exit.into(),

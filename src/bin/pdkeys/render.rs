@@ -3,6 +3,7 @@
 //! JSON lines and CSV stream in constant memory, JSON too; a table must be seen whole before its columns have a
 //! width. The names and the order of the fields are those of the serialised type, in every format but the table.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use clap::ValueEnum;
@@ -16,6 +17,7 @@ use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::formula;
 use crate::moments;
 use crate::terminal::Terminal;
 
@@ -97,8 +99,8 @@ pub(crate) fn show<R: Serialize>(
         }
         Format::Jsonl => write_json(&mut out, CompactFormatter, record).and_then(|()| writeln!(out)),
         Format::Csv => flatten(record).and_then(|fields| {
-            write_csv(&mut out, fields.iter().map(|(name, _)| name))?;
-            write_csv(&mut out, fields.iter().map(|(_, value)| value))
+            write_csv(&mut out, fields.iter().map(|(name, _)| name.as_str()))?;
+            write_csv(&mut out, fields.iter().map(|(_, value)| csv_cell(terminal, value)))
         }),
     };
     written.and_then(|()| out.flush()).map_err(output_error)
@@ -193,7 +195,7 @@ impl<'o, W: Write> Sink<'o, W> {
 
     fn begin(&mut self, fields: &[&str]) -> io::Result<()> {
         match self.state {
-            State::Csv if !self.started => write_csv(self.out, fields),
+            State::Csv if !self.started => write_csv(self.out, fields.iter().copied()),
             State::Csv | State::Table(_) | State::Json | State::Jsonl => Ok(()),
         }
     }
@@ -219,7 +221,7 @@ impl<'o, W: Write> Sink<'o, W> {
                 if !fields.iter().map(|(name, _)| name).eq(R::FIELDS) {
                     return Err(io::Error::other("the record has other fields than the header"));
                 }
-                write_csv(self.out, fields.iter().map(|(_, value)| value))
+                write_csv(self.out, fields.iter().map(|(_, value)| csv_cell(self.terminal, value)))
             }
         }
     }
@@ -234,9 +236,20 @@ impl<'o, W: Write> Sink<'o, W> {
     }
 }
 
-fn write_csv(out: &mut impl Write, cells: impl IntoIterator<Item = impl AsRef<[u8]>>) -> io::Result<()> {
+/// A cell as it goes into CSV: no formula, unless it was asked for as it is.
+fn csv_cell<'c>(terminal: &Terminal, cell: &'c str) -> Cow<'c, str> {
+    if terminal.raw_csv() { Cow::Borrowed(cell) } else { formula::guard(cell) }
+}
+
+fn write_csv<'c>(
+    out: &mut impl Write,
+    cells: impl Iterator<Item = impl Into<Cow<'c, str>>>,
+) -> io::Result<()> {
     let mut csv = csv::Writer::from_writer(out);
-    csv.write_record(cells)?;
+    for cell in cells {
+        csv.write_field(cell.into().as_bytes())?;
+    }
+    csv.write_record(None::<&[u8]>)?;
     csv.flush()
 }
 

@@ -1,17 +1,17 @@
 //! Rows of a file that is imported: CSV with a header, or a JSON object a line.
 //!
-//! A row is a line, so that whatever is wrong with one has a line to be named by; what is on it is never told. The file
-//! is read once, and neither it nor its rows are kept: its SHA-256 comes from what was read.
+//! What is wrong with a row is told with the line on which it begins, never with what stands there. Where a row ends
+//! must be certain: if it is not, what follows could be taken for rows of its own that are only part of one, and the
+//! import ends. The file is read once, and neither it nor its rows are kept: its SHA-256 comes from what was read.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use csv_core::ReadRecordResult;
 use pdkeys::ErrorKind;
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize as _, Deserializer};
@@ -19,15 +19,19 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
+use crate::formula;
 use crate::lines::{LONGEST_LINE, Line, Lines};
 use crate::paths::STREAM;
+use crate::records::{Cells, Record, Records, Stop};
 use crate::terminal::{Progress, Terminal};
 
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-/// More columns than any file that can be read here.
-const MOST_CELLS: usize = 64;
 const TWICE: &str = "a member is given twice";
 const UNKNOWN: &str = "a member has a name that is no column";
+const UTF_16: &str = "the file is UTF-16 or no text, and must be UTF-8";
+/// The column that exports hold as a number.
+const NUMBER: &str = "os_uid";
+/// The most that standard input may hold, which is kept in memory.
+const LONGEST_INPUT: u64 = 64 << 20;
 
 /// How the rows of a file are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -40,7 +44,7 @@ pub(crate) enum RowFormat {
 
 impl RowFormat {
     /// The format that was asked for, or that the file's name says.
-    pub(crate) fn of(path: &Path, asked: Option<Self>) -> Result<Self, Failure> {
+    fn of(path: &Path, asked: Option<Self>) -> Result<Self, Failure> {
         let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
         match (asked, extension.as_deref()) {
             (Some(format), _) => Ok(format),
@@ -56,246 +60,274 @@ impl RowFormat {
 /// end.
 pub(crate) type Row = Vec<Option<Zeroizing<String>>>;
 
-/// One row: the number of its line, and what is there or what is wrong with it.
+/// One row: the number of the line on which it begins, and what is there or what is wrong with it.
 pub(crate) type Numbered = (u64, Result<Row, String>);
 
 /// The rows of a file.
 pub(crate) struct Rows<'p> {
     path: PathBuf,
-    lines: Lines<Watched<'p>>,
-    cells: Cells,
     columns: &'static [&'static str],
-    number: u64,
-    ready: VecDeque<Numbered>,
+    source: Source<'p>,
 }
 
-/// How to take a line apart.
-enum Cells {
-    /// Its header is still to come.
-    CsvWithoutHeader(Box<Csv>),
-    /// Which column stands at each place.
-    Csv(Box<Csv>, Vec<usize>),
-    Jsonl,
+/// Where rows come from.
+enum Source<'p> {
+    Csv {
+        records: Box<Records<Watched<'p>>>,
+        /// Which column stands at each place.
+        places: Vec<usize>,
+    },
+    Jsonl {
+        lines: Lines<Watched<'p>>,
+        number: u64,
+        ready: VecDeque<(u64, Result<Row, Wrong>)>,
+    },
+}
+
+/// What is wrong with a line of JSON.
+#[derive(Debug, PartialEq)]
+enum Wrong {
+    /// Something that concerns this line.
+    Line(String),
+    /// It does not end where its value does.
+    CutOff(String),
 }
 
 impl<'p> Rows<'p> {
-    /// Opens a file, or takes the one that standard input is, and reads its header if it has one.
+    /// Opens a file, or reads standard input if its name is `-`, and reads its header if it has one.
     pub(crate) fn open(
-        terminal: &Terminal,
         path: &Path,
-        format: RowFormat,
+        format: Option<RowFormat>,
         columns: &'static [&'static str],
-        needed: &[&str],
+        needed: &[&[&str]],
+        terminal: &Terminal,
         progress: &'p Progress,
     ) -> Result<Self, Failure> {
-        let cannot = |error: io::Error| Failure::failed(format!("{}: {error}", path.display()));
-        // Looked at before it is opened: opening a pipe would wait for somebody who writes, with the store locked.
-        let is_stream = path.as_os_str() == STREAM;
-        let metadata = if is_stream {
-            terminal.input_file().and_then(|file| file.metadata())
-        } else {
-            std::fs::metadata(path)
+        let is_input = path.as_os_str() == STREAM;
+        let path = if is_input { Path::new("standard input") } else { path };
+        let format = RowFormat::of(path, format)?;
+        let (file, length) = if is_input { whole_input(terminal)? } else { open_file(path)? };
+        progress.begin(length);
+        let file = Watched { file, sha256: Sha256::new(), progress };
+        let source = match format {
+            RowFormat::Csv => {
+                let mut records = Box::new(Records::new(file));
+                let places = header(path, &mut records, columns, needed)?;
+                Source::Csv { records, places }
+            }
+            RowFormat::Jsonl => Source::Jsonl { lines: Lines::new(file), number: 0, ready: VecDeque::new() },
         };
-        let metadata = metadata.map_err(cannot)?;
-        if !metadata.is_file() {
-            return Err(Failure::failed(format!("{}: not a file", path.display()))
-                .with_hint("the store is locked while it is read, so that it must be there whole"));
-        }
-        let file = if is_stream { terminal.input_file() } else { File::open(path) }.map_err(cannot)?;
-        progress.begin(metadata.len());
-        let cells = match format {
-            RowFormat::Csv => Cells::CsvWithoutHeader(Box::default()),
-            RowFormat::Jsonl => Cells::Jsonl,
-        };
-        let mut rows = Self {
-            path: path.to_owned(),
-            lines: Lines::new(Watched { file, sha256: Sha256::new(), progress }),
-            cells,
-            columns,
-            number: 0,
-            ready: VecDeque::new(),
-        };
-        rows.read_header(needed)?;
-        Ok(rows)
+        Ok(Self { path: path.to_owned(), columns, source })
     }
 
-    fn read_header(&mut self, needed: &[&str]) -> Result<(), Failure> {
-        if let Cells::Jsonl = self.cells {
-            return Ok(());
-        }
-        self.fill()?;
-        let wrong = |why: String| {
-            Failure::failed(format!("{}: line 1: {why}", self.path.display()))
-                .with_hint(format!("the first line names the columns: {}", self.columns.join(",")))
-        };
-        let Cells::Csv(_, places) = &self.cells else {
-            let why = match self.ready.pop_front() {
-                Some((_, Err(why))) => why,
-                _ => "there is none".to_owned(),
-            };
-            return Err(wrong(why));
-        };
-        let missing = |name: &&&str| !places.iter().any(|place| self.columns.get(*place) == Some(*name));
-        match needed.iter().find(missing) {
-            Some(name) => Err(wrong(format!("no column is called {name}"))),
-            None => Ok(()),
-        }
+    /// What the file is called in messages.
+    pub(crate) fn name(&self) -> String {
+        self.path.display().to_string()
     }
 
     /// The next row, or none at the end. Empty lines are none.
     pub(crate) fn next(&mut self) -> Result<Option<Numbered>, pdkeys::Error> {
-        while self.ready.is_empty() {
-            if !self.fill()? {
-                return Ok(None);
-            }
+        let Self { path, columns, source } = self;
+        let io = |source| ErrorKind::File { path: path.clone(), source };
+        let cut_off = |line, why: String| ErrorKind::CutOff { path: path.clone(), line, why };
+        match source {
+            Source::Csv { records, places } => loop {
+                let Record { line, cells } = match records.next() {
+                    Ok(Some(record)) => record,
+                    Ok(None) => return Ok(None),
+                    Err(Stop::Io(error)) => return Err(io(error).into()),
+                    Err(Stop::Quoting(line, why)) => return Err(cut_off(line, why.to_owned()).into()),
+                };
+                let row = cells.and_then(|cells| csv_row(&cells, places, columns));
+                if let Some(row) = row.transpose() {
+                    return Ok(Some((line, row)));
+                }
+            },
+            Source::Jsonl { lines, number, ready } => loop {
+                match ready.pop_front() {
+                    Some((line, Ok(row))) => return Ok(Some((line, Ok(row)))),
+                    Some((line, Err(Wrong::Line(why)))) => return Ok(Some((line, Err(why)))),
+                    Some((line, Err(Wrong::CutOff(why)))) => return Err(cut_off(line, why).into()),
+                    None => {}
+                }
+                let read = lines.next_lot(|lot| json_rows(lot, columns, number, ready)).map_err(io)?;
+                if read.is_none() {
+                    return Ok(None);
+                }
+            },
         }
-        Ok(self.ready.pop_front())
     }
 
     /// The SHA-256 of what was read.
     pub(crate) fn sha256(&self) -> [u8; 32] {
-        self.lines.input().sha256.clone().finalize().into()
+        let input = match &self.source {
+            Source::Csv { records, .. } => records.input(),
+            Source::Jsonl { lines, .. } => lines.input(),
+        };
+        input.sha256.clone().finalize().into()
     }
+}
 
-    /// Reads on, and says whether there was more.
-    fn fill(&mut self) -> Result<bool, pdkeys::Error> {
-        let Self { path, lines, cells, columns, number, ready } = self;
-        let read = lines.next_lot(|lot| {
-            for line in lot {
-                *number += 1;
-                let line = match line {
-                    Line::Whole(line) => line.strip_suffix(b"\r").unwrap_or(line),
-                    Line::TooLong => {
-                        ready.push_back((*number, Err(format!("longer than {LONGEST_LINE} bytes"))));
-                        continue;
-                    }
-                };
-                let line = match number {
-                    1 => line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line),
-                    _ => line,
-                };
-                if line.iter().all(u8::is_ascii_whitespace) {
-                    continue;
-                }
-                if let Some(row) = cells.take_apart(line, columns).transpose() {
-                    ready.push_back((*number, row));
-                }
+/// Opens a file, and gives its length.
+fn open_file(path: &Path) -> Result<(Box<dyn Read>, u64), Failure> {
+    let cannot = |error: io::Error| Failure::failed(format!("{}: {error}", path.display()));
+    // Looked at before it is opened: opening a pipe would wait for somebody who writes, with the store locked.
+    let metadata = std::fs::metadata(path).map_err(cannot)?;
+    if !metadata.is_file() {
+        return Err(Failure::failed(format!("{}: not a file", path.display())).with_hint(
+            "the store is locked while it is read, so that it must be there whole; - reads standard input",
+        ));
+    }
+    Ok((Box::new(File::open(path).map_err(cannot)?), metadata.len()))
+}
+
+/// Takes standard input, and gives its length. What is no file is read to its end first: the store is not locked while
+/// a program writes to a pipe.
+fn whole_input(terminal: &Terminal) -> Result<(Box<dyn Read>, u64), Failure> {
+    let cannot = |error: io::Error| Failure::failed(format!("standard input: {error}"));
+    let input = terminal.input_file().map_err(cannot)?;
+    let metadata = input.metadata().map_err(cannot)?;
+    if metadata.is_file() {
+        return Ok((Box::new(input), metadata.len()));
+    }
+    // As large as it gets: a buffer that grew would leave copies of what it held behind. Pages that are not written to
+    // take no memory.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(LONGEST_INPUT).unwrap_or(0) + 64));
+    let length = input.take(LONGEST_INPUT + 1).read_to_end(&mut bytes).map_err(cannot)? as u64;
+    if length > LONGEST_INPUT {
+        return Err(Failure::failed(format!("standard input: a pipe with more than {LONGEST_INPUT} bytes"))
+            .with_hint("a file can be of any length: < FILE"));
+    }
+    Ok((Box::new(Cursor::new(bytes)), length))
+}
+
+/// Reads the header: which column stands at each place. Of `needed`, each must have one of its names.
+fn header(
+    path: &Path,
+    records: &mut Records<Watched<'_>>,
+    columns: &'static [&'static str],
+    needed: &[&[&str]],
+) -> Result<Vec<usize>, Failure> {
+    let (line, places) = match records.peek() {
+        Ok(start) if is_utf_16(start) => (1, Err(UTF_16.to_owned())),
+        Ok(_) => match records.next() {
+            Ok(Some(Record { line, cells })) => (line, cells.and_then(|cells| places(&cells, columns))),
+            Ok(None) => (1, Err("there is none".to_owned())),
+            Err(Stop::Quoting(line, why)) => (line, Err(why.to_owned())),
+            Err(Stop::Io(error)) => return Err(Failure::failed(format!("{}: {error}", path.display()))),
+        },
+        Err(error) => return Err(Failure::failed(format!("{}: {error}", path.display()))),
+    };
+    let has = |places: &[usize], name: &str| places.iter().any(|place| columns.get(*place) == Some(&name));
+    places
+        .and_then(|places| match needed.iter().find(|names| !names.iter().any(|name| has(&places, name))) {
+            Some(names) => Err(format!("no column is called {}", names.join(" or "))),
+            None => Ok(places),
+        })
+        .map_err(|why| {
+            Failure::failed(format!("{}: line {line}: {why}", path.display()))
+                .with_hint(format!("the first line names the columns: {}", columns.join(",")))
+        })
+}
+
+/// Which column stands at each place. What stands there otherwise is never told: without a header, it is a secret.
+fn places(cells: &Cells<'_>, columns: &'static [&'static str]) -> Result<Vec<usize>, String> {
+    let column = |cell: &[u8]| columns.iter().position(|name| name.as_bytes() == cell.trim_ascii());
+    let mut places = Vec::new();
+    for (place, cell) in cells.iter().enumerate() {
+        match column(cell) {
+            Some(column) if places.contains(&column) => {
+                return Err(format!("column {} is there twice", columns[column]));
             }
-        });
-        let read = read.map_err(|source| ErrorKind::File { path: path.clone(), source })?;
-        Ok(read.is_some())
-    }
-}
-
-impl Cells {
-    /// Takes a line apart; a header gives no row.
-    fn take_apart(&mut self, line: &[u8], columns: &'static [&'static str]) -> Result<Option<Row>, String> {
-        match self {
-            Self::Jsonl => json_row(line, columns).map(Some),
-            Self::Csv(csv, places) => {
-                let mut row: Row = vec![None; columns.len()];
-                let mut cells = 0;
-                csv.split(line, |place, cell| {
-                    cells += 1;
-                    if let Some(column) = places.get(place)
-                        && !cell.is_empty()
-                    {
-                        row[*column] = Some(Zeroizing::new(cell.to_owned()));
+            Some(column) => places.push(column),
+            None => {
+                let separator =
+                    [(b';', ";"), (b'\t', "tabs"), (b'|', "|")].into_iter().find(|(separator, _)| {
+                        cell.contains(separator)
+                            && cell.split(|byte| byte == separator).any(|part| column(part).is_some())
+                    });
+                return Err(match separator {
+                    Some((_, separator)) => {
+                        format!("cells are separated by {separator}, and must be by commas")
                     }
-                })?;
-                match places.len() {
-                    expected if expected == cells => Ok(Some(row)),
-                    expected => Err(format!("has {cells} cells, and the header has {expected}")),
-                }
-            }
-            Self::CsvWithoutHeader(csv) => {
-                let mut places = Vec::new();
-                let mut wrong = None;
-                // Never told what stands there: without a header, it is a secret.
-                csv.split(line, |place, cell| match columns.iter().position(|name| *name == cell.trim()) {
-                    None => {
-                        wrong.get_or_insert(format!("cell {} is the name of no column", place + 1));
+                    None if place == 0 && cell.len() >= 4 && cell[..4].eq_ignore_ascii_case(b"sep=") => {
+                        "sep= is for Excel; the header must stand in its place".to_owned()
                     }
-                    Some(column) if places.contains(&column) => {
-                        wrong.get_or_insert(format!("column {} is there twice", columns[column]));
-                    }
-                    Some(column) => places.push(column),
-                })?;
-                if let Some(wrong) = wrong {
-                    return Err(wrong);
-                }
-                *self = Self::Csv(std::mem::take(csv), places);
-                Ok(None)
+                    None if cell.trim_ascii().is_empty() => format!("cell {} is empty", place + 1),
+                    None => format!("cell {} is the name of no column", place + 1),
+                });
             }
         }
     }
+    Ok(places)
 }
 
-/// Takes lines of CSV apart.
-struct Csv {
-    reader: csv_core::Reader,
-    /// As long as a line can be: one that grew would leave copies of what it held behind.
-    text: Zeroizing<Vec<u8>>,
-    ends: [usize; MOST_CELLS],
+/// Whether a file begins as UTF-16 does, or UTF-32: with its byte-order mark, or with an ASCII character and a zero.
+fn is_utf_16(start: &[u8]) -> bool {
+    start.starts_with(b"\xff\xfe")
+        || start.starts_with(b"\xfe\xff")
+        || start.iter().take(4).any(|byte| *byte == 0)
 }
 
-impl Default for Csv {
-    fn default() -> Self {
-        Self {
-            reader: csv_core::Reader::new(),
-            text: Zeroizing::new(vec![0; LONGEST_LINE]),
-            ends: [0; MOST_CELLS],
+/// The row of a record, or none if it is an empty line.
+fn csv_row(cells: &Cells<'_>, places: &[usize], columns: &[&str]) -> Result<Option<Row>, String> {
+    if cells.len() == 1 && cells.iter().all(|cell| cell.trim_ascii().is_empty()) && places.len() > 1 {
+        return Ok(None);
+    }
+    if cells.len() != places.len() {
+        return Err(format!("has {} cells, and the header has {}", cells.len(), places.len()));
+    }
+    let mut row: Row = vec![None; columns.len()];
+    for ((place, cell), column) in cells.iter().enumerate().zip(places) {
+        let cell = std::str::from_utf8(cell).map_err(|_| format!("cell {} is no UTF-8", place + 1))?;
+        if !cell.is_empty() {
+            row[*column] = Some(Zeroizing::new(formula::unguard(cell).to_owned()));
         }
     }
+    if row.iter().flatten().all(|cell| cell.trim().is_empty()) {
+        return Err("has nothing but commas".to_owned());
+    }
+    Ok(Some(row))
 }
 
-impl Csv {
-    /// Shows each cell, with its place in the line.
-    fn split(&mut self, line: &[u8], mut show: impl FnMut(usize, &str)) -> Result<(), String> {
-        // What a quote that stays open would swallow are other lines.
-        if line.split(|byte| *byte == b'"').count() % 2 == 0 {
-            return Err("a quote is not closed on its line".to_owned());
-        }
-        self.reader.reset();
-        let (mut read, taken, written, mut cells) =
-            self.reader.read_record(line, &mut self.text, &mut self.ends);
-        if taken < line.len() && matches!(read, ReadRecordResult::Record) {
-            return Err("a line end stands inside the line".to_owned());
-        }
-        if let ReadRecordResult::InputEmpty = read {
-            // What was not said to be the end of the input could go on.
-            let more;
-            (read, _, _, more) =
-                self.reader.read_record(&[], &mut self.text[written..], &mut self.ends[cells..]);
-            cells += more;
-        }
-        if let ReadRecordResult::OutputEndsFull = read {
-            return Err(format!("has more than {MOST_CELLS} cells"));
-        }
-        let mut from = 0;
-        for (place, end) in self.ends[..cells].iter().enumerate() {
-            let cell = std::str::from_utf8(&self.text[from..*end])
-                .map_err(|_| format!("cell {} is no UTF-8", place + 1))?;
-            show(place, cell);
-            from = *end;
-        }
-        Ok(())
+/// Takes lines of JSON apart.
+fn json_rows(
+    lot: &[Line<'_>],
+    columns: &'static [&'static str],
+    number: &mut u64,
+    ready: &mut VecDeque<(u64, Result<Row, Wrong>)>,
+) {
+    for line in lot {
+        *number += 1;
+        let row = match line {
+            // Whether it ends where its value does is not known.
+            Line::TooLong => Err(Wrong::CutOff(format!("longer than {LONGEST_LINE} bytes"))),
+            Line::Whole(line) if *number == 1 && is_utf_16(line) => Err(Wrong::CutOff(UTF_16.to_owned())),
+            Line::Whole(line) if line.iter().all(u8::is_ascii_whitespace) => continue,
+            Line::Whole(line) => json_row(line, columns),
+        };
+        ready.push_back((*number, row));
     }
 }
 
 /// Reads a JSON object; what is wrong with it is told by its place, never by its content.
-fn json_row(line: &[u8], columns: &'static [&'static str]) -> Result<Row, String> {
+fn json_row(line: &[u8], columns: &'static [&'static str]) -> Result<Row, Wrong> {
+    use serde_json::error::Category;
     let mut deserializer = serde_json::Deserializer::from_slice(line);
     let row = Object(columns).deserialize(&mut deserializer).and_then(|row| deserializer.end().map(|()| row));
     row.map_err(|error| {
+        // What follows may be the rest of this value, and look like another. Whatever else is wrong stands before that.
+        if serde_json::from_slice::<IgnoredAny>(line).is_err_and(|error| error.is_eof()) {
+            return Wrong::CutOff("its JSON does not end on its line".to_owned());
+        }
         let text = error.to_string();
         let what = match error.classify() {
-            serde_json::error::Category::Data if text.starts_with(TWICE) => TWICE,
-            serde_json::error::Category::Data if text.starts_with(UNKNOWN) => UNKNOWN,
-            serde_json::error::Category::Data => "a member is neither text nor null, or it is no object",
-            _ => "not JSON",
+            Category::Data if text.starts_with(TWICE) => TWICE,
+            Category::Data if text.starts_with(UNKNOWN) => UNKNOWN,
+            Category::Data => "a member is neither text nor null, or it is no object",
+            Category::Syntax | Category::Eof | Category::Io => "not JSON",
         };
-        format!("{what} (column {})", error.column())
+        Wrong::Line(format!("{what} (column {})", error.column()))
     })
 }
 
@@ -320,35 +352,51 @@ impl<'de> Visitor<'de> for Object {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Row, A::Error> {
         let mut row: Row = vec![None; self.0.len()];
         let mut given = vec![false; self.0.len()];
-        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
-            let Some(column) = self.0.iter().position(|column| *column == name) else {
+        while let Some(member) = map.next_key::<Cow<'de, str>>()? {
+            let Some((column, name)) = self.0.iter().enumerate().find(|(_, column)| **column == member)
+            else {
                 map.next_value::<IgnoredAny>()?;
                 return Err(A::Error::custom(UNKNOWN));
             };
             if std::mem::replace(&mut given[column], true) {
                 return Err(A::Error::custom(TWICE));
             }
-            row[column] = map.next_value_seed(Cell)?;
+            row[column] = map.next_value_seed(Cell { may_be_number: *name == NUMBER })?;
         }
         Ok(row)
     }
 }
 
 /// Text, or nothing.
-struct Cell;
+struct Cell {
+    may_be_number: bool,
+}
 
 impl<'de> DeserializeSeed<'de> for Cell {
     type Value = Option<Zeroizing<String>>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        let text = Option::<String>::deserialize(deserializer)?.map(Zeroizing::new);
-        Ok(text.filter(|text| !text.is_empty()))
+        #[derive(serde::Deserialize)]
+        #[serde(untagged)]
+        enum Number {
+            Number(u64),
+            Text(String),
+        }
+        let text = if self.may_be_number {
+            Option::<Number>::deserialize(deserializer)?.map(|number| match number {
+                Number::Number(number) => number.to_string(),
+                Number::Text(text) => text,
+            })
+        } else {
+            Option::<String>::deserialize(deserializer)?
+        };
+        Ok(text.map(Zeroizing::new).filter(|text| !text.is_empty()))
     }
 }
 
 /// A file, and what was read of it.
 struct Watched<'p> {
-    file: File,
+    file: Box<dyn Read>,
     sha256: Sha256,
     progress: &'p Progress,
 }
@@ -366,25 +414,6 @@ impl Read for Watched<'_> {
 mod tests {
     use super::*;
 
-    fn cells(line: &str) -> Result<Vec<String>, String> {
-        let mut cells = Vec::new();
-        Csv::default().split(line.as_bytes(), |_, cell| cells.push(cell.to_owned())).map(|()| cells)
-    }
-
-    #[test]
-    fn a_line_of_csv_is_taken_apart_by_itself() {
-        assert_eq!(cells("a,b,c").unwrap(), ["a", "b", "c"]);
-        assert_eq!(cells("a,\"b, \"\"c\"\"\",").unwrap(), ["a", "b, \"c\"", ""]);
-        assert_eq!(cells(",").unwrap(), ["", ""]);
-        assert_eq!(cells("a,\"b").unwrap_err(), "a quote is not closed on its line");
-        assert_eq!(cells("a\rb").unwrap_err(), "a line end stands inside the line");
-        assert_eq!(cells(&",".repeat(MOST_CELLS)).unwrap_err(), "has more than 64 cells");
-        let mut csv = Csv::default();
-        assert_eq!(csv.split(b"a,\xff", |_, _| ()).unwrap_err(), "cell 2 is no UTF-8");
-        // What was wrong with one line is forgotten at the next.
-        csv.split(b"a,b", |_, _| ()).unwrap();
-    }
-
     #[test]
     fn an_object_is_read_by_its_columns_and_told_by_its_place() {
         const COLUMNS: &[&str] = &["kind", "secret"];
@@ -401,7 +430,18 @@ mod tests {
             ("secret", "not JSON"),
             (r#"{"kind":"s"} x"#, "not JSON"),
         ] {
-            assert!(row(line).unwrap_err().starts_with(why), "{line}: {:?}", row(line));
+            let Err(Wrong::Line(told)) = row(line) else { panic!("{line}: {:?}", row(line)) };
+            assert!(told.starts_with(why), "{line}: {told}");
+        }
+        for line in [
+            "{",
+            "[",
+            r#"{"kind":"s"#,
+            r#"{"kind":7,"secret":"s"#,
+            r#"{"kind":"s","kind":"s"#,
+            r#"{"other":"#,
+        ] {
+            assert!(matches!(row(line), Err(Wrong::CutOff(_))), "{line}: {:?}", row(line));
         }
     }
 }

@@ -79,16 +79,27 @@ pub(crate) struct Terminal {
     quiet: bool,
     /// What no message repeats.
     hidden: Vec<Secret>,
+    raw_csv: bool,
 }
 
 impl Terminal {
     pub(crate) fn new(color: Color, quiet: bool) -> Self {
-        Self { color, quiet, hidden: Vec::new() }
+        Self { color, quiet, hidden: Vec::new(), raw_csv: false }
     }
 
     /// Returns the same terminal, which replaces these secrets by their hints in messages.
     pub(crate) fn hiding(self, hidden: Vec<Secret>) -> Self {
         Self { hidden, ..self }
+    }
+
+    /// Whether cells of CSV go out as they are, also those that a spreadsheet would compute.
+    pub(crate) fn with_raw_csv(self, raw_csv: bool) -> Self {
+        Self { raw_csv, ..self }
+    }
+
+    /// Whether they do.
+    pub(crate) fn raw_csv(&self) -> bool {
+        self.raw_csv
     }
 
     /// Whether there is somebody to ask.

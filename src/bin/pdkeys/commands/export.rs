@@ -15,7 +15,11 @@ use crate::render::{self, Format};
 /// Export what the store knows of keys, users, services or changes, for other tools
 ///
 /// As CSV, or what `-o` says, without holding it all. There is never a secret in it, nor what a secret is found by: to
-/// move a store, copy it with its store key. Of services it gives the integrations too, without their keys.
+/// move a store, copy it with its store key. Of services it gives the integrations too, without their keys. Users come
+/// back in with pdkeys user import.
+///
+/// A cell of CSV that a spreadsheet would compute, since it begins with =, +, -, @ or the like, gets a single quote
+/// before it, unless --raw is given. An import takes the quote off again.
 #[derive(Args, Debug)]
 pub(crate) struct Export {
     /// What to export
@@ -45,9 +49,15 @@ impl Export {
         context.with_session(FirstUse::NeedsStore, |session| {
             let now = session.at();
             match self.what {
-                What::Keys => render::list(terminal, format, now, |emit| {
-                    Ok(session.export_keys(&mut |key| goes_on(emit(KeyRecord::new(key, now))))?)
-                })?,
+                What::Keys => {
+                    render::list(terminal, format, now, |emit| {
+                        Ok(session.export_keys(&mut |key| goes_on(emit(KeyRecord::new(key, now))))?)
+                    })?;
+                    terminal.hint(
+                        "left out: the keys themselves, and what is no general key; see pdkeys token list --all, \
+                         pdkeys integration list and pdkeys app list; pdkeys backup copies everything",
+                    );
+                }
                 What::Users => render::list(terminal, format, now, |emit| {
                     Ok(session.export_users(&mut |user| goes_on(emit(UserRecord::from(user))))?)
                 })?,

@@ -1,5 +1,6 @@
 //! `pdkeys import` and `pdkeys user import`.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 
 use base64::Engine as _;
@@ -8,7 +9,8 @@ use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE, 
 use clap::Args;
 use pdkeys::manage::{Entries, KeyEntry, Line, Material, Session, Tell, UserEntry};
 use pdkeys::model::{
-    Access, CredentialKind, Fingerprint, Imported, Label, Name, Noun, ScopeSet, Secret, end, escape, moment,
+    Access, CredentialKind, Fingerprint, Imported, Label, Name, Noun, Role, ScopeSet, Secret, end, escape,
+    moment,
 };
 use pdkeys::ports::Clock as _;
 use pdkeys::ports::SystemClock;
@@ -25,7 +27,7 @@ use crate::terminal::Progress;
 /// What all imports are told.
 #[derive(Args, Debug)]
 struct From {
-    /// The file; `-` is the one that standard input is
+    /// The file; `-` for standard input
     #[arg(value_hint = clap::ValueHint::FilePath)]
     file: PathBuf,
 
@@ -64,7 +66,7 @@ struct From {
 /// `created_at`, `expires_at`: a date, or a time; without them, now and never
 ///
 /// All comes in or nothing, unless bad lines are left out with `--skip-bad`. What is wrong is told with its line, never
-/// with what stands there. A secret that a key here has, or had, is not taken. There is one audit record, with the
+/// with what stands there. A quoted cell can have several lines; where it is uncertain which, nothing comes in. A secret that a key here has, or had, is not taken. There is one audit record, with the
 /// number of keys and the SHA-256 of the file. The store is locked for other changes meanwhile, and checks go on.
 #[derive(Args, Debug)]
 pub(crate) struct Import {
@@ -77,8 +79,10 @@ const KEY_COLUMNS: &[&str] =
 
 impl Import {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        self.from.run(context, KEY_COLUMNS, &["kind", "description"], |session, rows, skip_bad, tell| {
-            session.import_keys(&mut Parsed { rows, parse: key_entry }, skip_bad, tell)
+        let needed: &[&[&str]] = &[&["kind"], &["description"], &["secret", "digest"]];
+        self.from.run(context, KEY_COLUMNS, needed, |session, rows, skip_bad, tell| {
+            let mut parse = |row| key_entry(row).map(Some);
+            session.import_keys(&mut Parsed { rows, parse: &mut parse }, skip_bad, tell)
         })
     }
 }
@@ -86,21 +90,50 @@ impl Import {
 /// Import users
 ///
 /// The file is CSV with a header, or a JSON object a line (`.jsonl`), with the columns `name`, `email` (which may be
-/// empty) and `role`. All come in or nobody, unless bad lines are left out with `--skip-bad`. There is one audit
-/// record, with the number of users and the SHA-256 of the file.
+/// empty) and `role`, and if need be `os_uid`, `external_id` and `rate_limit`. What `pdkeys export users` writes is such
+/// a file: of the users in it, those who have left and the Account Owner stay out, and ids are new. All others come in or
+/// nobody, unless bad lines are left out with `--skip-bad`. There is one audit record, with the number of users and the
+/// SHA-256 of the file.
 #[derive(Args, Debug)]
 pub(crate) struct ImportUsers {
     #[command(flatten)]
     from: From,
 }
 
-const USER_COLUMNS: &[&str] = &["name", "email", "role"];
+/// Those of an export, of which some say nothing about a new user.
+const USER_COLUMNS: &[&str] = &[
+    "name",
+    "email",
+    "role",
+    "os_uid",
+    "external_id",
+    "rate_limit",
+    "status",
+    "id",
+    "created_at",
+    "left_at",
+    "left_reason",
+];
 
 impl ImportUsers {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        self.from.run(context, USER_COLUMNS, &["name", "role"], |session, rows, skip_bad, tell| {
-            session.import_users(&mut Parsed { rows, parse: user_entry }, skip_bad, tell)
-        })
+        let left_out = Cell::new(0_u64);
+        let needed: &[&[&str]] = &[&["name"], &["role"]];
+        let done = self.from.run(context, USER_COLUMNS, needed, |session, rows, skip_bad, tell| {
+            let mut parse = |row| {
+                let entry = user_entry(row)?;
+                left_out.set(left_out.get() + u64::from(entry.is_none()));
+                Ok(entry)
+            };
+            session.import_users(&mut Parsed { rows, parse: &mut parse }, skip_bad, tell)
+        })?;
+        if let of_export @ 1.. = left_out.get() {
+            let users = if of_export == 1 { "user" } else { "users" };
+            context.terminal.hint(&format!(
+                "{of_export} {users} of the export left out: its Account Owner, and those who had left"
+            ));
+        }
+        Ok(done)
     }
 }
 
@@ -128,13 +161,12 @@ impl From {
         &self,
         context: &Context,
         columns: &'static [&'static str],
-        needed: &[&str],
+        needed: &[&[&str]],
         bring: impl Fn(&mut Session<'_, SqliteStore>, Rows<'_>, bool, Tell<'_>) -> Result<Imported, pdkeys::Error>,
     ) -> Result<Exit, Failure> {
-        let format = RowFormat::of(&self.file, self.format)?;
         let progress = context.terminal.progress();
         // Opened, and its header read, before a store is opened, or made.
-        let rows = Rows::open(&context.terminal, &self.file, format, columns, needed, &progress)?;
+        let rows = Rows::open(&self.file, self.format, columns, needed, &context.terminal, &progress)?;
         // What is only tried makes no store either.
         let first_use = if self.dry_run { FirstUse::NeedsStore } else { FirstUse::MakesStore };
         let imported = context.with_session(first_use, |session| {
@@ -156,6 +188,7 @@ impl From {
         progress: &Progress,
         bring: &Bring<'_>,
     ) -> Result<Imported, Failure> {
+        let file = rows.name();
         let import = |tell: Tell<'_>| {
             if self.dry_run {
                 session.rehearse(|session| bring(session, rows, self.skip_bad, tell))
@@ -166,7 +199,7 @@ impl From {
         let format = context.globals.output;
         if format == Format::Table {
             return Ok(import(&mut |line, problem| {
-                let told = format!("{}:{line}: {problem}", self.file.display());
+                let told = format!("{file}:{line}: {problem}");
                 progress.make_way(|| context.terminal.warning(&escape(&told)));
                 Ok(())
             })?);
@@ -202,15 +235,20 @@ impl From {
 }
 
 /// Rows, read as what they are to be.
-struct Parsed<'r, T> {
+struct Parsed<'r, 'p, T> {
     rows: Rows<'r>,
-    parse: fn(Row) -> Result<T, String>,
+    /// Reads a row; one of which nothing is to come in gives none.
+    parse: &'p mut dyn FnMut(Row) -> Result<Option<T>, String>,
 }
 
-impl<T> Entries<T> for Parsed<'_, T> {
+impl<T> Entries<T> for Parsed<'_, '_, T> {
     fn next(&mut self) -> Result<Option<Line<T>>, pdkeys::Error> {
-        let parse = self.parse;
-        Ok(self.rows.next()?.map(|(number, row)| Line { number, entry: row.and_then(parse) }))
+        while let Some((number, row)) = self.rows.next()? {
+            if let Some(entry) = row.and_then(&mut self.parse).transpose() {
+                return Ok(Some(Line { number, entry }));
+            }
+        }
+        Ok(None)
     }
 
     fn sha256(&self) -> [u8; 32] {
@@ -230,6 +268,14 @@ fn wrong(error: &pdkeys::Error) -> String {
 
 fn key_entry(row: Row) -> Result<KeyEntry, String> {
     let [kind, secret, digest, description, access, owner, created_at, expires_at] = cells(row)?;
+    refuse_blanks([
+        ("kind", &kind),
+        ("secret", &secret),
+        ("digest", &digest),
+        ("access", &access),
+        ("created_at", &created_at),
+        ("expires_at", &expires_at),
+    ])?;
     let kind: CredentialKind = needed("kind", kind.as_ref())?
         .parse()
         .map_err(|_| "kind: must be general, user-token or integration".to_owned())?;
@@ -253,18 +299,44 @@ fn key_entry(row: Row) -> Result<KeyEntry, String> {
     })
 }
 
-fn user_entry(row: Row) -> Result<UserEntry, String> {
-    let [name, email, role] = cells(row)?;
+/// A user to be brought in, or none of an export: one who has left, or its owner, since an account has one of its own.
+fn user_entry(row: Row) -> Result<Option<UserEntry>, String> {
+    let [name, email, role, os_uid, external_id, rate_limit, status, ..]: [_; USER_COLUMNS.len()] =
+        cells(row)?;
+    refuse_blanks([("role", &role), ("os_uid", &os_uid), ("rate_limit", &rate_limit), ("status", &status)])?;
     let name = needed("name", name.as_ref())?;
     let role = needed("role", role.as_ref())?;
-    Ok(UserEntry {
+    let role: Role =
+        role.parse().map_err(|_| "role: must be one of the eight, such as limited_user".to_owned())?;
+    match status.as_ref().map(|status| status.as_str()) {
+        Some("left") => return Ok(None),
+        Some("active") if role == Role::Owner => return Ok(None),
+        Some("active") | None => {}
+        Some(_) => return Err("status: must be active or left".to_owned()),
+    }
+    let label = |what, text: Option<Zeroizing<String>>| {
+        text.map(|text| Label::parse(what, &text)).transpose().map_err(|error| wrong(&error))
+    };
+    Ok(Some(UserEntry {
         name: Name::parse(Noun::User, name).map_err(|error| wrong(&error))?,
-        email: email.map(|email| Label::parse("email", &email)).transpose().map_err(|error| wrong(&error))?,
-        role: role.parse().map_err(|_| "role: must be one of the eight, such as limited_user".to_owned())?,
-        os_uid: None,
-        external_id: None,
-        rate_limit: None,
-    })
+        email: label("email", email)?,
+        role,
+        os_uid: os_uid
+            .map(|uid| uid.parse())
+            .transpose()
+            .map_err(|_| "os_uid: must be the number of an operating-system user".to_owned())?,
+        external_id: label("external id", external_id)?,
+        rate_limit: rate_limit.map(|limit| limit.parse()).transpose().map_err(|error| wrong(&error))?,
+    }))
+}
+
+/// Refuses blanks around what must be exact. What is wrong otherwise would not be seen in the file.
+fn refuse_blanks<const CELLS: usize>(
+    cells: [(&str, &Option<Zeroizing<String>>); CELLS],
+) -> Result<(), String> {
+    let padded =
+        cells.iter().find(|(_, cell)| cell.as_ref().is_some_and(|cell| cell.trim() != cell.as_str()));
+    padded.map_or(Ok(()), |(what, _)| Err(format!("{what}: blanks stand around it")))
 }
 
 fn needed<'t>(what: &str, text: Option<&'t Zeroizing<String>>) -> Result<&'t str, String> {

@@ -135,6 +135,15 @@ impl Command {
         if context.globals.output == Format::Sarif && !matches!(self, Self::Scan(_)) {
             return Err(Failure::usage("only pdkeys scan prints SARIF"));
         }
+        let is_csv = match context.globals.output {
+            Format::Csv => true,
+            Format::Table => matches!(self, Self::Export(_)),
+            Format::Json | Format::Jsonl | Format::Sarif => false,
+        };
+        if context.globals.raw && !is_csv {
+            return Err(Failure::usage("--raw says how CSV is printed, and something else is")
+                .with_hint("give it with -o csv; JSON has every text as it is"));
+        }
         match self {
             Self::Init(command) => command.0.run(context),
             Self::Whoami(command) => command.0.run(context),
