@@ -25,6 +25,13 @@ impl Error {
         &self.0
     }
 
+    /// Whether the files of a store that is open are not the ones that others find. It can be used again only after
+    /// every connection that this process has to it is closed.
+    #[must_use]
+    pub fn is_displaced(&self) -> bool {
+        matches!(self.kind(), ErrorKind::StoreRefused { refusal: Refusal::Displaced(_), .. })
+    }
+
     /// An argument or a value that is refused: what it is, and why.
     pub(crate) fn invalid(what: &'static str, why: impl Into<String>) -> Self {
         ErrorKind::Invalid { what, why: why.into() }.into()
@@ -403,6 +410,29 @@ pub enum Refusal {
     /// It is not what was once written.
     #[error("damaged: {0}")]
     Damaged(String),
+    /// Others do not find the file that is in use, or not under this name alone. What they change would not be seen.
+    #[error(transparent)]
+    Displaced(#[from] Displacement),
+}
+
+/// How a file of a store came to be another than the one that others use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Displacement {
+    /// It is not there any more.
+    #[error("was removed or moved away while the store was in use")]
+    Gone,
+    /// Another file or a link is in its place.
+    #[error("is not the file that is in use: it was moved, replaced or made anew")]
+    Replaced,
+    /// It has hard links.
+    #[error("has {0} names (hard links), and what is changed under one is not seen under the others")]
+    Linked(u64),
+    /// It is mounted without its directory, and so without its write-ahead log.
+    #[error("is mounted on its own: what is changed where it comes from is not seen here")]
+    Mounted,
+    /// Its content was changed, and not by a commit.
+    #[error("was written by something other than SQLite while the store was in use")]
+    Overwritten,
 }
 
 /// Why a store key is not used.

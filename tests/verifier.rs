@@ -12,6 +12,8 @@ mod answers;
 mod apps;
 #[path = "verifier/changes.rs"]
 mod changes;
+#[path = "displacements/mod.rs"]
+mod displacements;
 #[path = "verifier/limits.rs"]
 mod limits;
 #[path = "verifier/operations.rs"]

@@ -125,6 +125,11 @@ impl<S: Store + Send + 'static> Verifier<S> {
         self.shared.verify_all(requests)
     }
 
+    /// Closes the stores that no check is using. The next check opens the store anew.
+    pub fn close_idle(&self) {
+        self.shared.close_idle();
+    }
+
     /// What went wrong when counts were last added to the store, if something did. They are kept, and tried again.
     #[must_use]
     pub fn counting_fault(&self) -> Option<String> {
@@ -204,7 +209,12 @@ impl<S: Store + Send + 'static> Shared<S> {
     fn with_store<T>(&self, work: impl FnOnce(&mut S) -> Result<T>) -> Result<T> {
         let kept = lock(&self.stores).pop();
         let mut store = kept.map_or_else(|| (self.open)(), Ok)?;
-        let done = work(&mut store)?;
+        let done = work(&mut store).inspect_err(|error| {
+            if error.is_displaced() {
+                // Only when all of them are closed does opening one lead to what others use.
+                self.close_idle();
+            }
+        })?;
         if self.counting == Counting::InStore {
             // There is no thread that would see to it.
             store.rest()?;
@@ -286,9 +296,14 @@ impl<S: Store + Send + 'static> Shared<S> {
         Ok(())
     }
 
-    /// Has the stores rest that no thread is using at this moment.
+    /// Has the stores rest that no thread is using at this moment, and closes those that cannot be used any more.
     fn rest(&self) {
         lock(&self.stores).retain_mut(|store| store.rest().is_ok());
+    }
+
+    fn close_idle(&self) {
+        let idle = std::mem::take(&mut *lock(&self.stores));
+        drop(idle);
     }
 
     fn flush_until_stopped(&self) {
@@ -304,6 +319,7 @@ impl<S: Store + Send + 'static> Shared<S> {
                 state.stop
             };
             self.rest();
+            store = store.and_then(|mut store: S| store.rest().is_ok().then_some(store));
             let began = monotonic();
             let most = if stop { MOST_AT_THE_END } else { MOST_AT_ONCE };
             let fault = loop {

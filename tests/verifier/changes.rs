@@ -13,6 +13,7 @@ use pdkeys::store::{Presence, Store as _};
 use pdkeys::verify::{Counting, Reason, Verifier};
 use rusqlite::Connection;
 
+use crate::displacements::{Way, each, run};
 use crate::world::{Made, World, rest};
 
 /// A verifier over connections for keys from all over the store.
@@ -168,4 +169,171 @@ fn checks_that_are_made_one_by_one_leave_a_short_log_behind() {
     }
     assert!(sizes.iter().all(|size| *size < 500_000), "{sizes:?}");
     assert!(sizes.iter().filter(|size| **size > 0).count() > 150, "most leave it: {sizes:?}");
+}
+
+/// Long enough for a look at the files, which is made once a second.
+const LOOKED: Duration = Duration::from_millis(1_500);
+/// Long enough for everything that has the store open to look, and to close it.
+const CLOSED: Duration = Duration::from_secs(5);
+
+/// Verifiers of every kind over one store.
+fn verifiers(world: &World) -> [Verifier<SqliteStore>; 4] {
+    [
+        world.verifier(Counting::InMemory),
+        world.verifier(Counting::Nowhere),
+        for_many_keys(world, Counting::InMemory),
+        for_many_keys(world, Counting::Nowhere),
+    ]
+}
+
+/// Asks verifiers about a key that was disabled until each has said so, or no more is to be expected. None may allow it
+/// once it has looked at the files; errors may come between.
+fn ask_until_disabled(verifiers: &[Verifier<SqliteStore>], key: &Made, ends: bool, what: &str) {
+    let began = Instant::now();
+    loop {
+        let mut disabled = 0;
+        for verifier in verifiers {
+            match verifier.verify(&rest(&key.secret, "GET", "/incidents")) {
+                Ok(verdict) if verdict.is_allowed() => assert!(began.elapsed() < LOOKED, "{what}"),
+                Ok(verdict) => {
+                    assert_eq!(verdict.reason, Reason::Disabled, "{what}");
+                    disabled += 1;
+                }
+                Err(_) => {}
+            }
+        }
+        if ends && disabled == verifiers.len() {
+            return;
+        }
+        if began.elapsed() > CLOSED {
+            assert!(!ends, "{what}: {disabled} of them know");
+            return;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn files_that_others_do_not_find_allow_nothing_until_the_store_is_opened_anew() {
+    let displaced = |way: &Way| {
+        let world = World::new();
+        let key = world.key(Access::Full, None);
+        let verifiers = verifiers(&world);
+        for verifier in &verifiers {
+            assert!(verifier.verify(&rest(&key.secret, "GET", "/incidents")).unwrap().is_allowed());
+        }
+        way.happen(world.place().database());
+        let disabled = world.run(world.place().database(), &["disable", &key.id, "--yes"]);
+        assert_eq!(disabled.status.success(), way.can_be_opened, "{}: {disabled:?}", way.what);
+        ask_until_disabled(&verifiers, &key, way.can_be_opened, way.what);
+    };
+    each(displaced);
+}
+
+#[test]
+fn files_that_others_do_not_find_are_told_whether_or_not_anything_changed() {
+    let displaced = |way: &Way| {
+        let world = World::new();
+        let key = world.key(Access::Full, None);
+        let verifier = world.verifier(Counting::InMemory);
+        let ask = || verifier.verify(&rest(&key.secret, "GET", "/incidents"));
+        assert!(ask().unwrap().is_allowed());
+        let mut store = world.store();
+        let digest = store.keyring().unwrap().digest(&Secret::presented(key.secret.clone()).fingerprint());
+        store.find_credential(&digest).unwrap();
+        way.happen(world.place().database());
+        thread::sleep(LOOKED);
+        for _ in 0..2 {
+            let told = store.find_credential(&digest).unwrap_err().to_string();
+            assert!(told.contains(way.told), "{}: {told}", way.what);
+        }
+        drop(store);
+        let began = Instant::now();
+        while ask().is_ok() != way.can_be_opened {
+            assert!(began.elapsed() < CLOSED, "{}", way.what);
+            thread::sleep(Duration::from_millis(10));
+        }
+    };
+    each(displaced);
+}
+
+/// A copy of the store, in a directory of its own, in which a key is disabled.
+fn copy_with_disabled(world: &World, key: &Made) {
+    let store = world.place().database().to_owned();
+    run("mkdir -m 700 ${store%/*}/copy && cp ${store%.db}.* ${store%/*}/copy/", &store);
+    let copy = store.with_file_name("copy").join(store.file_name().unwrap());
+    let disabled = world.run(&copy, &["disable", &key.id, "--yes"]);
+    assert!(disabled.status.success(), "{disabled:?}");
+}
+
+#[test]
+fn a_store_that_is_copied_over_in_place_allows_nothing_that_was_read_before() {
+    for script in ["cat ${store%/*}/copy/*.db > $store", "cp -p ${store%/*}/copy/*.db $store"] {
+        let world = World::new();
+        let key = world.key(Access::Full, None);
+        copy_with_disabled(&world, &key);
+        let verifiers = verifiers(&world);
+        for verifier in &verifiers {
+            assert!(verifier.verify(&rest(&key.secret, "GET", "/incidents")).unwrap().is_allowed());
+        }
+        run(script, world.place().database());
+        ask_until_disabled(&verifiers, &key, true, script);
+    }
+}
+
+#[test]
+fn an_index_that_is_as_it_was_before_does_not_say_that_nothing_changed() {
+    let world = World::new();
+    let key = world.key(Access::Full, None);
+    let verifiers = verifiers(&world);
+    for verifier in &verifiers {
+        assert!(verifier.verify(&rest(&key.secret, "GET", "/incidents")).unwrap().is_allowed());
+    }
+    run("cp $store-shm $store.saved", world.place().database());
+    assert!(world.run(world.place().database(), &["disable", &key.id, "--yes"]).status.success());
+    // Those that read on let go of the log when they pause.
+    thread::sleep(Duration::from_millis(1_200));
+    let other = Connection::open(world.place().database()).unwrap();
+    let is_busy: bool = other.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).unwrap();
+    assert!(!is_busy);
+    run("dd if=$store.saved of=$store-shm bs=136 count=1 conv=notrunc 2>/dev/null", world.place().database());
+    drop(other);
+    ask_until_disabled(&verifiers, &key, true, "an index as before");
+}
+
+/// What SQLite itself writes to the database is no displacement, however often and whoever does it.
+#[test]
+fn a_log_that_is_written_back_holds_up_no_check() {
+    let world = World::new();
+    let key = world.key(Access::Full, None);
+    let verifiers = verifiers(&world);
+    let until = Instant::now() + Duration::from_secs(6);
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut disabled = false;
+            while !is_over.load(Ordering::Relaxed) {
+                disabled = !disabled;
+                let verb = if disabled { "disable" } else { "enable" };
+                let ran = world.run(world.place().database(), &[verb, &key.id, "--yes"]);
+                assert!(ran.status.success(), "{ran:?}");
+            }
+        });
+        scope.spawn(|| {
+            let other = Connection::open(world.place().database()).unwrap();
+            while !is_over.load(Ordering::Relaxed) {
+                for how in ["PASSIVE", "RESTART", "TRUNCATE"] {
+                    let _ = other.execute_batch(&format!("PRAGMA wal_checkpoint({how})"));
+                    thread::sleep(Duration::from_millis(7));
+                }
+            }
+        });
+        let mut failed = None;
+        while Instant::now() < until && failed.is_none() {
+            let request = rest(&key.secret, "GET", "/incidents");
+            failed = verifiers.iter().find_map(|verifier| verifier.verify(&request).err());
+        }
+        is_over.store(true, Ordering::Relaxed);
+        assert!(failed.is_none(), "{failed:?}");
+    });
 }

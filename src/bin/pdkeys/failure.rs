@@ -8,7 +8,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use pdkeys::ErrorKind;
-use pdkeys::error::{Conflict, KeyFault, Refusal, Unidentified};
+use pdkeys::error::{Conflict, Displacement, KeyFault, Refusal, Unidentified};
 use pdkeys::model::{Ability, KeyState, Noun, Secret, looks_secret, secrets_within};
 
 use crate::terminal::{Color, Terminal};
@@ -173,6 +173,7 @@ impl From<pdkeys::Error> for Failure {
                 Refusal::Corrupt | Refusal::Damaged(_) => {
                     failure(Exit::Failed).with_hint("pdkeys restore FILE puts a backup in its place")
                 }
+                Refusal::Displaced(how) => failure(Exit::Failed).with_hint(undo(*how)),
             },
             ErrorKind::BackupRefused { refusal: Refusal::NewerSchema { .. }, .. } => {
                 failure(Exit::Failed).with_hint("nothing was touched; install a newer pdkeys")
@@ -197,6 +198,20 @@ impl From<pdkeys::Error> for Failure {
             ErrorKind::Damaged(_) => {
                 failure(Exit::Failed).with_hint("pdkeys restore FILE puts a backup in its place")
             }
+        }
+    }
+}
+
+/// What to do where others do not find the files that are in use.
+fn undo(how: Displacement) -> &'static str {
+    match how {
+        Displacement::Gone | Displacement::Replaced => {
+            "run it again; -wal and -shm stay beside the store, and go where it goes, while anything has it open"
+        }
+        Displacement::Linked(_) => "remove the other names: find / -xdev -samefile FILE shows them",
+        Displacement::Mounted => "mount the directory that the store is in instead",
+        Displacement::Overwritten => {
+            "pdkeys restore FILE puts a backup in the place of a store that is in use"
         }
     }
 }

@@ -5,8 +5,8 @@ use std::fmt::Display;
 use rusqlite::types::ToSql;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
 
-use super::SqliteTransaction;
 use super::columns;
+use super::{SqliteTransaction, Usage};
 
 use crate::error::{ErrorKind, Result};
 use crate::model::{
@@ -122,7 +122,7 @@ pub(super) fn verify_state(
     let tx = Transaction::new_unchecked(connection, TransactionBehavior::Deferred)?;
     match verify(&tx, keyring, kept)? {
         chain @ Chain::Intact(head) => {
-            let read = SqliteTransaction::new(tx, None, ());
+            let read = SqliteTransaction::new(tx, Usage::none(), ());
             Ok((chain, Some(replay(&read, keyring, head)?)))
         }
         chain @ Chain::BrokenAt(_) => Ok((chain, None)),

@@ -7,10 +7,13 @@
 //! opened, up to their first read, and closed one at a time.
 
 use std::ops::{Deref, DerefMut};
+use std::path::Path;
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 
+use super::watch::Watch;
 use crate::error::Result;
 
 /// Whether somebody opens or closes a connection. No guard of a mutex, since closing ends in another place than it
@@ -44,33 +47,57 @@ impl Drop for BeginsTurn {
     }
 }
 
-/// A connection, and what goes with it. Fields are dropped in their order.
+/// A connection, and what is known of its files. Fields are dropped in their order.
 #[derive(Debug)]
-pub(super) struct Connected<With = ()> {
+pub(super) struct Connected {
     _begins_turn: BeginsTurn,
     connection: Connection,
-    with: With,
+    watch: Watch,
     _ends_turn: EndsTurn,
 }
 
-impl<With> Connected<With> {
-    /// Opens a connection, which must have read something from its file by the time that it is given.
-    pub(super) fn open(open: impl FnOnce() -> Result<(Connection, With)>) -> Result<Self> {
+impl Connected {
+    /// Opens a connection to a database in write-ahead mode, by a function that must have read something from it by
+    /// the time that it returns.
+    ///
+    /// # Errors
+    /// If it cannot be opened, or others do not find the files that it uses.
+    pub(super) fn open(database: &Path, open: impl FnOnce(&Watch) -> Result<Connection>) -> Result<Self> {
         take_turn();
         let ends_turn = EndsTurn;
-        let (connection, with) = open()?;
+        let watch = Watch::begin(database)?;
+        let connection = open(&watch)?;
+        if let Err(displaced) = watch.settle() {
+            leave_log(&connection);
+            return Err(displaced);
+        }
         // This turn ends here; the other one, when the connection is closed.
         drop(ends_turn);
-        Ok(Self { _begins_turn: BeginsTurn, connection, with, _ends_turn: EndsTurn })
+        Ok(Self { _begins_turn: BeginsTurn, connection, watch, _ends_turn: EndsTurn })
     }
 
-    /// What goes with the connection.
-    pub(super) fn with(&self) -> &With {
-        &self.with
+    /// What is known of its files.
+    pub(super) fn watch(&self) -> &Watch {
+        &self.watch
     }
 }
 
-impl<With> Deref for Connected<With> {
+/// Keeps a connection from writing the log back when it is closed.
+fn leave_log(connection: &Connection) {
+    // SQLite refuses it to no connection that is open.
+    let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        // A log that others do not find may be older than what they have written to the database since.
+        if self.watch.look().is_err() {
+            leave_log(&self.connection);
+        }
+    }
+}
+
+impl Deref for Connected {
     type Target = Connection;
 
     fn deref(&self) -> &Connection {
@@ -78,7 +105,7 @@ impl<With> Deref for Connected<With> {
     }
 }
 
-impl<With> DerefMut for Connected<With> {
+impl DerefMut for Connected {
     fn deref_mut(&mut self) -> &mut Connection {
         &mut self.connection
     }

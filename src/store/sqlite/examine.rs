@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use super::files::{is_draft_of, log_of, mode_of_others};
-use super::{SqliteStore, audit, backup, file_error, usage};
+use super::{BUSY_TIMEOUT, SqliteStore, audit, backup, file_error, usage};
 use crate::error::{ErrorKind, Result};
 use crate::store::{Chain, Examine, Fault, Replay, Store as _};
 
@@ -43,7 +43,7 @@ impl Examine for SqliteStore {
             },
         }
         if self.place.usage().exists()
-            && let Err(error) = usage::open(&self.place)
+            && let Err(error) = usage::open(&self.place, BUSY_TIMEOUT)
         {
             faults.push(Fault::UsageFile(error));
         }

@@ -312,6 +312,14 @@ fn second_links(path: &Path, identity: Identity) -> Vec<PathBuf> {
     beside.filter(is_other).collect()
 }
 
+/// Removes other names of a file that its making gave it, and that a kill kept it from taking back. Where it cannot be
+/// done now, the next use tries again.
+pub(super) fn remove_second_links(path: &Path, identity: Identity) {
+    for other in second_links(path, identity) {
+        let _ = fs::remove_file(other);
+    }
+}
+
 /// Makes the store key of a new store. It keeps the name that it was made under, too, until [`store_key_is_used`]: a
 /// kill before that leaves a key that no store has been made with, which the next attempt takes.
 ///

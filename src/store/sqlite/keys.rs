@@ -1,5 +1,6 @@
 //! General keys.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use jiff::Timestamp;
@@ -7,7 +8,6 @@ use rusqlite::{CachedStatement, Connection, ToSql, params};
 
 use super::columns::{self, Columns, optional_millisecond, optional_text, text};
 use super::secrets::{self, Kind};
-use super::usage;
 use crate::error::{ErrorKind, Result};
 use crate::model::{
     Access, AccessKind, Change, Disabled, GeneralKey, Hint, Id, KeyOrder, ScopeSet, SecretChange,
@@ -80,20 +80,19 @@ pub(super) fn each(
     columns::each(connection, &format!("{SELECT} ORDER BY {order}"), [], read, visit)
 }
 
-/// Shows keys in the order of their last use. The two files cannot be joined without holding both, so the order
-/// comes from the usage file, and those that it does not know from the other.
+/// Shows keys in the order of their last use, which comes from the usage file; those that it does not know were never
+/// used.
 pub(super) fn each_by_last_use(
     connection: &Connection,
-    counted: &Connection,
+    last_uses: &[(Id, Timestamp)],
     reverse: bool,
     visit: &mut dyn FnMut(GeneralKey) -> Flow,
 ) -> Result<()> {
-    // One moment of the usage file: a key that is counted meanwhile would be shown twice, or not at all.
-    let counted = &*counted.unchecked_transaction()?;
+    let known: HashSet<Id> = last_uses.iter().map(|(id, _)| *id).collect();
     let never_used = |visit: &mut dyn FnMut(GeneralKey) -> Flow| {
         let mut flow = ControlFlow::Continue(());
         each(connection, KeyOrder::Created, reverse, &mut |key| {
-            if usage::last_used(counted, key.id)?.is_none() {
+            if !known.contains(&key.id) {
                 flow = visit(key)?;
             }
             Ok(flow)
@@ -101,14 +100,14 @@ pub(super) fn each_by_last_use(
         Ok::<_, crate::error::Error>(flow)
     };
     let used = |visit: &mut dyn FnMut(GeneralKey) -> Flow| {
-        let mut flow = ControlFlow::Continue(());
-        usage::each_by_last_use(counted, reverse, &mut |id, at| {
-            if let Some(key) = with_id(connection, id)? {
-                flow = visit(GeneralKey { last_used_at: Some(at), ..key })?;
+        for (id, at) in last_uses {
+            if let Some(key) = with_id(connection, *id)?
+                && visit(GeneralKey { last_used_at: Some(*at), ..key })?.is_break()
+            {
+                return Ok(ControlFlow::Break(()));
             }
-            Ok(flow)
-        })?;
-        Ok::<_, crate::error::Error>(flow)
+        }
+        Ok::<_, crate::error::Error>(ControlFlow::Continue(()))
     };
     let flow = if reverse { used(visit)? } else { never_used(visit)? };
     if flow.is_continue() {

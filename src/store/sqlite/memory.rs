@@ -1,7 +1,7 @@
 //! What was looked up, for as long as nobody has committed anything since.
 //!
-//! Each check sees the store as it is at that moment: the [`LogIndex`] is asked first, and what was found before counts
-//! only if nothing has changed. There is no time to live: revoked means revoked when the command returns.
+//! Each check sees the store as it is at that moment: the [header](Header) of the log's index is read first, and what was found
+//! before counts only if nothing has changed. There is no time to live: revoked means revoked when the command returns.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -10,11 +10,12 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::account;
-use super::log_index::{Header, LogIndex};
+use super::connected::Connected;
+use super::log_index::Header;
 use super::lookup::LookUp;
 use crate::error::{ErrorKind, Result};
 use crate::model::{Account, Credential, Digest};
-use crate::store::{Found, Place, Presence};
+use crate::store::{Found, Presence};
 
 /// How many credentials are remembered, in two generations of this size at most. A process that sees so many holds
 /// some 60 MiB of them; one that sees ten thousand, 5 MiB.
@@ -69,13 +70,8 @@ impl Memory {
 
     /// What each of some digests belongs to, all at one moment. Where keys are many, the connection goes on reading
     /// afterwards, until [`Memory::rest`].
-    pub(super) fn find(
-        &mut self,
-        connection: &Connection,
-        (index, place): (&LogIndex, &Place),
-        digests: &[Digest],
-    ) -> Result<Vec<Found>> {
-        let now = || index.header(place);
+    pub(super) fn find(&mut self, connection: &Connected, digests: &[Digest]) -> Result<Vec<Found>> {
+        let now = || Header::now(connection.watch());
         let found = self.find_now(connection, &now, digests);
         let is_log_short = self.moment.is_some_and(|header| header.pages() < SHORT_LOG);
         if self.for_many_keys && is_log_short && found.is_ok() {
@@ -92,6 +88,13 @@ impl Memory {
             connection.prepare_cached("COMMIT")?.execute([])?;
         }
         Ok(())
+    }
+
+    /// Forgets everything, what SQLite has in memory of the file included.
+    pub(super) fn forget(&mut self, connection: &Connection) -> Result<()> {
+        self.rest(connection)?;
+        *self = Self { for_many_keys: self.for_many_keys, ..Self::default() };
+        Ok(connection.execute_batch("PRAGMA shrink_memory")?)
     }
 
     fn find_now(

@@ -26,7 +26,9 @@ mod tokens;
 mod transaction;
 mod usage;
 mod users;
+mod watch;
 
+use std::cell::OnceCell;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -42,31 +44,32 @@ use crate::ports::{Entropy, monotonic};
 use crate::store::{Chain, Create, Found, Place, Replay, Store, UsageCount, Window};
 
 use connected::Connected;
-use log_index::LogIndex;
+use log_index::Witness;
 use memory::Memory;
 
 pub use backup::Backup;
 pub use transaction::SqliteTransaction;
+use transaction::Usage;
 
-/// How often a store that answers checks makes sure that its file is still the one of its name.
+/// How often a store that is used on and on makes sure that its files are still the ones that others find.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How much of a file is mapped at most, in bytes; more than any store has, and SQLite's own limit is lower still.
-const MAPPED: i64 = 1 << 40;
 /// How long to wait for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long management waits for the usage file: what it needs of it, it can do without.
+const USAGE_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// A store in an SQLite file.
 #[derive(Debug)]
 pub struct SqliteStore {
-    main: Connected<LogIndex>,
+    main: Connected,
     usage: Option<Connected>,
-    usage_fault: Option<Error>,
+    usage_fault: OnceCell<Error>,
     keyring: Option<Keyring>,
     memory: Memory,
     place: Place,
-    file: files::Identity,
     patience: Duration,
     looked_at: Instant,
+    witness: Option<Witness>,
     exposed: Vec<Exposed>,
 }
 
@@ -96,9 +99,12 @@ impl SqliteStore {
     /// Those of [`SqliteStore::open`].
     pub fn open_waiting(place: &Place, patience: Duration) -> Result<Self> {
         let (file, exposed) = files::guard(place)?;
-        let main = Connected::open(|| {
-            let log_index = LogIndex::of(file);
-            let mut main = connect(place.database())?;
+        let main = Connected::open(place.database(), |watch| {
+            // What was looked at is what is opened.
+            if watch.database() != file {
+                return Err(ErrorKind::NoStore(place.database().to_owned()).into());
+            }
+            let mut main = connect(watch.path())?;
             main.busy_timeout(patience)?;
             if let Err(refused) = schema::bring_up_to_date(&mut main, place.database()) {
                 // It stays as it is, and what waits in its log stays there.
@@ -108,25 +114,28 @@ impl SqliteStore {
                 )?;
                 return Err(refused);
             }
-            // What was looked at is what was opened.
-            file.is_still_at(place.database())?;
+            if !watch.has_companions() {
+                // Another program has taken it out of write-ahead mode.
+                main.pragma_update(None, "journal_mode", "WAL")?;
+                schema::bring_up_to_date(&mut main, place.database())?;
+            }
             // What was printed must survive a power cut.
             main.pragma_update(None, "synchronous", "FULL")?;
             main.pragma_update(None, "foreign_keys", true)?;
             // Nothing of a removed key stays behind in a free page.
             main.pragma_update(None, "secure_delete", true)?;
-            Ok((main, log_index))
+            Ok(main)
         })?;
         Ok(Self {
             main,
             usage: None,
-            usage_fault: None,
+            usage_fault: OnceCell::new(),
             keyring: None,
             memory: Memory::default(),
             place: place.clone(),
-            file,
             patience,
             looked_at: monotonic(),
+            witness: None,
             exposed,
         })
     }
@@ -134,18 +143,15 @@ impl SqliteStore {
     /// For whoever looks for keys from all over a large store, one after the other, and calls [`Store::rest`] when he
     /// pauses.
     ///
-    /// The file is read where the operating system has it in memory, instead of copying each page. What was read counts
-    /// as this process's memory then, though the system takes it back when it needs it; and where the file is cut short
-    /// by something else than SQLite, the system ends this process instead of reporting an error.
-    ///
     /// Between look-ups it goes on reading the same moment of the store, as long as nobody has committed anything, and
     /// remembers no keys. Whoever commits meanwhile waits for nothing, but the write-ahead log cannot be begun anew.
     ///
     /// # Errors
-    /// If the store cannot be read.
-    pub fn for_many_keys(self) -> Result<Self> {
-        self.main.pragma_update(None, "mmap_size", MAPPED)?;
-        Ok(Self { memory: Memory::for_many_keys(), ..self })
+    /// If others do not find the files of the store.
+    pub fn for_many_keys(mut self) -> Result<Self> {
+        self.look_at_files()?;
+        self.memory = Memory::for_many_keys();
+        Ok(self)
     }
 
     /// Where the store is.
@@ -167,7 +173,7 @@ impl SqliteStore {
     /// Whether another is a connection to the same file, whatever its name is now.
     #[must_use]
     pub fn is_same_file(&self, other: &Self) -> bool {
-        self.file == other.file
+        self.main.watch().database() == other.main.watch().database()
     }
 
     /// The files of the store that others than its owner can read.
@@ -176,14 +182,40 @@ impl SqliteStore {
         &self.exposed
     }
 
-    /// Makes sure that the store's file is still there: one that is not would go on answering through its open handle.
-    /// Asking costs as much as half a look-up, so that it is not asked at every one.
-    fn look_for_file(&mut self) -> Result<()> {
-        if self.looked_at.elapsed() >= LOOK_EVERY {
-            self.file.is_still_at(self.place.database())?;
-            self.looked_at = monotonic();
+    /// Makes sure that the store's files are still the ones that others find: those that are not would go on answering
+    /// through their open handles, and see no change ever after. What was read of files that were written to meanwhile
+    /// is forgotten.
+    ///
+    /// This is done once a second by itself, since it costs as much as several look-ups.
+    ///
+    /// # Errors
+    /// If they are not. This store can be used no more then: close it, and every other that this process has open at the
+    /// place, before it is opened anew.
+    pub fn look_at_files(&mut self) -> Result<()> {
+        self.main.watch().database().is_still_at(self.place.database())?;
+        match &mut self.witness {
+            Some(witness) => {
+                if witness.look_again(self.main.watch())? {
+                    self.memory.forget(&self.main)?;
+                }
+            }
+            none => *none = Some(Witness::now(self.main.watch())?),
         }
+        self.looked_at = monotonic();
         Ok(())
+    }
+
+    /// Makes sure that the usage file that is open is still the one that others find. One that is not is closed, and
+    /// opened or made anew when it is next needed.
+    ///
+    /// # Errors
+    /// If it is not.
+    pub fn look_at_usage_file(&mut self) -> Result<()> {
+        let Some(usage) = &self.usage else { return Ok(()) };
+        usage.watch().look().map(drop).map_err(|error| {
+            self.usage = None;
+            usage::fault(&self.place, error)
+        })
     }
 
     /// The keys derived from the store key, read at first use.
@@ -210,21 +242,21 @@ impl SqliteStore {
         }
     }
 
-    /// Opens the usage file if there is one. One that cannot be used is told, and keeps nobody from managing.
+    /// Opens the usage file if there is one. A fault of it is told, and stops no management.
     fn open_usage(&mut self) {
-        if self.usage.is_some() || self.usage_fault.is_some() || !self.place.usage().exists() {
+        if self.usage.is_some() || self.usage_fault.get().is_some() || !self.place.usage().exists() {
             return;
         }
-        match usage::open_waiting(&self.place, self.patience) {
+        match usage::open(&self.place, self.patience.min(USAGE_TIMEOUT)) {
             Ok(usage) => self.usage = Some(usage),
-            Err(fault) => self.usage_fault = Some(fault),
+            Err(fault) => drop(self.usage_fault.set(fault)),
         }
     }
 
     /// Why it is not known when anything was last used, if the usage file cannot be used.
     #[must_use]
     pub fn usage_fault(&self) -> Option<&Error> {
-        self.usage_fault.as_ref()
+        self.usage_fault.get()
     }
 }
 
@@ -253,7 +285,7 @@ impl Create for SqliteStore {
             schema::bring_up_to_date(&mut connection, draft.path())?;
             let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             tx.execute("INSERT INTO store_key_check (only, value) VALUES (1, ?1)", [keyring.check_value()])?;
-            let mut tx = SqliteTransaction::new(tx, None, &keyring);
+            let mut tx = SqliteTransaction::new(tx, Usage::none(), &keyring);
             found(&mut tx, entropy)?;
             crate::store::Write::commit(tx)?;
             connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -272,19 +304,19 @@ impl Store for SqliteStore {
     fn read(&mut self) -> Result<Self::Snapshot<'_>> {
         self.open_usage();
         self.rest()?;
-        let tx = self.main.transaction()?;
-        Ok(SqliteTransaction::new(tx, self.usage.as_deref(), ()))
+        let usage = Usage::new(self.usage.as_deref(), &self.usage_fault, &self.place);
+        Ok(SqliteTransaction::new(self.main.transaction()?, usage, ()))
     }
 
     fn write(&mut self) -> Result<Self::Transaction<'_>> {
         self.load_keyring()?;
         self.open_usage();
         self.rest()?;
-        let Self { main, usage, keyring: Some(keyring), .. } = self else {
+        let Self { main, usage, usage_fault, place, keyring: Some(keyring), .. } = self else {
             return Err(ErrorKind::Damaged("no store key".to_owned()).into());
         };
         let tx = main.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        Ok(SqliteTransaction::new(tx, usage.as_deref(), keyring))
+        Ok(SqliteTransaction::new(tx, Usage::new(usage.as_deref(), usage_fault, place), keyring))
     }
 
     fn keyring(&mut self) -> Result<Keyring> {
@@ -292,12 +324,21 @@ impl Store for SqliteStore {
     }
 
     fn find_credentials(&mut self, digests: &[Digest]) -> Result<Vec<Found>> {
-        self.look_for_file()?;
-        self.memory.find(&self.main, (self.main.with(), &self.place), digests)
+        // What is found is remembered from the first time on, and what the files are compared with is as old.
+        if self.witness.is_none() || self.looked_at.elapsed() >= LOOK_EVERY {
+            self.look_at_files()?;
+        }
+        self.memory.find(&self.main, digests)
     }
 
     fn rest(&mut self) -> Result<()> {
-        self.memory.rest(&self.main)
+        self.memory.rest(&self.main)?;
+        if self.looked_at.elapsed() >= LOOK_EVERY {
+            self.look_at_files()?;
+            // It is opened anew when it is needed, and tells then if it cannot be.
+            let _ = self.look_at_usage_file();
+        }
+        Ok(())
     }
 
     fn count_check(
@@ -314,17 +355,25 @@ impl Store for SqliteStore {
             usage::leave_log(usage, &self.place)?;
         }
         usage::count_check(self.usage_for_writing()?, id, counted_as, at, settle)
+            .map_err(|error| usage::fault(&self.place, error))
     }
 
     fn peek_window(&mut self, counted_as: Id) -> Result<Option<Window>> {
         if self.usage.is_none() && self.place.usage().exists() {
-            self.usage = Some(usage::open(&self.place)?);
+            self.usage = Some(usage::open(&self.place, BUSY_TIMEOUT)?);
         }
-        self.usage.as_ref().map_or(Ok(None), |connection| usage::window(connection, counted_as))
+        let window = self.usage.as_ref().map_or(Ok(None), |connection| usage::window(connection, counted_as));
+        window.map_err(|error| usage::fault(&self.place, error))
     }
 
     fn add_usage(&mut self, counts: &[UsageCount]) -> Result<()> {
-        usage::add(self.usage_for_writing()?, counts)
+        // What was counted goes to the file that is there, whatever became of the one before.
+        let _ = self.look_at_usage_file();
+        usage::add(self.usage_for_writing()?, counts).map_err(|error| {
+            // The next addition opens the file anew.
+            self.usage = None;
+            usage::fault(&self.place, error)
+        })
     }
 
     fn verify_audit(&mut self, kept: Option<Head>) -> Result<Chain> {

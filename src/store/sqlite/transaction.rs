@@ -1,5 +1,8 @@
 //! A transaction: the reads of one moment, and with the store key the writes too.
 
+use std::cell::OnceCell;
+use std::ops::ControlFlow;
+
 use jiff::Timestamp;
 use rusqlite::{Connection, Transaction};
 
@@ -16,24 +19,64 @@ use crate::model::{
 };
 use crate::store::texts::refuse_secrets;
 use crate::store::{
-    AuditFilter, Flow, Holder, Hour, ImportEntry, Intake, Read, Tombstone, Unrecorded, Write,
+    AuditFilter, Flow, Holder, Hour, ImportEntry, Intake, Place, Read, Tombstone, Unrecorded, Write,
 };
 
 /// A transaction on an SQLite store. `K` is `()` for one that reads, and the keyring for one that writes.
 #[derive(Debug)]
 pub struct SqliteTransaction<'s, K> {
     main: Transaction<'s>,
-    usage: Option<&'s Connection>,
+    usage: Usage<'s>,
     keyring: K,
 }
 
+/// The usage file as management reads it: without it, or with a fault of it, nothing is known of any use, and all else
+/// goes on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Usage<'s>(Option<UsageFile<'s>>);
+
+#[derive(Clone, Copy, Debug)]
+struct UsageFile<'s> {
+    connection: &'s Connection,
+    fault: &'s OnceCell<Error>,
+    place: &'s Place,
+}
+
+impl<'s> Usage<'s> {
+    /// No usage file.
+    pub(super) fn none() -> Self {
+        Self(None)
+    }
+
+    /// The usage file, if it is open, and where a fault of it is told.
+    pub(super) fn new(
+        connection: Option<&'s Connection>,
+        fault: &'s OnceCell<Error>,
+        place: &'s Place,
+    ) -> Self {
+        Self(connection.map(|connection| UsageFile { connection, fault, place }))
+    }
+
+    /// Reads something, if there is anything to read it from. After a fault nothing is read any more.
+    fn read<T>(self, read: impl FnOnce(&Connection) -> Result<T>) -> Option<T> {
+        let file = self.0.filter(|file| file.fault.get().is_none())?;
+        match read(file.connection) {
+            Ok(read) => Some(read),
+            Err(error) => {
+                let _ = file.fault.set(usage::fault(file.place, error));
+                None
+            }
+        }
+    }
+}
+
 impl<'s, K> SqliteTransaction<'s, K> {
-    pub(super) fn new(main: Transaction<'s>, usage: Option<&'s Connection>, keyring: K) -> Self {
+    pub(super) fn new(main: Transaction<'s>, usage: Usage<'s>, keyring: K) -> Self {
         Self { main, usage, keyring }
     }
 
-    fn last_used(&self, id: Id) -> Result<Option<Timestamp>> {
-        self.usage.map_or(Ok(None), |usage| usage::last_used(usage, id))
+    fn last_used(&self, id: Id) -> Option<Timestamp> {
+        self.usage.read(|usage| usage::last_used(usage, id)).flatten()
     }
 }
 
@@ -60,7 +103,7 @@ impl<K> Read for SqliteTransaction<'_, K> {
 
     fn general_key(&self, id: Id) -> Result<Option<GeneralKey>> {
         let Some(key) = keys::with_id(&self.main, id)? else { return Ok(None) };
-        Ok(Some(GeneralKey { last_used_at: self.last_used(id)?, ..key }))
+        Ok(Some(GeneralKey { last_used_at: self.last_used(id), ..key }))
     }
 
     fn general_keys(
@@ -69,22 +112,24 @@ impl<K> Read for SqliteTransaction<'_, K> {
         reverse: bool,
         visit: &mut dyn FnMut(GeneralKey) -> Flow,
     ) -> Result<()> {
-        match (order, self.usage) {
-            (KeyOrder::LastUsed, Some(usage)) => keys::each_by_last_use(&self.main, usage, reverse, visit),
-            _ => keys::each(&self.main, order, reverse, &mut |key| {
-                visit(GeneralKey { last_used_at: self.last_used(key.id)?, ..key })
-            }),
+        if order == KeyOrder::LastUsed
+            && let Some(last_uses) = self.usage.read(|usage| usage::last_uses(usage, reverse))
+        {
+            return keys::each_by_last_use(&self.main, &last_uses, reverse, visit);
         }
+        keys::each(&self.main, order, reverse, &mut |key| {
+            visit(GeneralKey { last_used_at: self.last_used(key.id), ..key })
+        })
     }
 
     fn user_token(&self, id: Id) -> Result<Option<UserToken>> {
         let Some(token) = tokens::with_id(&self.main, id)? else { return Ok(None) };
-        Ok(Some(UserToken { last_used_at: self.last_used(id)?, ..token }))
+        Ok(Some(UserToken { last_used_at: self.last_used(id), ..token }))
     }
 
     fn user_tokens(&self, user: Option<Id>, visit: &mut dyn FnMut(UserToken) -> Flow) -> Result<()> {
         tokens::each(&self.main, user, &mut |token| {
-            visit(UserToken { last_used_at: self.last_used(token.id)?, ..token })
+            visit(UserToken { last_used_at: self.last_used(token.id), ..token })
         })
     }
 
@@ -102,7 +147,7 @@ impl<K> Read for SqliteTransaction<'_, K> {
 
     fn integration(&self, id: Id) -> Result<Option<Integration>> {
         let Some(integration) = integrations::with_id(&self.main, id)? else { return Ok(None) };
-        Ok(Some(Integration { last_used_at: self.last_used(id)?, ..integration }))
+        Ok(Some(Integration { last_used_at: self.last_used(id), ..integration }))
     }
 
     fn integrations(
@@ -111,22 +156,22 @@ impl<K> Read for SqliteTransaction<'_, K> {
         visit: &mut dyn FnMut(Integration) -> Flow,
     ) -> Result<()> {
         integrations::each(&self.main, destination, &mut |integration| {
-            visit(Integration { last_used_at: self.last_used(integration.id)?, ..integration })
+            visit(Integration { last_used_at: self.last_used(integration.id), ..integration })
         })
     }
 
     fn app(&self, id: Id) -> Result<Option<App>> {
         let Some(app) = apps::with_id(&self.main, id)? else { return Ok(None) };
-        Ok(Some(App { last_used_at: self.last_used(id)?, ..app }))
+        Ok(Some(App { last_used_at: self.last_used(id), ..app }))
     }
 
     fn app_named(&self, name: &str) -> Result<Option<App>> {
         let Some(app) = apps::named(&self.main, name)? else { return Ok(None) };
-        Ok(Some(App { last_used_at: self.last_used(app.id)?, ..app }))
+        Ok(Some(App { last_used_at: self.last_used(app.id), ..app }))
     }
 
     fn apps(&self, visit: &mut dyn FnMut(App) -> Flow) -> Result<()> {
-        apps::each(&self.main, &mut |app| visit(App { last_used_at: self.last_used(app.id)?, ..app }))
+        apps::each(&self.main, &mut |app| visit(App { last_used_at: self.last_used(app.id), ..app }))
     }
 
     fn app_of_client_secret(&self, digest: &Digest, at: Timestamp) -> Result<Option<App>> {
@@ -150,7 +195,17 @@ impl<K> Read for SqliteTransaction<'_, K> {
     }
 
     fn usage(&self, of: Option<Id>, since: Timestamp, visit: &mut dyn FnMut(Hour) -> Flow) -> Result<()> {
-        self.usage.map_or(Ok(()), |usage| usage::each_hour(usage, of, since, visit))
+        // What goes wrong with what is shown is no fault of the file.
+        let mut shown = Ok(());
+        let _ = self.usage.read(|usage| {
+            usage::each_hour(usage, of, since, &mut |hour| {
+                Ok(visit(hour).unwrap_or_else(|error| {
+                    shown = Err(error);
+                    ControlFlow::Break(())
+                }))
+            })
+        });
+        shown
     }
 
     fn audit_records(&self, filter: &AuditFilter, visit: &mut dyn FnMut(AuditRecord) -> Flow) -> Result<()> {

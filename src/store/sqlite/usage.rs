@@ -10,9 +10,9 @@ use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
 
 use super::columns::{self, Columns, text};
 use super::connected::Connected;
-use super::files::{Draft, guard_from_others, guard_way, log_of};
+use super::files::{Draft, beside, guard_from_others, guard_way, log_of};
 use super::{BUSY_TIMEOUT, connect, file_error};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Refusal, Result};
 use crate::model::Id;
 use crate::ports::SystemEntropy;
 use crate::store::{Flow, Hour, Place, UsageCount, Window};
@@ -34,38 +34,49 @@ const SHORT_LOG: u64 = 100 * 4096;
 /// process share their memory for pages, and one that has reached its own bound takes pages from those that check.
 const PAGES: i64 = -24 * 1024;
 
-/// Opens the usage file.
-pub(super) fn open(place: &Place) -> Result<Connected> {
-    open_waiting(place, BUSY_TIMEOUT)
-}
-
 /// Opens the usage file, and waits no longer than this for another process that has it locked.
-pub(super) fn open_waiting(place: &Place, patience: Duration) -> Result<Connected> {
+pub(super) fn open(place: &Place, patience: Duration) -> Result<Connected> {
     let path = &place.usage();
-    let opened = guard_way(place, path)
-        .and_then(|()| fs::metadata(path).map_err(file_error(path)))
-        .and_then(|metadata| guard_from_others(place, path, &metadata));
-    let opened = opened.and_then(|_| {
-        Connected::open(|| {
-            let connection = connect(path)?;
+    let guard = || {
+        guard_way(place, path)?;
+        let metadata = fs::metadata(path).map_err(file_error(path))?;
+        if !metadata.is_file() {
+            return Err(ErrorKind::StoreRefused { path: path.clone(), refusal: Refusal::NotAFile }.into());
+        }
+        guard_from_others(place, path, &metadata)
+    };
+    let opened = guard().and_then(|_| {
+        Connected::open(path, |watch| {
+            let connection = connect(watch.path())?;
             connection.busy_timeout(patience)?;
             // Counts may be lost to a power cut; checks are many.
             connection.pragma_update(None, "synchronous", "NORMAL")?;
             // Found out here, and not by whoever reads a count in the middle of something else.
             connection.prepare_cached("SELECT at FROM last_used WHERE id = ?1")?.exists([""])?;
             bring_up_to_date(&connection)?;
-            Ok((connection, ()))
+            Ok(connection)
         })
     });
-    opened.map_err(|error| {
-        let why = match error.kind() {
-            ErrorKind::StoreLocked { .. } => return error,
-            ErrorKind::StoreRefused { refusal, .. } => refusal.to_string(),
-            ErrorKind::Engine(source) => source.to_string(),
-            _ => error.to_string(),
-        };
-        ErrorKind::UsageFile { path: path.clone(), why }.into()
-    })
+    opened.map_err(|error| fault(place, error))
+}
+
+/// Names the usage file in what went wrong with it: nothing else of the store depends on it.
+pub(super) fn fault(place: &Place, error: Error) -> Error {
+    let path = place.usage();
+    let why = match error.kind() {
+        ErrorKind::UsageFile { .. } => return error,
+        ErrorKind::StoreLocked { .. } => "locked by another process".to_owned(),
+        ErrorKind::NoStore(_) => "was removed just now".to_owned(),
+        ErrorKind::StoreRefused { path: file, refusal } if *file == path => refusal.to_string(),
+        // SQLite's own files beside it.
+        ErrorKind::StoreRefused { path: file, refusal } => {
+            format!("{}: {refusal}", file.file_name().unwrap_or_default().display())
+        }
+        ErrorKind::Engine(source) => source.to_string(),
+        ErrorKind::File { source, .. } => source.to_string(),
+        _ => error.to_string(),
+    };
+    ErrorKind::UsageFile { path, why }.into()
 }
 
 /// Makes what an older program did not know.
@@ -82,9 +93,9 @@ fn bring_up_to_date(connection: &Connection) -> Result<()> {
 /// Opens the usage file, and makes it first if it is not there.
 pub(super) fn open_or_make(place: &Place) -> Result<Connected> {
     if !place.usage().exists() {
-        make(place)?;
+        make(place).map_err(|error| fault(place, error))?;
     }
-    open(place)
+    open(place, BUSY_TIMEOUT)
 }
 
 /// Makes the usage file, whole before anybody sees it under its name.
@@ -104,10 +115,13 @@ fn make(place: &Place) -> Result<()> {
     if path.exists() {
         return Ok(());
     }
-    // Left by a file that somebody threw away, it would be laid over the new one.
-    match fs::remove_file(log_of(path)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(file_error(path)(error)),
-        _ => {}
+    // Left by a file that was thrown away, perhaps while another process had it open: the log would be laid over the new
+    // file, and its index would hide what that process does not know.
+    for left in [log_of(path), beside(path, "-shm")] {
+        match fs::remove_file(left) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(file_error(path)(error)),
+            _ => {}
+        }
     }
     match draft.link_into_place() {
         // Somebody else was faster.
@@ -246,25 +260,20 @@ pub(super) fn last_used(connection: &Connection, id: Id) -> Result<Option<Timest
     Ok(at.and_then(|at| Timestamp::from_millisecond(at).ok()))
 }
 
-/// Shows when each credential was last used, the longest unused first.
-pub(super) fn each_by_last_use(
-    connection: &Connection,
-    reverse: bool,
-    visit: &mut dyn FnMut(Id, Timestamp) -> Flow,
-) -> Result<()> {
+/// When each credential was last used, the longest unused first.
+pub(super) fn last_uses(connection: &Connection, reverse: bool) -> Result<Vec<(Id, Timestamp)>> {
     let direction = if reverse { "DESC" } else { "ASC" };
     let mut statement = connection.prepare_cached(&format!(
         "SELECT id, max(at) AS at FROM (SELECT id, at FROM recent UNION ALL SELECT id, at FROM last_used)
          GROUP BY id ORDER BY at {direction}, id"
     ))?;
     let mut rows = statement.query([])?;
+    let mut last_uses = Vec::new();
     while let Some(row) = rows.next()? {
         let mut columns = Columns::of(row);
-        if visit(columns.parsed()?, columns.moment()?)?.is_break() {
-            break;
-        }
+        last_uses.push((columns.parsed()?, columns.moment()?));
     }
-    Ok(())
+    Ok(last_uses)
 }
 
 /// Shows what was counted in each hour that began at a moment or after it, by hours.
@@ -361,13 +370,7 @@ mod tests {
         assert_eq!(counted(ids[0]), [(1, (3, 6)), (2, (2, 4)), (5, (2, 2))]);
         assert_eq!(counted(ids[1]), [(1, (1, 2))]);
         assert_eq!(last_used(&connection, ids[0]).unwrap(), Some(at(5)));
-        let mut by_last_use = Vec::new();
-        each_by_last_use(&connection, true, &mut |id, at| {
-            by_last_use.push((id, at));
-            Ok(std::ops::ControlFlow::Continue(()))
-        })
-        .unwrap();
-        assert_eq!(by_last_use, [(ids[0], at(5)), (ids[1], at(1))]);
+        assert_eq!(last_uses(&connection, true).unwrap(), [(ids[0], at(5)), (ids[1], at(1))]);
     }
 
     #[test]

@@ -3,10 +3,12 @@
 //! A store can be deleted, replaced, locked or made unreadable while the server runs. Whoever asks meanwhile is
 //! answered that it could not be found out, at once: the workers never wait for a lock. One thread tries the store
 //! every second, as somebody would who opens it anew, so that the answer is that of a server just started; if another
-//! file lies at the place, it makes another verifier for it, with the store key that there is now. A check that fails
-//! stops all others until the store has been tried again.
+//! file lies at the place, or others do not find the files that are open, it makes another verifier, with the store key
+//! that there is now. A check that fails stops all others until the store has been tried again.
+//!
+//! Counts are another matter: without the usage file checks go on, and it is told.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
@@ -41,8 +43,12 @@ struct State {
     verifier: ArcSwap<Verifier<SqliteStore>>,
     /// Whether checks go to the verifier at all.
     usable: AtomicBool,
+    /// Whether every connection must be closed before the store can be used again.
+    displaced: AtomicBool,
     /// Whether what is counted could be written when that was last tried.
     counts: AtomicBool,
+    /// How often the usage file was found to be gone, or another.
+    usage_file_losses: AtomicU64,
     stop: AtomicBool,
     watcher: Mutex<Option<Thread>>,
 }
@@ -55,7 +61,9 @@ impl Checker {
             place,
             verifier: ArcSwap::from_pointee(verifier),
             usable: AtomicBool::new(true),
+            displaced: AtomicBool::new(false),
             counts: AtomicBool::new(true),
+            usage_file_losses: AtomicU64::new(0),
             stop: AtomicBool::new(false),
             watcher: Mutex::default(),
         });
@@ -104,6 +112,11 @@ impl Checker {
         self.state.counts.load(Ordering::Acquire) && self.state.verifier.load().counting_fault().is_none()
     }
 
+    /// How often the usage file was found to be gone, or another.
+    pub(super) fn usage_file_losses(&self) -> u64 {
+        self.state.usage_file_losses.load(Ordering::Relaxed)
+    }
+
     /// Writes what was counted, and ends.
     pub(super) fn close(self) -> Result<(), Error> {
         self.state.stop.store(true, Ordering::Release);
@@ -122,7 +135,8 @@ impl Checker {
 
 /// Opens the store, and gives a verifier over it, and a connection by which the file is recognised later.
 fn open(place: &Place) -> Result<(Verifier<SqliteStore>, SqliteStore), Error> {
-    let held = SqliteStore::open_waiting(place, PATIENCE)?;
+    let mut held = SqliteStore::open_waiting(place, PATIENCE)?;
+    held.look_at_files()?;
     let store = SqliteStore::open_waiting(place, PATIENCE)?;
     let again = {
         let place = place.clone();
@@ -132,13 +146,18 @@ fn open(place: &Place) -> Result<(Verifier<SqliteStore>, SqliteStore), Error> {
 }
 
 impl State {
-    fn watch_store(&self, mut held: SqliteStore) {
+    fn watch_store(&self, held: SqliteStore) {
+        let mut held = Some(held);
         // Verifiers of stores that were replaced, until the last check with them is over.
         let mut retired: Vec<Arc<Verifier<SqliteStore>>> = Vec::new();
         loop {
             thread::park_timeout(TRY_EVERY);
             if self.stop.load(Ordering::Acquire) {
                 return;
+            }
+            if self.displaced.swap(false, Ordering::AcqRel) {
+                held = None;
+                self.verifier.load().close_idle();
             }
             match self.try_store(&mut held, &mut retired) {
                 Ok(()) => {
@@ -154,22 +173,31 @@ impl State {
 
     fn try_store(
         &self,
-        held: &mut SqliteStore,
+        held: &mut Option<SqliteStore>,
         retired: &mut Vec<Arc<Verifier<SqliteStore>>>,
     ) -> Result<(), Error> {
         let mut opened = SqliteStore::open_waiting(&self.place, PATIENCE)?;
         opened.keyring()?;
         opened.read()?.account()?;
-        if !opened.is_same_file(held) {
-            let (verifier, other) = open(&self.place)?;
-            *held = other;
-            retired.push(self.verifier.swap(Arc::new(verifier)));
+        if let Some(held) = held
+            && opened.is_same_file(held)
+        {
+            return held.look_at_files();
+        }
+        let is_another = held.is_some();
+        let (verifier, other) = open(&self.place)?;
+        *held = Some(other);
+        retired.push(self.verifier.swap(Arc::new(verifier)));
+        if is_another {
             tracing::warn!("another store lies at the place of the one before, and is used from now on");
         }
         Ok(())
     }
 
     fn failed(&self, error: &Error) {
+        if error.is_displaced() {
+            self.displaced.store(true, Ordering::Release);
+        }
         if self.usable.swap(false, Ordering::AcqRel) {
             tracing::error!(error = describe(error), "the store cannot be used");
         }
@@ -178,20 +206,31 @@ impl State {
     fn watch_counts(&self) {
         let mut store = None;
         while !self.stop.load(Ordering::Acquire) {
-            let opened = store.take().map_or_else(|| SqliteStore::open_waiting(&self.place, PATIENCE), Ok);
-            let added = opened.and_then(|mut opened: SqliteStore| {
-                opened.add_usage(&[])?;
-                store = Some(opened);
-                Ok(())
-            });
-            let before = self.counts.swap(added.is_ok(), Ordering::AcqRel);
-            match added {
-                Err(error) if before => tracing::error!(error = describe(&error), "counts cannot be written"),
-                Ok(()) if !before => tracing::info!("counts can be written again"),
-                _ => {}
+            // Whether the store itself can be used is told by the other watch.
+            if let Some(opened) = self.open_for_counts(store.take()) {
+                let opened = store.insert(opened);
+                let lost = opened.look_at_usage_file().inspect_err(|_| {
+                    self.usage_file_losses.fetch_add(1, Ordering::Relaxed);
+                });
+                let added = lost.and_then(|()| opened.add_usage(&[]));
+                let before = self.counts.swap(added.is_ok(), Ordering::AcqRel);
+                match added {
+                    Err(error) if before => {
+                        tracing::error!(error = describe(&error), "counts cannot be written");
+                    }
+                    Ok(()) if !before => tracing::info!("counts can be written again"),
+                    _ => {}
+                }
             }
             thread::park_timeout(TRY_EVERY);
         }
+    }
+
+    fn open_for_counts(&self, kept: Option<SqliteStore>) -> Option<SqliteStore> {
+        if let Some(mut kept) = kept {
+            return kept.look_at_files().is_ok().then_some(kept);
+        }
+        SqliteStore::open_waiting(&self.place, PATIENCE).ok()
     }
 }
 

@@ -29,6 +29,7 @@ pub(super) struct Metrics {
     turned_away: Counter,
     store_usable: Gauge,
     counts_written: Gauge,
+    usage_file_losses: Counter,
 }
 
 type Labels = Vec<(&'static str, String)>;
@@ -60,6 +61,12 @@ impl Metrics {
         registry.register("store_usable", "Whether the store can be used", store_usable.clone());
         let counts_written = Gauge::<i64, AtomicI64>::default();
         registry.register("counts_written", "Whether usage counts can be written", counts_written.clone());
+        let usage_file_losses = Counter::default();
+        registry.register(
+            "usage_file_losses",
+            "How often the usage file was found to be gone or replaced",
+            usage_file_losses.clone(),
+        );
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The program", build);
         Self {
@@ -71,6 +78,7 @@ impl Metrics {
             turned_away,
             store_usable,
             counts_written,
+            usage_file_losses,
         }
     }
 
@@ -102,6 +110,8 @@ impl Metrics {
     pub(super) fn text(&self, checker: &Checker) -> Option<String> {
         self.store_usable.set(checker.is_usable().into());
         self.counts_written.set(checker.counts_are_written().into());
+        let losses = checker.usage_file_losses();
+        self.usage_file_losses.inc_by(losses.saturating_sub(self.usage_file_losses.get()));
         let mut text = String::new();
         encode(&mut text, &self.registry).ok()?;
         Some(text)
