@@ -301,3 +301,73 @@ fn a_dry_run_of_a_batch_counts_nothing() {
     assert_eq!(ran.stdout.matches("\"remaining\":0").count(), 3, "{ran}");
     assert_eq!(machine.run(["show", &id, "-o", "json"]).json()["last_used_at"], Value::Null);
 }
+
+#[test]
+fn a_usage_file_that_is_lost_under_a_batch_is_made_anew() {
+    let machine = Machine::with_store();
+    let (id, key) = machine.make_key("ci", &[]);
+    let usage = machine.directory().join("pdkeys.usage.db");
+    let mut batch = Coprocess::start(&machine);
+    assert_eq!(batch.reason(&key, "GET", "/incidents"), "allowed");
+    let began = std::time::Instant::now();
+    while !usage.with_extension("db-wal").exists() {
+        assert!(began.elapsed().as_secs() < 10, "what was counted is written every second");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    std::fs::remove_file(&usage).unwrap();
+    assert_eq!(reason_for(&machine, &key), "allowed");
+    assert_eq!(batch.reason(&key, "GET", "/incidents"), "allowed");
+    machine.run(["list"]).must_succeed();
+    machine.run(["disable", &id, "--yes"]).must_succeed();
+    assert_eq!(batch.reason(&key, "GET", "/incidents"), "disabled");
+    batch.end(&machine).must_exit(3);
+    assert!(machine.run(["show", &id]).must_succeed().stderr.is_empty());
+}
+
+/// Where the file were mapped into memory, reading behind its end would end the process.
+#[test]
+fn a_store_that_is_cut_short_under_a_batch_is_an_error_of_each_line() {
+    for length in [0, 20_480] {
+        let machine = Machine::with_store();
+        let mut keys: Vec<_> =
+            (0..60).map(|number| machine.make_key(&format!("key {number}"), &[]).1).collect();
+        let last = keys.pop().unwrap();
+        let mut batch = Coprocess::start(&machine);
+        assert_eq!(batch.reason(&last, "GET", "/incidents"), "allowed");
+        crate::displacements::run(&format!("truncate -s {length} $store"), &machine.store());
+        let until = std::time::Instant::now() + std::time::Duration::from_millis(2_500);
+        let mut errors = 0;
+        while std::time::Instant::now() < until {
+            for key in &keys {
+                errors += u64::from(batch.ask(&line(key, "GET", "/incidents"))["error"].is_string());
+            }
+        }
+        assert_ne!(errors, 0, "{length}");
+        assert_eq!(batch.ask(&line(&last, "GET", "/incidents"))["allowed"], false, "{length}");
+        batch.end(&machine).must_exit(1);
+    }
+}
+
+#[test]
+fn files_that_others_do_not_find_are_an_error_of_each_line() {
+    crate::displacements::each(|way| {
+        let machine = Machine::with_store();
+        let (id, key) = machine.make_key("ci", &[]);
+        let mut batch = Coprocess::start(&machine);
+        let mut ask = || batch.ask(&line(&key, "GET", "/incidents"));
+        assert_eq!(ask()["allowed"], true);
+        way.happen(&machine.store());
+        std::thread::sleep(std::time::Duration::from_millis(1_500));
+        let told = ask()["error"].as_str().unwrap_or_default().to_owned();
+        assert!(way.can_be_opened || told.contains(way.told), "{}: {told}", way.what);
+        if way.can_be_opened {
+            machine.run(["disable", &id, "--yes"]).must_succeed();
+        }
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(3);
+        while std::time::Instant::now() < until {
+            assert_eq!(ask()["allowed"], false, "{}", way.what);
+        }
+        assert_eq!(ask()["reason"] == "disabled", way.can_be_opened, "{}", way.what);
+        let _ = batch.end(&machine);
+    });
+}

@@ -20,6 +20,8 @@ mod bad_input;
 mod batch;
 mod checking;
 mod concurrency;
+#[path = "../displacements/mod.rs"]
+mod displacements;
 mod doctor;
 mod documented;
 mod earlier_store;

@@ -175,3 +175,87 @@ fn a_key_that_is_not_there_is_not_found_and_a_lost_usage_file_loses_counts_only(
     assert!(ran.stderr.contains("it is not known when anything was last used"), "{ran}");
     assert_eq!(text_of(&ran.json(), "id"), id);
 }
+
+/// What may become of a usage file, for a shell: `$usage` is the file, `$other` an SQLite database of another program.
+const FAULTS: [(&str, &str); 9] = [
+    ("echo this is no database > $usage", "not a"),
+    (": > $usage", "last_used"),
+    ("mkdir $usage", "not a file"),
+    ("mkfifo -m 600 $usage", "not a file"),
+    ("cp $other $usage", "last_used"),
+    ("ln $made $usage", "has 2 names"),
+    ("cp $made $usage && chmod 666 $usage", "can be written by others"),
+    // SQLite finds out when it reads, and not before.
+    (
+        "cp $made $usage && dd if=/dev/urandom of=$usage bs=4096 seek=1 count=20 conv=notrunc 2>&1",
+        "malformed",
+    ),
+    ("cp $made $usage && truncate -s 8192 $usage", "malformed"),
+];
+
+#[test]
+fn a_fault_of_the_usage_file_is_told_and_stops_nothing_but_counting() {
+    for (script, told) in FAULTS {
+        let machine = Machine::with_store();
+        let (id, secret) = machine.make_key("ci", &[]);
+        assert_eq!(reason_for(&machine, &secret), "allowed");
+        let usage = machine.directory().join("pdkeys.usage.db");
+        let (made, other) = (machine.file("made"), machine.file("other"));
+        // The last to close it writes the log back.
+        drop(Connection::open(&usage).unwrap().execute_batch("PRAGMA wal_checkpoint(TRUNCATE)"));
+        Connection::open(&other).unwrap().execute_batch("CREATE TABLE x (y)").unwrap();
+        fs::rename(&usage, &made).unwrap();
+        let mut command = machine.shell(script);
+        command.env("usage", &usage).env("made", &made).env("other", &other).env("umask", "077");
+        machine.finish(&mut command).must_succeed();
+        for arguments in [
+            &["list"][..],
+            &["list", "--sort", "last-used"],
+            &["list", "--sort", "last-used", "--reverse"],
+            &["show", &id],
+            &["usage"],
+            &["usage", &id],
+            &["edit", &id, "--description", "ci again"],
+            &["disable", &id, "--yes"],
+            &["enable", &id],
+            &["rotate", &id, "--yes"],
+            &["token", "list"],
+            &["app", "list"],
+            &["integration", "list"],
+        ] {
+            let ran = machine.run(arguments.iter().copied());
+            let said = "it is not known when anything was last used: usage file";
+            let has_to_tell = !["token", "app", "integration"].contains(&arguments[0]);
+            assert_eq!(ran.code(), 0, "{script}: {arguments:?} {ran}");
+            if has_to_tell {
+                assert!(
+                    ran.stderr.contains(said) && ran.stderr.contains(told),
+                    "{script}: {arguments:?} {ran}"
+                );
+            }
+        }
+        let ran = machine.run(["doctor", "-o", "json"]).must_exit(3);
+        assert!(ran.stdout.contains("usage file"), "{script}: {ran}");
+        machine.run(["remove", &id, "--yes"]).must_succeed();
+    }
+}
+
+#[test]
+fn a_usage_file_that_is_locked_is_named_and_holds_management_up_for_a_moment_only() {
+    let machine = Machine::with_store();
+    let (id, secret) = machine.make_key("ci", &[]);
+    assert_eq!(reason_for(&machine, &secret), "allowed");
+    let usage = machine.directory().join("pdkeys.usage.db");
+    let holder = Connection::open(&usage).unwrap();
+    holder.pragma_update(None, "locking_mode", "EXCLUSIVE").unwrap();
+    holder.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let told = format!("usage file {}: locked by another process", usage.display());
+    let began = crate::session::now();
+    for arguments in [&["list"][..], &["disable", &id, "--yes"], &["enable", &id]] {
+        let ran = machine.run(arguments.iter().copied()).must_succeed();
+        assert!(ran.stderr.contains(&told), "{ran}");
+    }
+    assert!(crate::session::now().duration_since(began).as_secs() < 4, "each waits for a moment only");
+    let ran = crate::checking::ask(&machine, &secret, "GET", "/incidents").must_exit(1);
+    assert!(ran.stdout.is_empty() && ran.stderr.contains(&told), "{ran}");
+}

@@ -3,6 +3,8 @@
 #![cfg(feature = "serve")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what a test needs and cannot get fails the test")]
 
+#[path = "../displacements/mod.rs"]
+mod displacements;
 mod endings;
 mod events;
 mod gateways;

@@ -1,11 +1,13 @@
 //! The store, while a server runs over it: deleted, replaced, locked, unreadable, and back again.
 
 use std::fs;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use crate::displacements::{Way, each, run};
 use crate::http::request;
 use crate::world::{Server, World, move_store};
 
@@ -136,7 +138,7 @@ fn counts_that_cannot_be_written_make_it_unready_and_are_kept() {
     let (id, key) = world.key();
     let server = world.serve(&[]);
     sees_it_usable(&server, &key);
-    server.wait_until("the usage file is made", |_| world.file("keys.usage.db").exists());
+    server.wait_until("the usage file is made", |_| world.file("keys.usage.db-wal").exists());
     let mut usage = Connection::open(world.file("keys.usage.db")).unwrap();
     usage.busy_timeout(Duration::from_secs(5)).unwrap();
     let lock = usage.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
@@ -174,5 +176,215 @@ fn the_log_of_the_store_stays_whoever_else_closes_it() {
     for entry in open.into_iter().flatten().flatten() {
         let file = fs::read_link(entry.path()).unwrap_or_default();
         assert!(!file.to_string_lossy().ends_with("(deleted)"), "{}", file.display());
+    }
+}
+
+/// Waits until the server answers about a key as expected, and sees that it never allows it once it has looked.
+fn denies_or_cannot_tell(server: &Server, key: &str, ends_with: u16, what: &str) {
+    let began = Instant::now();
+    loop {
+        let status = server.auth(key, "GET", "/incidents").status;
+        assert!(status != 200 || began.elapsed() < Duration::from_millis(1_500), "{what}: {}", server.log());
+        if status == ends_with && began.elapsed() > Duration::from_millis(1_500) {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_secs(8), "{what}: {status} {}", server.log());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn files_that_others_do_not_find_allow_nothing_until_the_store_is_opened_anew() {
+    let displaced = |way: &Way| {
+        let world = World::new();
+        let (id, key) = world.key();
+        let server = world.serve(&[]);
+        sees_it_usable(&server, &key);
+        way.happen(&world.store());
+        server.wait_until(way.what, |server| server.get("/readyz").json()["store"] == false);
+        if way.can_be_opened {
+            // Whatever else is done now is seen, as soon as the server has opened the store anew.
+            world.run(&["disable", &id, "--yes"]);
+            denies_or_cannot_tell(&server, &key, 401, way.what);
+            server.wait_until(way.what, |server| server.get("/readyz").status == 200);
+        } else {
+            denies_or_cannot_tell(&server, &key, 503, way.what);
+            run("rm $store.other", &world.store());
+            sees_it_usable(&server, &key);
+        }
+        let log = server.stop();
+        assert_eq!(log.matches("the store cannot be used").count(), 1, "{}: {log}", way.what);
+        assert_eq!(log.matches(way.told).count(), 1, "{}: {log}", way.what);
+        assert_eq!(log.matches("the store can be used again").count(), 1, "{}: {log}", way.what);
+    };
+    each(displaced);
+}
+
+#[test]
+fn a_key_that_others_disable_under_displaced_files_is_not_allowed() {
+    let displaced = |way: &Way| {
+        let world = World::new();
+        let (id, key) = world.key();
+        let server = world.serve(&[]);
+        sees_it_usable(&server, &key);
+        way.happen(&world.store());
+        if way.can_be_opened {
+            world.run(&["disable", &id, "--yes"]);
+        }
+        denies_or_cannot_tell(&server, &key, if way.can_be_opened { 401 } else { 503 }, way.what);
+        drop(server);
+    };
+    each(displaced);
+}
+
+#[test]
+fn a_store_that_is_copied_over_in_place_is_opened_anew() {
+    let world = World::new();
+    let (id, key) = world.key();
+    run("mkdir -m 700 ${store%/*}/copy && cp ${store%.db}.* ${store%/*}/copy/", &world.store());
+    let copy = world.file("copy/keys.db");
+    world.run(&["--store", copy.to_str().unwrap(), "disable", &id, "--yes"]);
+    let server = world.serve(&[]);
+    sees_it_usable(&server, &key);
+    run("cat ${store%/*}/copy/keys.db > $store", &world.store());
+    denies_or_cannot_tell(&server, &key, 401, "copied over");
+    let log = server.stop();
+    assert_eq!(log.matches("was written by something other than SQLite").count(), 1, "{log}");
+}
+
+/// Whether a test can mount something, in a name space of its own.
+fn can_mount() -> bool {
+    let tried = std::process::Command::new("unshare").args(["-m", "true"]).output();
+    let can = tried.is_ok_and(|tried| tried.status.success());
+    if !can {
+        let _ = writeln!(io::stderr(), "skipped: mounting takes root, and unshare");
+    }
+    can
+}
+
+#[test]
+fn a_database_that_is_mounted_on_its_own_is_not_used() {
+    if !can_mount() {
+        return;
+    }
+    let world = World::new();
+    let (id, key) = world.key();
+    let elsewhere = |arguments: &str| {
+        let script = format!(
+            "mkdir -p -m 700 $HOME/other && touch $HOME/other/keys.db && cp $HOME/keys.storekey $HOME/other/ &&
+             mount --bind $PDKEYS_STORE $HOME/other/keys.db && $pdkeys --store $HOME/other/keys.db {arguments}"
+        );
+        let mut command = std::process::Command::new("unshare");
+        command.args(["-m", "/bin/sh", "-c", &script]).env("HOME", world.file("."));
+        command.env("PDKEYS_STORE", world.store()).env("pdkeys", world.command(&[]).get_program());
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for arguments in
+        [format!("disable {id} --yes"), "list".to_owned(), "serve --listen 127.0.0.1:0".to_owned()]
+    {
+        let (code, said) = elsewhere(&arguments);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("is mounted on its own"), "{said}");
+    }
+    // The same under a server that runs.
+    let mut command = std::process::Command::new("unshare");
+    let script =
+        "(sleep 2; mount --bind $PDKEYS_STORE $PDKEYS_STORE) & exec $pdkeys serve --listen 127.0.0.1:0";
+    command.args(["-m", "/bin/sh", "-c", script]).env("HOME", world.file("."));
+    command.env("PDKEYS_STORE", world.store()).env("pdkeys", world.command(&[]).get_program());
+    let server = Server::start(command, 1);
+    sees_it_usable(&server, &key);
+    server.wait_until("it is noticed", |server| is_unusable(server, &key));
+    assert_eq!(server.stop().matches("is mounted on its own").count(), 1);
+}
+
+/// What an operator is told of counts.
+fn counts(server: &Server) -> (bool, u64) {
+    let metrics = server.get("/metrics").body;
+    let losses = metrics.lines().find_map(|line| line.strip_prefix("pdkeys_usage_file_losses_total "));
+    (server.get("/readyz").json()["counts"] == true, losses.unwrap().parse().unwrap())
+}
+
+#[test]
+fn a_usage_file_that_is_gone_is_told_and_made_anew_and_stops_nothing() {
+    for script in [
+        "rm ${store%.db}.usage.db",
+        "rm ${store%.db}.usage.db*",
+        "rm ${store%.db}.usage.db-shm",
+        "rm ${store%.db}.usage.db-wal",
+        "mv ${store%.db}.usage.db ${store%/*}/elsewhere",
+    ] {
+        let world = World::new();
+        let (id, key) = world.key();
+        let server = world.serve(&[]);
+        sees_it_usable(&server, &key);
+        server.wait_until("the usage file is made", |_| world.file("keys.usage.db-wal").exists());
+        run(script, &world.store());
+        server.wait_until("it is noticed", |server| counts(server) == (false, 1));
+        assert_eq!(server.auth(&key, "GET", "/incidents").status, 200, "{script}");
+        server.wait_until("it is made anew", |server| counts(server) == (true, 1));
+        // One check of another process, which makes the file if it is faster.
+        let mut check = world.command(&["verify", "--method", "GET", "--path", "/incidents"]);
+        assert!(check.env("PDKEYS_KEY", &key).output().unwrap().status.success(), "{script}");
+        for arguments in [&["list"][..], &["show", &id], &["usage", &id], &["rotate", &id, "--yes"]] {
+            world.run(arguments);
+        }
+        world.run(&["disable", &id, "--yes"]);
+        assert_eq!(server.auth(&key, "GET", "/incidents").status, 401, "{script}");
+        let log = server.stop();
+        assert_eq!(log.matches("counts cannot be written").count(), 1, "{script}: {log}");
+        assert_eq!(log.matches("counts can be written again").count(), 1, "{script}: {log}");
+        assert!(!log.contains("the store cannot be used"), "{script}: {log}");
+    }
+}
+
+#[test]
+fn a_usage_file_that_is_gone_before_the_server_looks_stops_nothing() {
+    let world = World::new();
+    let (id, key) = world.key();
+    let server = world.serve(&[]);
+    sees_it_usable(&server, &key);
+    server.wait_until("the usage file is made", |_| world.file("keys.usage.db-wal").exists());
+    for _ in 0..3 {
+        run("rm -f ${store%.db}.usage.db", &world.store());
+        let mut check = world.command(&["verify", "--method", "GET", "--path", "/incidents"]);
+        let checked = check.env("PDKEYS_KEY", &key).output().unwrap();
+        assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+        world.run(&["list"]);
+        world.run(&["disable", &id, "--yes"]);
+        world.run(&["enable", &id]);
+        assert_eq!(server.auth(&key, "GET", "/incidents").status, 200);
+    }
+    server.wait_until("it is made anew", |server| counts(server).0);
+    server.stop();
+}
+
+#[test]
+fn a_usage_file_that_cannot_be_used_stops_no_check_and_is_told() {
+    for (script, told) in [
+        ("rm ${store%.db}.usage.db* && mkdir ${store%.db}.usage.db", "not a file"),
+        ("rm ${store%.db}.usage.db* && echo no database > ${store%.db}.usage.db", "not a"),
+        ("cat ${store%.db}.storekey > ${store%.db}.usage.db", ""),
+        ("chmod 0666 ${store%.db}.usage.db; rm ${store%.db}.usage.db-shm", "can be written by others"),
+    ] {
+        let world = World::new();
+        let (id, key) = world.key();
+        let server = world.serve(&[]);
+        sees_it_usable(&server, &key);
+        server.wait_until("the usage file is made", |_| world.file("keys.usage.db-wal").exists());
+        run(script, &world.store());
+        server.wait_until(script, |server| server.get("/readyz").json()["counts"] == false);
+        std::thread::sleep(Duration::from_millis(2_500));
+        assert_eq!(server.get("/readyz").json()["counts"], false, "{script}");
+        assert_eq!(server.auth(&key, "GET", "/incidents").status, 200, "{script}");
+        for arguments in [&["list"][..], &["disable", &id, "--yes"]] {
+            world.run(arguments);
+        }
+        assert_eq!(server.auth(&key, "GET", "/incidents").status, 401, "{script}");
+        let doctor = world.command(&["doctor"]).output().unwrap();
+        let (code, said) = (doctor.status.code(), String::from_utf8(doctor.stdout).unwrap());
+        assert!(code == Some(3) && said.contains(told), "{script}: {code:?} {said}");
+        drop(server);
     }
 }
