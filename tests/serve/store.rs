@@ -1,7 +1,6 @@
 //! The store, while a server runs over it: deleted, replaced, locked, unreadable, and back again.
 
 use std::fs;
-use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -253,11 +252,12 @@ fn a_store_that_is_copied_over_in_place_is_opened_anew() {
 }
 
 /// Whether a test can mount something, in a name space of its own.
+#[expect(clippy::print_stderr, reason = "a test that is skipped says why")]
 fn can_mount() -> bool {
     let tried = std::process::Command::new("unshare").args(["-m", "true"]).output();
     let can = tried.is_ok_and(|tried| tried.status.success());
     if !can {
-        let _ = writeln!(io::stderr(), "skipped: mounting takes root, and unshare");
+        eprintln!("skipped: mounting takes root, and unshare");
     }
     can
 }

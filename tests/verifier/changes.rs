@@ -223,7 +223,7 @@ fn files_that_others_do_not_find_allow_nothing_until_the_store_is_opened_anew() 
             assert!(verifier.verify(&rest(&key.secret, "GET", "/incidents")).unwrap().is_allowed());
         }
         way.happen(world.place().database());
-        let disabled = world.run(world.place().database(), &["disable", &key.id, "--yes"]);
+        let disabled = world.run(&["disable", &key.id, "--yes"]);
         assert_eq!(disabled.status.success(), way.can_be_opened, "{}: {disabled:?}", way.what);
         ask_until_disabled(&verifiers, &key, way.can_be_opened, way.what);
     };
@@ -262,7 +262,7 @@ fn copy_with_disabled(world: &World, key: &Made) {
     let store = world.place().database().to_owned();
     run("mkdir -m 700 ${store%/*}/copy && cp ${store%.db}.* ${store%/*}/copy/", &store);
     let copy = store.with_file_name("copy").join(store.file_name().unwrap());
-    let disabled = world.run(&copy, &["disable", &key.id, "--yes"]);
+    let disabled = world.run(&["--store", copy.to_str().unwrap(), "disable", &key.id, "--yes"]);
     assert!(disabled.status.success(), "{disabled:?}");
 }
 
@@ -290,7 +290,7 @@ fn an_index_that_is_as_it_was_before_does_not_say_that_nothing_changed() {
         assert!(verifier.verify(&rest(&key.secret, "GET", "/incidents")).unwrap().is_allowed());
     }
     run("cp $store-shm $store.saved", world.place().database());
-    assert!(world.run(world.place().database(), &["disable", &key.id, "--yes"]).status.success());
+    assert!(world.run(&["disable", &key.id, "--yes"]).status.success());
     // Those that read on let go of the log when they pause.
     thread::sleep(Duration::from_millis(1_200));
     let other = Connection::open(world.place().database()).unwrap();
@@ -315,7 +315,7 @@ fn a_log_that_is_written_back_holds_up_no_check() {
             while !is_over.load(Ordering::Relaxed) {
                 disabled = !disabled;
                 let verb = if disabled { "disable" } else { "enable" };
-                let ran = world.run(world.place().database(), &[verb, &key.id, "--yes"]);
+                let ran = world.run(&[verb, &key.id, "--yes"]);
                 assert!(ran.status.success(), "{ran:?}");
             }
         });

@@ -1,6 +1,5 @@
 //! A store with an account in it, a clock that the test turns, and credentials of every kind.
 
-use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -100,10 +99,10 @@ impl World {
     }
 
     /// Runs the program on the store as the Account Owner, in a process of its own.
-    pub(crate) fn run(&self, store: &Path, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pdkeys"));
-        command.arg("--store").arg(store).args(arguments).env("SUDO_UID", uid_of(Role::Owner).to_string());
-        command.output().unwrap()
+        command.args(arguments).env("PDKEYS_STORE", self.place().database());
+        command.env("SUDO_UID", uid_of(Role::Owner).to_string()).output().unwrap()
     }
 
     pub(crate) fn store(&self) -> SqliteStore {
