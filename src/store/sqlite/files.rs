@@ -253,7 +253,13 @@ pub(super) fn refuse_remains(place: &Place) -> Result<()> {
     let log = log_of(database);
     match fs::symlink_metadata(&log) {
         // An empty one, as a check leaves it, has nothing to lay over anything.
-        Ok(metadata) if metadata.len() > 0 => Err(Conflict::LeftOver(log).into()),
+        Ok(metadata) if metadata.len() > 0 => {
+            // Between the two looks another process may have made the store, and begun to use it.
+            if fs::symlink_metadata(database).is_ok() {
+                return Err(ErrorKind::StoreExists(database.to_owned()).into());
+            }
+            Err(Conflict::LeftOver(log).into())
+        }
         _ => Ok(()),
     }
 }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use clap::{Args, Subcommand};
 use clap_complete::{ArgValueCandidates, ArgValueCompleter};
-use pdkeys::model::{AuditAction, AuditRecord, FieldChange, Head, Id, Noun, past_moment};
+use pdkeys::model::{AuditAction, AuditRecord, FieldChange, Head, Id, Noun, escape, past_moment};
 use pdkeys::store::{AuditFilter, Chain, Difference, Replay};
 use serde::Serialize;
 
@@ -136,7 +136,7 @@ impl From<&Difference> for DifferenceRecord {
 /// A difference in words, without what it is about.
 pub(super) fn in_words(difference: &Difference) -> String {
     let Difference { field, record, trail, state, .. } = difference;
-    let said = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_owned());
+    let said = |value: &Option<String>| escape(value.as_deref().unwrap_or("none")).into_owned();
     let record = record.map(|record| format!(" (record {record})")).unwrap_or_default();
     match field {
         Some(field) => format!("{field} is {}; the trail says {}{record}", said(state), said(trail)),
