@@ -32,6 +32,13 @@ impl Error {
         matches!(self.kind(), ErrorKind::StoreRefused { refusal: Refusal::Displaced(_), .. })
     }
 
+    /// Returns true if the same call may succeed later: the store could not be reached or was busy, and nothing was
+    /// found out or changed.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self.kind(), ErrorKind::StoreLocked { .. })
+    }
+
     /// An argument or a value that is refused: what it is, and why.
     pub(crate) fn invalid(what: &'static str, why: impl Into<String>) -> Self {
         ErrorKind::Invalid { what, why: why.into() }.into()
@@ -278,6 +285,9 @@ pub enum Conflict {
         /// How many there are.
         lines: u64,
     },
+    /// A row or a secret that may be there only once is there already.
+    #[error("the store has such a row of {0} already")]
+    NotUnique(&'static str),
     /// The secret is dead for good.
     #[error("this secret was removed or rotated away, and cannot come back")]
     DeadSecret,

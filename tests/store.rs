@@ -10,10 +10,14 @@
 mod audit;
 #[path = "store/import.rs"]
 mod import;
+#[path = "store/in_memory.rs"]
+mod in_memory;
 #[path = "store/keys.rs"]
 mod keys;
 #[path = "store/others.rs"]
 mod others;
+#[path = "store/queries.rs"]
+mod queries;
 #[path = "store/secrets.rs"]
 mod secrets;
 #[path = "store/site.rs"]
@@ -47,6 +51,11 @@ macro_rules! conformance {
             keys::what_a_visitor_says_went_wrong_comes_back,
             keys::a_removed_key_is_gone_and_the_others_stay,
             keys::ids_of_removed_things_stay_taken,
+            queries::a_query_selects_the_keys_that_its_filter_matches_and_no_others,
+            queries::pages_of_keys_follow_one_another_in_every_order,
+            queries::a_page_after_a_key_that_is_gone_is_empty,
+            queries::pages_of_every_other_noun_follow_one_another,
+            queries::pages_of_audit_records_follow_one_another,
             secrets::a_digest_that_was_never_issued_belongs_to_nobody,
             secrets::an_issued_secret_belongs_to_its_key,
             secrets::a_rotation_without_overlap_kills_the_secret_before,
@@ -130,7 +139,13 @@ macro_rules! told {
 conformance!(sqlite::Sqlite);
 
 mod for_many_keys {
-    use super::{audit, import, keys, others, secrets, site, sqlite, transactions, usage, users};
+    use super::{audit, import, keys, others, queries, secrets, site, sqlite, transactions, usage, users};
 
     conformance!(sqlite::ForManyKeys);
+}
+
+mod an_engine_in_memory {
+    use super::{audit, import, in_memory, keys, others, queries, secrets, site, transactions, usage, users};
+
+    conformance!(in_memory::InMemory);
 }

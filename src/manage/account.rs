@@ -9,7 +9,7 @@ use crate::model::{
     Account, AccountEdit, Action, Change, Name, Noun, Permit, Policy, Role, Target, User, UserRef, require,
 };
 use crate::ports::{Clock, Entropy};
-use crate::store::{Create, Place, Read, Store, Write};
+use crate::store::{CreateStore, ReadTx as _, Store, Transaction, WriteTx};
 
 /// An account to be founded, with the user who becomes its owner.
 #[derive(Clone, Debug)]
@@ -28,16 +28,16 @@ impl Founding {
     /// Makes a new store with the account in it.
     ///
     /// # Errors
-    /// As [`Create::create`].
-    pub fn make_store<S: Create>(
+    /// As [`CreateStore::create`].
+    pub fn make_store<S: CreateStore>(
         &self,
-        place: &Place,
+        location: &S::Location,
         clock: &dyn Clock,
         entropy: &mut dyn Entropy,
     ) -> Result<S> {
         let request_id = request_id(entropy)?;
         let at = clock.now();
-        S::create(place, entropy, |tx, entropy| self.found(tx, entropy, &request_id, at))
+        S::create(location, entropy, |tx, entropy| self.found(tx, entropy, &request_id, at))
     }
 
     /// Puts the account and its owner into an empty store.
@@ -46,13 +46,13 @@ impl Founding {
     /// If the store cannot be written.
     pub fn found(
         &self,
-        tx: &mut impl Write,
+        tx: &mut Transaction<impl WriteTx>,
         entropy: &mut dyn Entropy,
         request_id: &str,
         at: Timestamp,
     ) -> Result<()> {
         let owner = User {
-            id: fresh_id(tx, Noun::User, entropy)?,
+            id: fresh_id(&**tx, Noun::User, entropy)?,
             name: self.owner.clone(),
             email: None,
             role: Role::Owner,

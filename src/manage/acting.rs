@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind, Result, TokenRefusal, Unidentified};
 use crate::model::{
     Access, Acting, Action, CredentialKind, Digest, Hint, Id, KeyState, Noun, Secret, Target, User, require,
 };
-use crate::store::{Holder, Read, Store};
+use crate::store::{DigestOwner, ReadTx, Store, UserBy};
 
 /// How the acting user makes himself known.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Claim {
 
     pub(super) fn acting(
         &self,
-        tx: &impl Read,
+        tx: &mut impl ReadTx,
         on_behalf_of: Option<&str>,
         request_id: &str,
         at: Timestamp,
@@ -49,7 +49,7 @@ impl Claim {
         let acting = match self {
             Self::OsUser(uid) => {
                 let unmapped = ErrorKind::Unidentified(Unidentified::NoMapping { uid: *uid });
-                Acting::os_user(tx.user_of_uid(*uid)?.ok_or(unmapped)?, request_id.to_owned(), at)
+                Acting::os_user(tx.user(UserBy::OsUser(*uid))?.ok_or(unmapped)?, request_id.to_owned(), at)
             }
             Self::Token { digest, hint } => {
                 Acting::api_token(owner_of(tx, digest, at)?, Some(hint), request_id.to_owned(), at)
@@ -68,12 +68,14 @@ fn refuse(why: TokenRefusal) -> Error {
 }
 
 /// Whose token it is, if it is one that works.
-fn owner_of(tx: &impl Read, digest: &Digest, at: Timestamp) -> Result<User> {
-    let id = match tx.holder(digest)? {
+fn owner_of(tx: &impl ReadTx, digest: &Digest, at: Timestamp) -> Result<User> {
+    let id = match tx.digest_owner(digest)? {
         None => return Err(refuse(TokenRefusal::Unknown)),
-        Some(Holder::Dead(_)) => return Err(refuse(TokenRefusal::Dead)),
-        Some(Holder::Live { ends_at: Some(end), .. }) if end <= at => return Err(refuse(TokenRefusal::Dead)),
-        Some(Holder::Live { id, .. }) => id,
+        Some(DigestOwner::Dead(_)) => return Err(refuse(TokenRefusal::Dead)),
+        Some(DigestOwner::Live { ends_at: Some(end), .. }) if end <= at => {
+            return Err(refuse(TokenRefusal::Dead));
+        }
+        Some(DigestOwner::Live { id, .. }) => id,
     };
     let token = tx.user_token(id)?.ok_or_else(|| refuse(TokenRefusal::Unknown))?;
     match token.state(at) {
@@ -90,9 +92,9 @@ fn owner_of(tx: &impl Read, digest: &Digest, at: Timestamp) -> Result<User> {
     Ok(token.user)
 }
 
-fn present_user(tx: &impl Read, reference: &str) -> Result<User> {
+fn present_user(tx: &mut impl ReadTx, reference: &str) -> Result<User> {
     let found = match reference.parse::<Id>() {
-        Ok(id) if id.noun() == Noun::User => tx.user(id)?,
+        Ok(id) if id.noun() == Noun::User => tx.user(UserBy::Id(id))?,
         _ => find::user_named(tx, reference)?,
     };
     match found {

@@ -12,7 +12,7 @@ use crate::model::{
     APP_TOKEN_LIFE, Ability, Acting, Action, App, AppEdit, AppSpec, AppToken, Change, Decision, Id, Label,
     Name, Noun, Scope, ScopeSet, Secret, SecretChange, Target, decide, require,
 };
-use crate::store::{Flow, Read, Store, Write};
+use crate::store::{AppQuery, ReadTx, Store, Visit, WriteTx};
 
 impl<S: Store> Session<'_, S> {
     /// Registers an app, and hands its client secret over. Its id is its client id.
@@ -42,7 +42,7 @@ impl<S: Store> Session<'_, S> {
             };
             let permit = work.authorize(Action::RegisterApp, &target(&app))?;
             let issue = SecretChange::Issue(work.tx.keyring().digest(&secret.fingerprint()));
-            work.tx.save_app(permit, &Change::Create(app.clone()), issue)?;
+            work.tx.save(permit, &Change::Create(app.clone()), issue)?;
             work.hand_over(|| hand_over(&app, &secret))?;
             Ok(app)
         })
@@ -52,10 +52,14 @@ impl<S: Store> Session<'_, S> {
     ///
     /// # Errors
     /// If the acting user may see none at all, and whatever `visit` returns.
-    pub fn list_apps(&mut self, visit: &mut dyn FnMut(App) -> Flow) -> Result<()> {
+    pub fn list_apps(&mut self, visit: Visit<'_, App>) -> Result<()> {
         self.read(|tx, acting| {
             require(acting, Action::ListApps, &Target::all(Noun::App))?;
-            tx.apps(&mut |app| match decide(acting.user(), Action::ListApps, &target(&app)) {
+            tx.apps(&AppQuery::default(), &mut |app| match decide(
+                acting.user(),
+                Action::ListApps,
+                &target(&app),
+            ) {
                 Decision::Allowed => visit(app),
                 Decision::Denied(_) => Ok(ControlFlow::Continue(())),
             })
@@ -183,7 +187,7 @@ fn target(app: &App) -> Target {
 }
 
 /// An app that the acting user may do this to. To those who may not even see it, it is not there.
-fn app(tx: &impl Read, acting: &Acting, typed: &str, action: Action) -> Result<App> {
+fn app(tx: &mut impl ReadTx, acting: &Acting, typed: &str, action: Action) -> Result<App> {
     require(acting, action, &Target::all(Noun::App))?;
     let seen = |app: &App| decide(acting.user(), Action::ShowApp, &target(app)) == Decision::Allowed;
     let app = find::app(tx, typed, seen)?;
@@ -191,13 +195,13 @@ fn app(tx: &impl Read, acting: &Acting, typed: &str, action: Action) -> Result<A
     Ok(app)
 }
 
-impl<T: Write> Work<'_, T> {
-    fn app(&self, typed: &str, action: Action) -> Result<App> {
-        app(self.tx, self.acting, typed, action)
+impl<T: WriteTx> Work<'_, T> {
+    fn app(&mut self, typed: &str, action: Action) -> Result<App> {
+        app(self.tx.reading(), self.acting, typed, action)
     }
 
-    fn refuse_taken_app(&self, own: Option<Id>, name: &Name) -> Result<()> {
-        match find::taken(name, own, |visit| self.tx.apps(visit))? {
+    fn refuse_taken_app(&mut self, own: Option<Id>, name: &Name) -> Result<()> {
+        match find::taken(name, own, |visit| self.tx.reading().apps(&AppQuery::default(), visit))? {
             Some(App { id, name, .. }) => {
                 Err(Conflict::Taken { noun: Noun::App, name, id, what: "name" }.into())
             }

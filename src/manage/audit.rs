@@ -3,18 +3,14 @@
 use super::session::Session;
 use crate::error::Result;
 use crate::model::{Action, AuditRecord, Head, Noun, Target, require};
-use crate::store::{AuditFilter, Chain, Flow, Read, Replay, Store};
+use crate::store::{AuditQuery, Chain, ReadTx as _, Replay, Store, Visit};
 
 impl<S: Store> Session<'_, S> {
     /// Shows the records that match, newest first.
     ///
     /// # Errors
     /// If the acting user may not, and whatever `visit` returns.
-    pub fn list_audit(
-        &mut self,
-        filter: &AuditFilter,
-        visit: &mut dyn FnMut(AuditRecord) -> Flow,
-    ) -> Result<()> {
+    pub fn list_audit(&mut self, filter: &AuditQuery, visit: Visit<'_, AuditRecord>) -> Result<()> {
         self.read(|tx, acting| {
             require(acting, Action::ReadAudit, &Target::all(Noun::Account))?;
             tx.audit_records(filter, visit)

@@ -8,9 +8,9 @@ use super::work::request_id;
 use crate::error::Result;
 use crate::model::{Action, Head, Noun, Permit, Target, authorize, require};
 use crate::ports::{Clock, Entropy};
-use crate::store::{Chain, Place, Preserve, Read, Replay, Restored, Revived};
+use crate::store::{BackupStore, Chain, Place, Reactivated, ReadTx as _, Replay, Restored};
 
-impl<S: Preserve> Session<'_, S> {
+impl<S: BackupStore> Session<'_, S> {
     /// Copies the store to a new file, while others write, and the store key to another, if one is named. It changes
     /// nothing in the store, and so leaves no audit record.
     ///
@@ -53,10 +53,10 @@ impl<S: Preserve> Session<'_, S> {
     ///
     /// # Errors
     /// If the acting user may not restore it.
-    pub fn revived_by(&mut self, backup: &S::Backup) -> Result<Vec<Revived>> {
+    pub fn reactivated_by(&mut self, backup: &S::Backup) -> Result<Vec<Reactivated>> {
         self.require_restore()?;
         let at = self.at();
-        self.store().0.revived_by(backup, at)
+        self.store().0.reactivated_by(backup, at)
     }
 
     /// Puts a backup in the store's place, which everybody sees at once. What was there is copied aside. Refused if
@@ -64,7 +64,7 @@ impl<S: Preserve> Session<'_, S> {
     ///
     /// # Errors
     /// If the acting user may not, or it cannot be done; the store is as it was then.
-    pub fn restore(&mut self, backup: S::Backup, known: &[Revived]) -> Result<Restored> {
+    pub fn restore(&mut self, backup: S::Backup, known: &[Reactivated]) -> Result<Restored> {
         let permit =
             self.read(|tx, acting| authorize(acting, Action::Restore, &Target::of(&tx.account()?)))?;
         let (store, entropy) = self.store();
@@ -77,7 +77,7 @@ impl<S: Preserve> Session<'_, S> {
 ///
 /// # Errors
 /// If it cannot be done.
-pub fn restore_lost<S: Preserve>(
+pub fn restore_lost<S: BackupStore>(
     place: &Place,
     backup: S::Backup,
     os_uid: u32,

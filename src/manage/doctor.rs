@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::session::Session;
 use crate::error::Result;
-use crate::model::{Action, Id, KeyOrder, KeyState, Noun, Target, require};
-use crate::store::{AuditFilter, Examine, Fault, Read};
+use crate::model::{Action, Id, KeyState, Noun, Target, require};
+use crate::store::{AuditQuery, ExamineStore, Fault, KeyQuery, ReadTx as _, TokenQuery};
 
 /// How far the clock of whoever wrote something may be ahead before it is a finding.
 const TOLERANCE: SignedDuration = SignedDuration::from_mins(1);
@@ -71,7 +71,7 @@ impl Ward {
     }
 }
 
-impl<S: Examine> Session<'_, S> {
+impl<S: ExamineStore> Session<'_, S> {
     /// Looks for what is wrong with the store, and for keys that somebody should look at.
     ///
     /// # Errors
@@ -95,15 +95,15 @@ impl<S: Examine> Session<'_, S> {
         };
         self.read(|tx, _| {
             let go_on = || Ok(ControlFlow::Continue(()));
-            tx.general_keys(KeyOrder::Created, false, &mut |key| {
+            tx.general_keys(&KeyQuery::all(now), &mut |key| {
                 ward.see(key.id, key.state(now), key.created_at, key.expires_at, key.last_used_at);
                 go_on()
             })?;
-            tx.user_tokens(None, &mut |token| {
+            tx.user_tokens(&TokenQuery::default(), &mut |token| {
                 ward.see(token.id, token.state(now), token.created_at, token.expires_at, token.last_used_at);
                 go_on()
             })?;
-            tx.audit_records(&AuditFilter::default(), &mut |record| {
+            tx.audit_records(&AuditQuery::default(), &mut |record| {
                 ward.latest = ward.latest.max(record.execution_time);
                 Ok(ControlFlow::Break(()))
             })

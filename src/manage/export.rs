@@ -1,23 +1,20 @@
 //! Exporting: what the store knows, without what it recognises secrets by.
 
-use std::ops::ControlFlow;
-
-use super::integrations::Shown;
 use super::services::{DestinationKind, WithIntegrations};
 use super::session::Session;
 use crate::error::Result;
-use crate::model::{Action, AuditRecord, GeneralKey, KeyOrder, Noun, Target, User, require};
-use crate::store::{AuditFilter, Flow, Read as _, Store};
+use crate::model::{Action, AuditRecord, GeneralKey, Noun, Target, User, require};
+use crate::store::{AuditQuery, KeyQuery, ReadTx as _, Store, UserQuery, Visit};
 
 impl<S: Store> Session<'_, S> {
     /// Shows every general key, oldest first.
     ///
     /// # Errors
     /// If the acting user may not, and whatever `visit` returns.
-    pub fn export_keys(&mut self, visit: &mut dyn FnMut(GeneralKey) -> Flow) -> Result<()> {
+    pub fn export_keys(&mut self, visit: Visit<'_, GeneralKey>) -> Result<()> {
         self.read(|tx, acting| {
             require(acting, Action::Export, &Target::all(Noun::Account))?;
-            tx.general_keys(KeyOrder::Created, false, visit)
+            tx.general_keys(&KeyQuery::all(acting.at()), visit)
         })
     }
 
@@ -25,10 +22,10 @@ impl<S: Store> Session<'_, S> {
     ///
     /// # Errors
     /// If the acting user may not, and whatever `visit` returns.
-    pub fn export_users(&mut self, visit: &mut dyn FnMut(User) -> Flow) -> Result<()> {
+    pub fn export_users(&mut self, visit: Visit<'_, User>) -> Result<()> {
         self.read(|tx, acting| {
             require(acting, Action::Export, &Target::all(Noun::Account))?;
-            tx.users(visit)
+            tx.users(&UserQuery::default(), visit)
         })
     }
 
@@ -36,19 +33,13 @@ impl<S: Store> Session<'_, S> {
     ///
     /// # Errors
     /// If the acting user may not, and whatever `visit` returns.
-    pub fn export_destinations(&mut self, visit: &mut dyn FnMut(WithIntegrations) -> Flow) -> Result<()> {
+    pub fn export_destinations(&mut self, visit: Visit<'_, WithIntegrations>) -> Result<()> {
         self.read(|tx, acting| {
             require(acting, Action::Export, &Target::all(Noun::Account))?;
-            let mut flow = ControlFlow::Continue(());
             for kind in [DestinationKind::Service, DestinationKind::Orchestration] {
-                if flow.is_break() {
+                if WithIntegrations::each(tx, acting, None, kind, visit)?.is_break() {
                     break;
                 }
-                tx.destinations(kind.noun(), &mut |destination| {
-                    let integrations = Shown::all(tx, acting, None, Some(destination.id))?;
-                    flow = visit(WithIntegrations { destination, integrations })?;
-                    Ok(flow)
-                })?;
             }
             Ok(())
         })
@@ -58,10 +49,10 @@ impl<S: Store> Session<'_, S> {
     ///
     /// # Errors
     /// If the acting user may not, and whatever `visit` returns.
-    pub fn export_audit(&mut self, visit: &mut dyn FnMut(AuditRecord) -> Flow) -> Result<()> {
+    pub fn export_audit(&mut self, visit: Visit<'_, AuditRecord>) -> Result<()> {
         self.read(|tx, acting| {
             require(acting, Action::Export, &Target::all(Noun::Account))?;
-            tx.audit_records(&AuditFilter::default(), visit)
+            tx.audit_records(&AuditQuery::default(), visit)
         })
     }
 }

@@ -11,7 +11,7 @@ use crate::model::{
     Acting, Action, App, Destination, GeneralKey, Id, Integration, Name, Noun, Secret, Target, User, fold,
     looks_secret, require,
 };
-use crate::store::{Flow, Read};
+use crate::store::{AppBy, AppQuery, DestinationBy, DestinationQuery, ReadTx, UserBy, UserQuery, Visit};
 
 /// How alike two names must be for one to be offered in place of the other; 1 is equal.
 const LIKENESS: f64 = 0.6;
@@ -33,7 +33,7 @@ pub(super) fn not_found(noun: Noun, typed: &str, mut near: Vec<String>) -> Error
 }
 
 /// A general key by its id.
-pub(super) fn general_key(tx: &impl Read, typed: &str) -> Result<GeneralKey> {
+pub(super) fn general_key(tx: &impl ReadTx, typed: &str) -> Result<GeneralKey> {
     if let Ok(id) = typed.parse::<Id>()
         && id.noun() == Noun::GeneralKey
         && let Some(key) = tx.general_key(id)?
@@ -50,7 +50,7 @@ pub(super) fn general_key(tx: &impl Read, typed: &str) -> Result<GeneralKey> {
 }
 
 /// A user whom the acting user may see: everybody sees himself.
-pub(super) fn seen_user(tx: &impl Read, acting: &Acting, typed: &str) -> Result<User> {
+pub(super) fn seen_user(tx: &mut impl ReadTx, acting: &Acting, typed: &str) -> Result<User> {
     let own = acting.user();
     if typed.parse::<Id>().is_ok_and(|id| id == own.id)
         || user_named(tx, typed)?.is_some_and(|named| named.id == own.id)
@@ -83,11 +83,8 @@ macro_rules! is_named {
 
 is_named!(User, Destination, App);
 
-/// Shows all things of a kind.
-type Visit<'v, T> = dyn FnMut(T) -> Flow + 'v;
-
 /// The one whose name is like the one that was typed; none if there are several.
-fn like<T: Named>(typed: &str, all: impl FnOnce(&mut Visit<'_, T>) -> Result<()>) -> Result<Option<T>> {
+fn like<T: Named>(typed: &str, all: impl FnOnce(Visit<'_, T>) -> Result<()>) -> Result<Option<T>> {
     let typed = fold(typed.trim());
     let mut found = Vec::new();
     all(&mut |thing| {
@@ -103,7 +100,7 @@ fn like<T: Named>(typed: &str, all: impl FnOnce(&mut Visit<'_, T>) -> Result<()>
 pub(super) fn taken<T: Named>(
     name: &Name,
     own: Option<Id>,
-    all: impl FnOnce(&mut Visit<'_, T>) -> Result<()>,
+    all: impl FnOnce(Visit<'_, T>) -> Result<()>,
 ) -> Result<Option<T>> {
     let mut found = None;
     all(&mut |thing| {
@@ -118,7 +115,7 @@ pub(super) fn taken<T: Named>(
 
 /// All things of a kind by what their names are compared by, for many look-ups; of several that are alike, none.
 pub(super) fn by_likeness<T: Named>(
-    all: impl FnOnce(&mut Visit<'_, T>) -> Result<()>,
+    all: impl FnOnce(Visit<'_, T>) -> Result<()>,
 ) -> Result<HashMap<String, Option<T>>> {
     let mut found = HashMap::new();
     all(&mut |thing| {
@@ -130,21 +127,21 @@ pub(super) fn by_likeness<T: Named>(
     Ok(found)
 }
 
-/// Shows the users who have not left.
-pub(super) fn present_users(tx: &(impl Read + ?Sized), visit: &mut Visit<'_, User>) -> Result<()> {
-    tx.users(&mut |user| if user.has_left() { Ok(ControlFlow::Continue(())) } else { visit(user) })
+/// Visits the users who have not left.
+pub(super) fn present_users(tx: &mut impl ReadTx, visit: Visit<'_, User>) -> Result<()> {
+    tx.users(&UserQuery { present: true, ..UserQuery::default() }, visit)
 }
 
 /// A user who has not left, by name.
-pub(super) fn user_named(tx: &impl Read, typed: &str) -> Result<Option<User>> {
-    match tx.user_named(typed)? {
+pub(super) fn user_named(tx: &mut impl ReadTx, typed: &str) -> Result<Option<User>> {
+    match tx.user(UserBy::Name(typed))? {
         None => like(typed, |visit| present_users(tx, visit)),
         exactly => Ok(exactly),
     }
 }
 
 /// An integration by its id.
-pub(super) fn integration(tx: &impl Read, typed: &str) -> Result<Integration> {
+pub(super) fn integration(tx: &impl ReadTx, typed: &str) -> Result<Integration> {
     if let Ok(id) = typed.parse::<Id>()
         && id.noun() == Noun::Integration
         && let Some(integration) = tx.integration(id)?
@@ -159,21 +156,23 @@ pub(super) fn integration(tx: &impl Read, typed: &str) -> Result<Integration> {
 }
 
 /// An app by id or name, of those that are seen.
-pub(super) fn app(tx: &impl Read, typed: &str, seen: impl Fn(&App) -> bool) -> Result<App> {
+pub(super) fn app(tx: &mut impl ReadTx, typed: &str, seen: impl Fn(&App) -> bool) -> Result<App> {
     let by_id = match typed.parse::<Id>() {
-        Ok(id) if id.noun() == Noun::App => tx.app(id)?,
+        Ok(id) if id.noun() == Noun::App => tx.app(AppBy::Id(id))?,
         _ => None,
     };
-    let by_name = || match tx.app_named(typed)? {
-        None => like(typed, |visit| tx.apps(visit)),
-        exactly => Ok(exactly),
+    let found = match by_id {
+        Some(found) => Some(found),
+        None => match tx.app(AppBy::Name(typed))? {
+            None => like(typed, |visit| tx.apps(&AppQuery::default(), visit))?,
+            exactly => exactly,
+        },
     };
-    let found = by_id.map_or_else(by_name, |found| Ok(Some(found)))?;
     if let Some(app) = found.filter(&seen) {
         return Ok(app);
     }
     let mut names = Names::near(Noun::App, typed);
-    tx.apps(&mut |app| {
+    tx.apps(&AppQuery::default(), &mut |app| {
         if seen(&app) {
             names.consider(app.id, app.name.as_str());
         }
@@ -183,20 +182,23 @@ pub(super) fn app(tx: &impl Read, typed: &str, seen: impl Fn(&App) -> bool) -> R
 }
 
 /// A service or an orchestration, by id or name.
-pub(super) fn destination(tx: &impl Read, noun: Noun, typed: &str) -> Result<Destination> {
+pub(super) fn destination(tx: &mut impl ReadTx, noun: Noun, typed: &str) -> Result<Destination> {
     let by_id = match typed.parse::<Id>() {
-        Ok(id) if id.noun() == noun => tx.destination(id)?,
+        Ok(id) if id.noun() == noun => tx.destination(DestinationBy::Id(id))?,
         _ => None,
     };
-    let by_name = || match tx.destination_named(noun, typed)? {
-        None => like(typed, |visit| tx.destinations(noun, visit)),
-        exactly => Ok(exactly),
+    let found = match by_id {
+        Some(found) => Some(found),
+        None => match tx.destination(DestinationBy::Name(noun, typed))? {
+            None => like(typed, |visit| tx.destinations(&DestinationQuery::all(noun), visit))?,
+            exactly => exactly,
+        },
     };
-    if let Some(found) = by_id.map_or_else(by_name, |found| Ok(Some(found)))? {
+    if let Some(found) = found {
         return Ok(found);
     }
     let mut names = Names::near(noun, typed);
-    tx.destinations(noun, &mut |destination| {
+    tx.destinations(&DestinationQuery::all(noun), &mut |destination| {
         names.consider(destination.id, destination.name.as_str());
         Ok(ControlFlow::Continue(()))
     })?;
@@ -204,19 +206,21 @@ pub(super) fn destination(tx: &impl Read, noun: Noun, typed: &str) -> Result<Des
 }
 
 /// A user by id or name; by id also one who has left.
-pub(super) fn user(tx: &impl Read, typed: &str) -> Result<User> {
+pub(super) fn user(tx: &mut impl ReadTx, typed: &str) -> Result<User> {
     let by_id = match typed.parse::<Id>() {
-        Ok(id) if id.noun() == Noun::User => tx.user(id)?,
+        Ok(id) if id.noun() == Noun::User => tx.user(UserBy::Id(id))?,
         _ => None,
     };
-    if let Some(user) = by_id.map_or_else(|| user_named(tx, typed), |user| Ok(Some(user)))? {
+    let found = match by_id {
+        Some(user) => Some(user),
+        None => user_named(tx, typed)?,
+    };
+    if let Some(user) = found {
         return Ok(user);
     }
     let mut names = Names::near(Noun::User, typed);
-    tx.users(&mut |user| {
-        if !user.has_left() {
-            names.consider(user.id, user.name.as_str());
-        }
+    tx.users(&UserQuery { present: true, ..UserQuery::default() }, &mut |user| {
+        names.consider(user.id, user.name.as_str());
         Ok(ControlFlow::Continue(()))
     })?;
     Err(not_found(Noun::User, typed, names.found()))

@@ -11,7 +11,7 @@ use super::work::{HandOver, request_id};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{APP_TOKEN_LIFE, Account, App, AppToken, Digest, Id, Permit, Scope, ScopeSet, Secret};
 use crate::ports::{Clock, Entropy};
-use crate::store::{Read, Store, Write};
+use crate::store::{AppBy, ReadTx, Store, Transaction};
 
 /// What an app's scope says of the account that it asks for: `as_account-us.SUBDOMAIN`.
 const ACCOUNT_SCOPE: &str = "as_account-";
@@ -92,9 +92,9 @@ pub fn grant_app_token<S: Store>(
     if let Err(refusal) = decide(&store.read()?, request, &digest, at)? {
         return Ok(Grant::Refused(refusal));
     }
-    let mut tx = store.write()?;
+    let mut tx = Transaction::begin(store)?;
     // What was true a moment ago must be true in the transaction.
-    let (app, asked) = match decide(&tx, request, &digest, at)? {
+    let (app, asked) = match decide(&*tx, request, &digest, at)? {
         Ok(decided) => decided,
         Err(refusal) => return Ok(Grant::Refused(refusal)),
     };
@@ -127,8 +127,8 @@ struct Asked {
 
 type Decided = std::result::Result<(App, Asked), GrantRefusal>;
 
-fn decide(tx: &impl Read, request: &GrantRequest<'_>, digest: &Digest, at: Timestamp) -> Result<Decided> {
-    let found = tx.app_of_client_secret(digest, at)?;
+fn decide(tx: &impl ReadTx, request: &GrantRequest<'_>, digest: &Digest, at: Timestamp) -> Result<Decided> {
+    let found = tx.app(AppBy::ClientSecret(digest, at))?;
     let Some(app) = found.filter(|app| request.client_id.parse::<Id>().is_ok_and(|id| id == app.id)) else {
         return Ok(Err(GrantRefusal::InvalidClient));
     };

@@ -19,7 +19,9 @@ use crate::model::{
     Role, Secret, Target, User, UserToken, candidates::digests_in, decide, fold, require,
 };
 use crate::ports::Entropy;
-use crate::store::{Clash, Death, Intake, Read, Store, Write, secret_in};
+use crate::store::{
+    Clash, Death, DestinationBy, DestinationQuery, ImportTx, ReadTx, Store, UserBy, WriteTx, secret_in,
+};
 
 /// Where entries come from, one after the other.
 pub trait Entries<T> {
@@ -162,7 +164,7 @@ trait Take<T> {
     /// Takes one in, and counts it.
     fn take(
         &mut self,
-        intake: &mut dyn Intake,
+        intake: &mut ImportTx<'_, impl WriteTx>,
         entropy: &mut dyn Entropy,
         line: u64,
         entry: T,
@@ -170,7 +172,7 @@ trait Take<T> {
     ) -> Result<(), Refused>;
 }
 
-fn import<T, W: Write, I: Take<T>>(
+fn import<T, W: WriteTx, I: Take<T>>(
     work: &mut Work<'_, W>,
     entries: &mut dyn Entries<T>,
     skip_bad: bool,
@@ -182,7 +184,7 @@ fn import<T, W: Write, I: Take<T>>(
     let permit = work.authorize(Action::Import, &Target::of(&account))?;
     let mut importer = begin(account, work.acting.clone());
     let entropy = &mut *work.entropy;
-    work.tx.import(permit, &mut |intake| {
+    work.tx.import(permit, |intake| {
         let mut sum = Imported { account: name.clone(), ..Imported::default() };
         let mut lines = 0_u64;
         while let Some(Line { number, entry }) = entries.next()? {
@@ -248,7 +250,7 @@ struct KeyImport {
 impl Take<KeyEntry> for KeyImport {
     fn take(
         &mut self,
-        intake: &mut dyn Intake,
+        intake: &mut ImportTx<'_, impl WriteTx>,
         entropy: &mut dyn Entropy,
         line: u64,
         entry: KeyEntry,
@@ -279,7 +281,7 @@ impl Take<KeyEntry> for KeyImport {
                     return Err("access: that of a role is for user tokens".into());
                 }
                 let key = GeneralKey {
-                    id: fresh_id(intake.store(), Noun::GeneralKey, entropy)?,
+                    id: fresh_id(intake.rows(), Noun::GeneralKey, entropy)?,
                     description: entry.description,
                     hint,
                     access: entry.access,
@@ -291,17 +293,17 @@ impl Take<KeyEntry> for KeyImport {
                     overlap_ends_at: None,
                     last_used_at: None,
                 };
-                let clash = intake.add_general_key(&key, &digest)?;
+                let clash = intake.add(&key, &digest)?;
                 (Noun::GeneralKey, &mut imported.general_keys, clash)
             }
             CredentialKind::UserToken => {
-                let user = self.user(intake.store(), entry.owner.as_deref())?;
+                let user = self.user(intake.reading(), entry.owner.as_deref())?;
                 let Access::Role(scopes) = &entry.access else {
                     return Err("access: of a user token it is role, or some scopes of it".into());
                 };
                 refuse_beyond(user.role, scopes.as_ref()).map_err(|error| format!("access: {error}"))?;
                 let token = UserToken {
-                    id: fresh_id(intake.store(), Noun::UserToken, entropy)?,
+                    id: fresh_id(intake.rows(), Noun::UserToken, entropy)?,
                     user,
                     description: entry.description,
                     hint,
@@ -311,12 +313,12 @@ impl Take<KeyEntry> for KeyImport {
                     overlap_ends_at: None,
                     last_used_at: None,
                 };
-                let clash = intake.add_user_token(&token, &digest)?;
+                let clash = intake.add(&token, &digest)?;
                 (Noun::UserToken, &mut imported.user_tokens, clash)
             }
             CredentialKind::Integration => {
                 let integration = self.integration(intake, entropy, entry, created_at)?;
-                let clash = intake.add_integration(&integration, &digest)?;
+                let clash = intake.add(&integration, &digest)?;
                 (Noun::Integration, &mut imported.integrations, clash)
             }
             CredentialKind::AppToken => {
@@ -350,14 +352,14 @@ impl KeyImport {
     }
 
     /// The user whose token it is to be.
-    fn user(&mut self, store: &dyn Read, owner: Option<&str>) -> Result<User, Refused> {
+    fn user(&mut self, store: &mut impl ReadTx, owner: Option<&str>) -> Result<User, Refused> {
         let owner = owner.ok_or("owner: a user token has one")?;
         if let Some(user) = self.users.get(owner) {
             return Ok(user.clone());
         }
         let found = match owner.parse::<Id>() {
-            Ok(id) if id.noun() == Noun::User => store.user(id)?,
-            _ => match store.user_named(owner)? {
+            Ok(id) if id.noun() == Noun::User => store.user(UserBy::Id(id))?,
+            _ => match store.user(UserBy::Name(owner))? {
                 None => self.user_like(store, owner)?,
                 exactly => exactly,
             },
@@ -374,7 +376,7 @@ impl KeyImport {
         Ok(user)
     }
 
-    fn user_like(&mut self, store: &dyn Read, owner: &str) -> Result<Option<User>> {
+    fn user_like(&mut self, store: &mut impl ReadTx, owner: &str) -> Result<Option<User>> {
         let all = match &mut self.users_by_likeness {
             Some(all) => all,
             none => none.insert(find::by_likeness(|visit| find::present_users(store, visit))?),
@@ -385,7 +387,7 @@ impl KeyImport {
     /// The integration that it is to be.
     fn integration(
         &mut self,
-        intake: &dyn Intake,
+        intake: &mut ImportTx<'_, impl WriteTx>,
         entropy: &mut dyn Entropy,
         entry: KeyEntry,
         created_at: jiff::Timestamp,
@@ -401,10 +403,10 @@ impl KeyImport {
         }
         let owner = entry.owner.ok_or("owner: an integration leads into a service or an orchestration")?;
         let noun = if secret.is_of_orchestration() { Noun::Orchestration } else { Noun::Service };
-        let destination = self.destination(intake.store(), noun, &owner)?;
+        let destination = self.destination(intake.reading(), noun, &owner)?;
         let name = Name::parse(Noun::Integration, entry.description.as_str())
             .map_err(|error| format!("description: {error}"))?;
-        let id = fresh_id(intake.store(), Noun::Integration, entropy)?;
+        let id = fresh_id(intake.rows(), Noun::Integration, entropy)?;
         Ok(Integration {
             id,
             name,
@@ -419,17 +421,22 @@ impl KeyImport {
         })
     }
 
-    fn destination(&mut self, store: &dyn Read, noun: Noun, named: &str) -> Result<DestinationRef, Refused> {
+    fn destination(
+        &mut self,
+        store: &mut impl ReadTx,
+        noun: Noun,
+        named: &str,
+    ) -> Result<DestinationRef, Refused> {
         let known = (noun, named.to_owned());
         if let Some(destination) = self.destinations.get(&known) {
             return Ok(destination.into());
         }
         let by_id = match named.parse::<Id>() {
-            Ok(id) if id.noun() == noun => store.destination(id)?,
+            Ok(id) if id.noun() == noun => store.destination(DestinationBy::Id(id))?,
             _ => None,
         };
         let found = match by_id {
-            None => match store.destination_named(noun, named)? {
+            None => match store.destination(DestinationBy::Name(noun, named))? {
                 None => self.destination_like(store, noun, named)?,
                 exactly => exactly,
             },
@@ -442,10 +449,16 @@ impl KeyImport {
         Ok(destination)
     }
 
-    fn destination_like(&mut self, store: &dyn Read, noun: Noun, named: &str) -> Result<Option<Destination>> {
+    fn destination_like(
+        &mut self,
+        store: &mut impl ReadTx,
+        noun: Noun,
+        named: &str,
+    ) -> Result<Option<Destination>> {
         let all = match self.destinations_by_likeness.entry(noun) {
             Entry::Occupied(all) => all.into_mut(),
-            Entry::Vacant(none) => none.insert(find::by_likeness(|visit| store.destinations(noun, visit))?),
+            Entry::Vacant(none) => none
+                .insert(find::by_likeness(|visit| store.destinations(&DestinationQuery::all(noun), visit))?),
         };
         Ok(all.get(&fold(named)).cloned().flatten())
     }
@@ -454,7 +467,7 @@ impl KeyImport {
     fn in_the_way(&self, clash: &Clash) -> String {
         match clash {
             Clash::Taken(id) => format!("{} {id} has this secret already", id.noun()),
-            Clash::Added { noun, nth } => match self.lines.of(*noun, *nth) {
+            Clash::Added { noun, index } => match self.lines.of(*noun, *index) {
                 Some(line) => format!("line {line} has the same secret"),
                 None => "an earlier line has the same secret".to_owned(),
             },
@@ -474,8 +487,8 @@ impl KeyImport {
 }
 
 /// Refuses a text that holds a secret of the store: what comes in has no record of its own, with which it would be asked.
-fn refuse_secrets(intake: &dyn Intake, what: &str, text: &str) -> Result<(), Refused> {
-    match secret_in(intake.store(), intake.keyring(), text)? {
+fn refuse_secrets(intake: &ImportTx<'_, impl WriteTx>, what: &str, text: &str) -> Result<(), Refused> {
+    match secret_in(intake.rows(), intake.keyring(), text)? {
         None => Ok(()),
         Some(of) => Err(ErrorKind::HoldsSecret { what: what.to_owned(), of }.to_string().into()),
     }
@@ -526,7 +539,7 @@ impl HasIt {
 }
 
 impl Taken {
-    fn of(store: &dyn Read) -> Result<Self> {
+    fn of(store: &mut impl ReadTx) -> Result<Self> {
         let mut taken = Self::default();
         find::present_users(store, &mut |user| {
             taken.note(&user, &HasIt::User(format!("{} ({})", user.name, user.id)));
@@ -559,7 +572,7 @@ impl Taken {
 impl Take<UserEntry> for UserImport {
     fn take(
         &mut self,
-        intake: &mut dyn Intake,
+        intake: &mut ImportTx<'_, impl WriteTx>,
         entropy: &mut dyn Entropy,
         line: u64,
         entry: UserEntry,
@@ -578,7 +591,7 @@ impl Take<UserEntry> for UserImport {
             _ => Refused::Import(error),
         })?;
         let user = User {
-            id: fresh_id(intake.store(), Noun::User, entropy)?,
+            id: fresh_id(intake.rows(), Noun::User, entropy)?,
             name,
             email,
             role,
@@ -591,12 +604,12 @@ impl Take<UserEntry> for UserImport {
         };
         let taken = match &mut self.taken {
             Some(taken) => taken,
-            none => none.insert(Taken::of(intake.store())?),
+            none => none.insert(Taken::of(intake.reading())?),
         };
         taken.refuse(&user)?;
         // As in `refuse_taken` of a user who is added: also one who has left.
         let named = user.external_id.as_ref().and_then(|id| id.as_str().parse::<Id>().ok());
-        if let Some(other) = named.map(|id| intake.store().user(id)).transpose()?.flatten() {
+        if let Some(other) = named.map(|id| intake.rows().user(UserBy::Id(id))).transpose()?.flatten() {
             return Err(format!("external id: is the id of user {}", other.name).into());
         }
         intake.add_user(&user)?;

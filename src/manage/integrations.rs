@@ -11,7 +11,7 @@ use crate::model::{
     Acting, Action, Change, Decision, Destination, DestinationRef, Id, Integration, IntegrationType, Keyring,
     Label, Name, Noun, RateLimit, Secret, SecretChange, Target, decide, require,
 };
-use crate::store::{Read, Store, Write};
+use crate::store::{IntegrationQuery, ReadTx, Store, Visit, WriteTx};
 
 /// An integration to be made.
 #[derive(Clone, Debug)]
@@ -54,16 +54,19 @@ impl Shown {
     }
 
     pub(super) fn all(
-        tx: &impl Read,
+        tx: &mut impl ReadTx,
         acting: &Acting,
         keyring: Option<&Keyring>,
         destination: Option<Id>,
     ) -> Result<Vec<Self>> {
         let mut found = Vec::new();
-        tx.integrations(destination, &mut |integration| {
-            found.push(Self::new(integration, acting, keyring)?);
-            Ok(ControlFlow::Continue(()))
-        })?;
+        tx.integrations(
+            &IntegrationQuery { destination, ..IntegrationQuery::default() },
+            &mut |integration| {
+                found.push(Self::new(integration, acting, keyring)?);
+                Ok(ControlFlow::Continue(()))
+            },
+        )?;
         Ok(found)
     }
 }
@@ -81,7 +84,8 @@ impl<S: Store> Session<'_, S> {
     ) -> Result<Integration> {
         self.write(|work| {
             work.require(Action::CreateIntegration, &Target::all(Noun::Integration))?;
-            let destination = find::destination(work.tx, destination.kind.noun(), &destination.reference)?;
+            let destination =
+                find::destination(work.tx.reading(), destination.kind.noun(), &destination.reference)?;
             work.create_integration(&destination, new, hand_over)
         })
     }
@@ -90,11 +94,7 @@ impl<S: Store> Session<'_, S> {
     ///
     /// # Errors
     /// If the acting user may not, and whatever `visit` returns.
-    pub fn list_integrations(
-        &mut self,
-        destination: Option<&Where>,
-        visit: &mut dyn FnMut(Shown) -> crate::store::Flow,
-    ) -> Result<()> {
+    pub fn list_integrations(&mut self, destination: Option<&Where>, visit: Visit<'_, Shown>) -> Result<()> {
         // Reading works without the store key; the keys are not shown then.
         let keyring = self.keyring().ok();
         self.read(|tx, acting| {
@@ -105,7 +105,9 @@ impl<S: Store> Session<'_, S> {
                     find::destination(tx, place.kind.noun(), &place.reference)
                 })
                 .transpose()?;
-            tx.integrations(destination.map(|destination| destination.id), &mut |integration| {
+            let destination = destination.map(|destination| destination.id);
+            let query = IntegrationQuery { destination, ..IntegrationQuery::default() };
+            tx.integrations(&query, &mut |integration| {
                 visit(Shown::new(integration, acting, keyring.as_ref())?)
             })
         })
@@ -130,13 +132,13 @@ impl<S: Store> Session<'_, S> {
     pub fn move_integration(&mut self, id: &str, to: &Where) -> Result<Integration> {
         self.write(|work| {
             work.require(Action::MoveIntegration, &Target::all(Noun::Integration))?;
-            let before = find::integration(work.tx, id)?;
+            let before = find::integration(work.tx.reading(), id)?;
             let from = before.destination.id.noun();
             if from != to.kind.noun() {
                 let (id, name) = (before.id, before.destination.name);
                 return Err(Conflict::OtherKind { id, from, name }.into());
             }
-            let destination = find::destination(work.tx, to.kind.noun(), &to.reference)?;
+            let destination = find::destination(work.tx.reading(), to.kind.noun(), &to.reference)?;
             let after = Integration { destination: DestinationRef::from(&destination), ..before.clone() };
             let permit = work.authorize(Action::MoveIntegration, &Target::of(&before))?;
             work.update(permit, before, after, SecretChange::Keep)
@@ -154,7 +156,7 @@ impl<S: Store> Session<'_, S> {
     ) -> Result<Vec<Integration>> {
         self.write(|work| {
             work.require(Action::RemoveIntegration, &Target::all(Noun::Integration))?;
-            let found = work.each_once(ids, |work, id| find::integration(work.tx, id))?;
+            let found = work.each_once(ids, |work, id| find::integration(work.tx.reading(), id))?;
             found
                 .into_iter()
                 .map(|integration| {
@@ -166,7 +168,7 @@ impl<S: Store> Session<'_, S> {
     }
 }
 
-impl<T: Write> Work<'_, T> {
+impl<T: WriteTx> Work<'_, T> {
     /// Makes an integration into a destination that is there.
     pub(super) fn create_integration(
         &mut self,
@@ -193,7 +195,7 @@ impl<T: Write> Work<'_, T> {
         };
         let permit = self.authorize(Action::CreateIntegration, &Target::of(&integration))?;
         let issue = SecretChange::Issue(self.tx.keyring().digest(&secret.fingerprint()));
-        self.tx.save_integration(permit, &Change::Create(integration.clone()), issue)?;
+        self.tx.save(permit, &Change::Create(integration.clone()), issue)?;
         self.hand_over(|| hand_over(&integration, &secret))?;
         Ok(integration)
     }

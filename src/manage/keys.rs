@@ -1,7 +1,5 @@
 //! General access keys: make, list, show, edit, disable, enable, rotate, remove.
 
-use std::ops::ControlFlow;
-
 use jiff::SignedDuration;
 
 use super::find;
@@ -9,10 +7,10 @@ use super::session::Session;
 use super::work::{HandOver, Work};
 use crate::error::{Conflict, Result};
 use crate::model::{
-    Ability, Action, Change, Disabled, GeneralKey, KeyEdit, KeyFilter, KeyOrder, KeySpec, KeyState, Label,
-    Noun, Secret, SecretChange, Target, require,
+    Ability, Action, Change, Disabled, GeneralKey, KeyEdit, KeySpec, KeyState, Label, Noun, Secret,
+    SecretChange, Target, require,
 };
-use crate::store::{Flow, Read, Store, Write};
+use crate::store::{KeyQuery, ReadTx as _, Store, Visit, WriteTx};
 
 /// A key that was to be switched on or off, and whether that changed it.
 #[derive(Clone, Debug)]
@@ -52,29 +50,20 @@ impl<S: Store> Session<'_, S> {
             };
             let permit = work.authorize(Action::CreateGeneralKey, &Target::of(&key))?;
             let issue = SecretChange::Issue(work.tx.keyring().digest(&secret.fingerprint()));
-            work.tx.save_general_key(permit, &Change::Create(key.clone()), issue)?;
+            work.tx.save(permit, &Change::Create(key.clone()), issue)?;
             work.hand_over(|| hand_over(&key, &secret))?;
             Ok(key)
         })
     }
 
-    /// Shows the keys that match, in constant memory.
+    /// Visits the keys that a query selects, in constant memory.
     ///
     /// # Errors
     /// If the acting user may not, and whatever `visit` returns.
-    pub fn list_keys(
-        &mut self,
-        filter: &KeyFilter,
-        order: KeyOrder,
-        reverse: bool,
-        visit: &mut dyn FnMut(GeneralKey) -> Flow,
-    ) -> Result<()> {
-        let now = self.at();
+    pub fn list_keys(&mut self, query: &KeyQuery, visit: Visit<'_, GeneralKey>) -> Result<()> {
         self.read(|tx, acting| {
             require(acting, Action::ListGeneralKeys, &Target::all(Noun::GeneralKey))?;
-            tx.general_keys(order, reverse, &mut |key| {
-                if filter.matches(&key, now) { visit(key) } else { Ok(ControlFlow::Continue(())) }
-            })
+            tx.general_keys(query, visit)
         })
     }
 
@@ -189,11 +178,11 @@ impl<S: Store> Session<'_, S> {
     }
 }
 
-impl<T: Write> Work<'_, T> {
+impl<T: WriteTx> Work<'_, T> {
     /// A key that the acting user may do this to. Whoever may not learns nothing of which keys there are.
     fn key(&self, id: &str, action: Action) -> Result<GeneralKey> {
         self.require(action, &Target::all(Noun::GeneralKey))?;
-        find::general_key(self.tx, id)
+        find::general_key(&**self.tx, id)
     }
 
     /// Does the same to several keys, each once, however often it is named.

@@ -6,14 +6,14 @@
 
 use jiff::Timestamp;
 
-use super::work::{Rotated, Saved, request_id};
+use super::work::{Rotated, request_id};
 use crate::error::{Conflict, Result};
 use crate::model::{
     Action, AppToken, Audited, Change, CredentialKind, Digest, Disabled, GeneralKey, Hint, Id, Integration,
     Label, Noun, Permit, Secret, SecretChange,
 };
 use crate::ports::{Clock, Entropy};
-use crate::store::{Death, Holder, Read, Store, Write};
+use crate::store::{AppBy, Death, DigestOwner, HasSecrets, ReadTx, Store, Transaction, WriteTx};
 
 /// Why a secret that its holder revokes is dead; the reason that other tools read.
 const KEY_COMPROMISE: &str = "key-compromise";
@@ -85,8 +85,8 @@ pub fn revoke<S: Store>(
         Found::Dead(dead) => return Ok(Some(dead)),
         Found::Alive { .. } => {}
     }
-    let mut tx = store.write()?;
-    match held.look(&tx)? {
+    let mut tx = Transaction::begin(store)?;
+    match held.look(&*tx)? {
         Found::Nothing => Ok(None),
         Found::Dead(dead) => Ok(Some(dead)),
         Found::Alive { id, in_overlap } => {
@@ -114,11 +114,11 @@ enum Found {
 }
 
 impl Held {
-    fn look(&self, tx: &impl Read) -> Result<Found> {
+    fn look(&self, tx: &impl ReadTx) -> Result<Found> {
         let dead = |id, description| Found::Dead(self.revoked(id, description, Outcome::AlreadyDead));
-        let (id, ends_at) = match tx.holder(&self.digest)? {
-            Some(Holder::Live { id, ends_at }) if id.noun() == self.noun() => (id, ends_at),
-            Some(Holder::Dead(tombstone)) if tombstone.id.noun() == self.noun() => {
+        let (id, ends_at) = match tx.digest_owner(&self.digest)? {
+            Some(DigestOwner::Live { id, ends_at }) if id.noun() == self.noun() => (id, ends_at),
+            Some(DigestOwner::Dead(tombstone)) if tombstone.id.noun() == self.noun() => {
                 let description = match tombstone.death {
                     Death::Rotated => self.description(tx, tombstone.id)?,
                     Death::Removed => None,
@@ -144,7 +144,7 @@ impl Held {
         Ok(Found::Alive { id, in_overlap: ends_at.is_some() })
     }
 
-    fn end<T: Write>(&self, tx: &mut T, id: Id, in_overlap: bool) -> Result<Revoked> {
+    fn end<T: WriteTx>(&self, tx: &mut Transaction<T>, id: Id, in_overlap: bool) -> Result<Revoked> {
         let reason = Label::parse("reason", KEY_COMPROMISE)?;
         let (description, outcome) = match self.kind {
             CredentialKind::General => {
@@ -157,7 +157,7 @@ impl Held {
                     let after = GeneralKey { disabled: Some(disabled), ..key.clone() };
                     let permit = self.permit(Action::DisableGeneralKey, &key);
                     let change = Change::Update { before: key, after };
-                    tx.save_general_key(permit, &change, SecretChange::Keep)?;
+                    tx.save(permit, &change, SecretChange::Keep)?;
                     (description, Outcome::Disabled)
                 }
             }
@@ -185,23 +185,28 @@ impl Held {
         Ok(self.revoked(id, Some(description), outcome))
     }
 
-    fn end_overlap<C: Rotated>(&self, tx: &mut impl Write, action: Action, before: C) -> Result<Outcome> {
+    fn end_overlap<C: Rotated>(
+        &self,
+        tx: &mut Transaction<impl WriteTx>,
+        action: Action,
+        before: C,
+    ) -> Result<Outcome> {
         let mut after = before.clone();
         after.rotated(None, None);
         let permit = self.permit(action, &before);
-        C::save(tx, permit, &Change::Update { before, after }, SecretChange::EndOverlap)?;
+        tx.save(permit, &Change::Update { before, after }, SecretChange::EndOverlap)?;
         Ok(Outcome::OverlapEnded)
     }
 
-    fn remove<C: Saved>(
+    fn remove<C: HasSecrets>(
         &self,
-        tx: &mut impl Write,
+        tx: &mut Transaction<impl WriteTx>,
         action: Action,
         before: C,
         reason: Label,
     ) -> Result<Outcome> {
         let permit = self.permit(action, &before);
-        C::save(tx, permit, &Change::Delete { before, reason: Some(reason) }, SecretChange::Keep)?;
+        tx.save(permit, &Change::Delete { before, reason: Some(reason) }, SecretChange::Keep)?;
         Ok(Outcome::Removed)
     }
 
@@ -223,11 +228,11 @@ impl Held {
         }
     }
 
-    fn description(&self, tx: &impl Read, id: Id) -> Result<Option<String>> {
+    fn description(&self, tx: &impl ReadTx, id: Id) -> Result<Option<String>> {
         Ok(match self.kind {
             CredentialKind::General => tx.general_key(id)?.map(|key| key.description.to_string()),
             CredentialKind::UserToken => tx.user_token(id)?.map(|token| token.description.to_string()),
-            CredentialKind::AppToken => tx.app(id)?.map(|app| app.name.to_string()),
+            CredentialKind::AppToken => tx.app(AppBy::Id(id))?.map(|app| app.name.to_string()),
             CredentialKind::Integration => tx.integration(id)?.map(|found| found.name.to_string()),
         })
     }

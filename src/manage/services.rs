@@ -8,10 +8,10 @@ use super::session::Session;
 use super::work::{HandOver, Work};
 use crate::error::{Conflict, Result};
 use crate::model::{
-    Action, Change, Destination, DestinationEdit, Id, Integration, IntegrationType, Label, Name, Noun,
-    Target, require,
+    Acting, Action, Change, Destination, DestinationEdit, Id, Integration, IntegrationType, Keyring, Label,
+    Name, Noun, Target, require,
 };
-use crate::store::{Flow, Read, Store, Write};
+use crate::store::{DestinationQuery, Flow, IntegrationQuery, Page, ReadTx, Store, Visit, WriteTx};
 
 /// Which of the two: the rules are the same, the permissions have names of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +69,37 @@ pub struct WithIntegrations {
     pub integrations: Vec<Shown>,
 }
 
+/// How many services or orchestrations are read at a time, before their integrations are.
+const PAGE: u64 = 500;
+
+impl WithIntegrations {
+    /// Visits every service or orchestration with its integrations, oldest first.
+    pub(super) fn each(
+        tx: &mut impl ReadTx,
+        acting: &Acting,
+        keyring: Option<&Keyring>,
+        kind: DestinationKind,
+        visit: Visit<'_, Self>,
+    ) -> Flow {
+        let mut page = Page { limit: Some(PAGE), after: None };
+        loop {
+            let mut destinations = Vec::new();
+            tx.destinations(&DestinationQuery { noun: kind.noun(), page }, &mut |destination| {
+                destinations.push(destination);
+                Ok(ControlFlow::Continue(()))
+            })?;
+            let Some(last) = destinations.last() else { return Ok(ControlFlow::Continue(())) };
+            page.after = Some(last.id);
+            for destination in destinations {
+                let integrations = Shown::all(tx, acting, keyring, Some(destination.id))?;
+                if visit(Self { destination, integrations })?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+        }
+    }
+}
+
 impl<S: Store> Session<'_, S> {
     /// Makes a service or an orchestration; with an integration of a type at once, if one is given. An
     /// orchestration gets its default integration in any case.
@@ -117,14 +148,10 @@ impl<S: Store> Session<'_, S> {
     ///
     /// # Errors
     /// If the acting user may not, and whatever `visit` returns.
-    pub fn list_destinations(
-        &mut self,
-        kind: DestinationKind,
-        visit: &mut dyn FnMut(Destination) -> Flow,
-    ) -> Result<()> {
+    pub fn list_destinations(&mut self, kind: DestinationKind, visit: Visit<'_, Destination>) -> Result<()> {
         self.read(|tx, acting| {
             require(acting, kind.list(), &Target::all(kind.noun()))?;
-            tx.destinations(kind.noun(), visit)
+            tx.destinations(&DestinationQuery::all(kind.noun()), visit)
         })
     }
 
@@ -137,9 +164,8 @@ impl<S: Store> Session<'_, S> {
         self.read(|tx, acting| {
             require(acting, kind.list(), &Target::all(kind.noun()))?;
             let mut found = Vec::new();
-            tx.destinations(kind.noun(), &mut |destination| {
-                let integrations = Shown::all(tx, acting, keyring.as_ref(), Some(destination.id))?;
-                found.push(WithIntegrations { destination, integrations });
+            let _ = WithIntegrations::each(tx, acting, keyring.as_ref(), kind, &mut |one| {
+                found.push(one);
                 Ok(ControlFlow::Continue(()))
             })?;
             Ok(found)
@@ -172,7 +198,7 @@ impl<S: Store> Session<'_, S> {
     ) -> Result<Destination> {
         self.write(|work| {
             work.require(kind.edit(), &Target::all(kind.noun()))?;
-            let before = find::destination(work.tx, kind.noun(), reference)?;
+            let before = find::destination(work.tx.reading(), kind.noun(), reference)?;
             let mut after = before.clone();
             after.name = edit.name.unwrap_or(after.name);
             after.description = edit.description.unwrap_or(after.description);
@@ -201,9 +227,10 @@ impl<S: Store> Session<'_, S> {
     ) -> Result<Destination> {
         self.write(|work| {
             work.require(kind.remove(), &Target::all(kind.noun()))?;
-            let before = find::destination(work.tx, kind.noun(), reference)?;
+            let before = find::destination(work.tx.reading(), kind.noun(), reference)?;
             let mut integrations = Vec::new();
-            work.tx.integrations(Some(before.id), &mut |integration| {
+            let query = IntegrationQuery { destination: Some(before.id), ..IntegrationQuery::default() };
+            work.tx.reading().integrations(&query, &mut |integration| {
                 integrations.push(integration);
                 Ok(ControlFlow::Continue(()))
             })?;
@@ -227,9 +254,10 @@ impl<S: Store> Session<'_, S> {
     }
 }
 
-impl<T: Write> Work<'_, T> {
-    fn refuse_taken_destination(&self, noun: Noun, own: Option<Id>, name: &Name) -> Result<()> {
-        match find::taken(name, own, |visit| self.tx.destinations(noun, visit))? {
+impl<T: WriteTx> Work<'_, T> {
+    fn refuse_taken_destination(&mut self, noun: Noun, own: Option<Id>, name: &Name) -> Result<()> {
+        let all = DestinationQuery::all(noun);
+        match find::taken(name, own, |visit| self.tx.reading().destinations(&all, visit))? {
             Some(Destination { id, name, .. }) => {
                 Err(Conflict::Taken { noun, name, id, what: "name" }.into())
             }

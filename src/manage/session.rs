@@ -7,7 +7,7 @@ use super::work::{Work, request_id};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Acting, Keyring};
 use crate::ports::{Clock, Entropy};
-use crate::store::{Store, Write as _};
+use crate::store::{Store, Transaction};
 
 /// What one acting user does with a store, at one moment.
 ///
@@ -79,21 +79,24 @@ impl<'s, S: Store> Session<'s, S> {
     }
 
     /// Reads one moment of the store.
-    pub(super) fn read<T>(&mut self, work: impl FnOnce(&S::Snapshot<'_>, &Acting) -> Result<T>) -> Result<T> {
+    pub(super) fn read<T>(
+        &mut self,
+        work: impl FnOnce(&mut S::Snapshot<'_>, &Acting) -> Result<T>,
+    ) -> Result<T> {
         let claim = Claim::of(&self.identity, self.store)?;
-        let tx = self.store.read()?;
-        let acting = claim.acting(&tx, self.on_behalf_of.as_deref(), &self.request_id, self.at)?;
-        work(&tx, &acting)
+        let mut tx = self.store.read()?;
+        let acting = claim.acting(&mut tx, self.on_behalf_of.as_deref(), &self.request_id, self.at)?;
+        work(&mut tx, &acting)
     }
 
     /// Does one piece of work in a transaction of its own, and commits it, unless it is a rehearsal.
     pub(super) fn write<T>(
         &mut self,
-        work: impl FnOnce(&mut Work<'_, S::Transaction<'_>>) -> Result<T>,
+        work: impl FnOnce(&mut Work<'_, S::WriteTx<'_>>) -> Result<T>,
     ) -> Result<T> {
         let claim = Claim::of(&self.identity, self.store)?;
-        let mut tx = self.store.write()?;
-        let acting = claim.acting(&tx, self.on_behalf_of.as_deref(), &self.request_id, self.at)?;
+        let mut tx = Transaction::begin(self.store)?;
+        let acting = claim.acting(tx.reading(), self.on_behalf_of.as_deref(), &self.request_id, self.at)?;
         let mut desk = Work::new(&mut tx, &acting, self.entropy, self.rehearses);
         let done = work(&mut desk)?;
         let handed_over = desk.has_handed_over();

@@ -10,7 +10,7 @@ use crate::model::{
     Ability, Acting, Action, Change, Decision, Id, KeyState, Label, Noun, Role, Scope, ScopeSet, Secret,
     SecretChange, Target, TokenEdit, TokenSpec, UserToken, decide, require,
 };
-use crate::store::{Flow, Read, Store, Write};
+use crate::store::{ReadTx, Store, TokenQuery, Visit, WriteTx};
 
 /// Whose tokens to list.
 #[derive(Clone, Debug, Default)]
@@ -39,7 +39,7 @@ impl<S: Store> Session<'_, S> {
     ) -> Result<UserToken> {
         self.write(|work| {
             let user = match user {
-                Some(reference) => find::seen_user(work.tx, work.acting, reference)?,
+                Some(reference) => find::seen_user(work.tx.reading(), work.acting, reference)?,
                 None => work.acting.user().clone(),
             };
             work.require(Action::CreateUserToken, &Target::all(Noun::UserToken).belonging_to(&user))?;
@@ -63,7 +63,7 @@ impl<S: Store> Session<'_, S> {
             };
             let permit = work.authorize(Action::CreateUserToken, &target(&token))?;
             let issue = SecretChange::Issue(work.tx.keyring().digest(&secret.fingerprint()));
-            work.tx.save_user_token(permit, &Change::Create(token.clone()), issue)?;
+            work.tx.save(permit, &Change::Create(token.clone()), issue)?;
             work.hand_over(|| hand_over(&token, &secret))?;
             Ok(token)
         })
@@ -73,7 +73,7 @@ impl<S: Store> Session<'_, S> {
     ///
     /// # Errors
     /// If the acting user may not see those, and whatever `visit` returns.
-    pub fn list_tokens(&mut self, whose: &Whose, visit: &mut dyn FnMut(UserToken) -> Flow) -> Result<()> {
+    pub fn list_tokens(&mut self, whose: &Whose, visit: Visit<'_, UserToken>) -> Result<()> {
         self.read(|tx, acting| {
             let everybodys = Target::all(Noun::UserToken);
             let (user, target) = match whose {
@@ -85,7 +85,7 @@ impl<S: Store> Session<'_, S> {
                 Whose::All => (None, everybodys),
             };
             require(acting, Action::ListUserTokens, &target)?;
-            tx.user_tokens(user, visit)
+            tx.user_tokens(&TokenQuery { user, ..TokenQuery::default() }, visit)
         })
     }
 
@@ -188,7 +188,7 @@ pub(super) fn refuse_beyond(role: Role, scopes: Option<&ScopeSet>) -> Result<()>
 }
 
 /// A token that the acting user may do this to. To those who may not even see it, it is not there.
-pub(super) fn token(tx: &impl Read, acting: &Acting, typed: &str, action: Action) -> Result<UserToken> {
+pub(super) fn token(tx: &impl ReadTx, acting: &Acting, typed: &str, action: Action) -> Result<UserToken> {
     let seen =
         |token: &UserToken| decide(acting.user(), Action::ShowUserToken, &target(token)) == Decision::Allowed;
     let found = match typed.parse::<Id>() {
@@ -206,9 +206,9 @@ pub(super) fn token(tx: &impl Read, acting: &Acting, typed: &str, action: Action
     Err(find::not_found(Noun::UserToken, typed, near))
 }
 
-impl<T: Write> Work<'_, T> {
+impl<T: WriteTx> Work<'_, T> {
     fn token(&self, typed: &str, action: Action) -> Result<UserToken> {
-        token(self.tx, self.acting, typed, action)
+        token(&**self.tx, self.acting, typed, action)
     }
 }
 

@@ -12,10 +12,12 @@ use super::session::Session;
 use super::{find, tokens};
 use crate::error::Result;
 use crate::model::{
-    Acting, Action, App, CredentialKind, Decision, GeneralKey, Id, Integration, KeyOrder, Noun, Target,
-    UserToken, decide, require,
+    Acting, Action, App, CredentialKind, Decision, GeneralKey, Id, Integration, Noun, Target, UserToken,
+    decide, require,
 };
-use crate::store::{Flow, Hour, Read, Store};
+use crate::store::{
+    AppBy, AppQuery, HourlyUsage, IntegrationQuery, KeyQuery, ReadTx, Store, TokenQuery, UsageQuery, Visit,
+};
 
 /// How long the counts of an hour are kept.
 const KEPT: SignedDuration = SignedDuration::from_hours(90 * 24);
@@ -53,7 +55,7 @@ impl Counts {
         self.allowed.saturating_add(self.denied)
     }
 
-    fn add(&mut self, hour: &Hour) {
+    fn add(&mut self, hour: &HourlyUsage) {
         self.allowed = self.allowed.saturating_add(hour.allowed);
         self.denied = self.denied.saturating_add(hour.denied);
     }
@@ -69,7 +71,7 @@ impl<S: Store> Session<'_, S> {
         self.read(|tx, acting| {
             let seen = Seen::by(tx, acting)?;
             let mut counts: HashMap<Id, Counts> = HashMap::new();
-            tx.usage(None, since, &mut |hour| {
+            tx.usage(&UsageQuery { of: None, since }, &mut |hour| {
                 if seen.has(hour.id) {
                     counts.entry(hour.id).or_default().add(&hour);
                 }
@@ -93,7 +95,7 @@ impl<S: Store> Session<'_, S> {
     ///
     /// # Errors
     /// Whatever `visit` returns.
-    pub fn unused(&mut self, since: Timestamp, visit: &mut dyn FnMut(Used) -> Flow) -> Result<()> {
+    pub fn unused(&mut self, since: Timestamp, visit: Visit<'_, Used>) -> Result<()> {
         self.read(|tx, acting| {
             let mut flow = ControlFlow::Continue(());
             let mut consider = |used: Used| {
@@ -104,15 +106,19 @@ impl<S: Store> Session<'_, S> {
             };
             let sees_all = sees_all(acting);
             if sees_all {
-                tx.general_keys(KeyOrder::Created, false, &mut |key| consider(key.into()))?;
+                tx.general_keys(&KeyQuery::all(acting.at()), &mut |key| consider(key.into()))?;
             }
             let whose = (!sees_all).then_some(acting.user().id);
-            tx.user_tokens(whose, &mut |token| consider(token.into()))?;
+            tx.user_tokens(&TokenQuery { user: whose, ..TokenQuery::default() }, &mut |token| {
+                consider(token.into())
+            })?;
             if sees_integrations(acting) {
-                tx.integrations(None, &mut |integration| consider(integration.into()))?;
+                tx.integrations(&IntegrationQuery::default(), &mut |integration| {
+                    consider(integration.into())
+                })?;
             }
             if sees_all {
-                tx.apps(&mut |app| consider(app.into()))?;
+                tx.apps(&AppQuery::default(), &mut |app| consider(app.into()))?;
             }
             Ok(())
         })
@@ -126,7 +132,7 @@ impl<S: Store> Session<'_, S> {
         let since = self.kept_since(since);
         self.read(|tx, acting| {
             let mut used = seen_credential(tx, acting, id)?;
-            tx.usage(Some(used.id), since, &mut |hour| {
+            tx.usage(&UsageQuery { of: Some(used.id), since }, &mut |hour| {
                 used.counts.add(&hour);
                 Ok(ControlFlow::Continue(()))
             })?;
@@ -149,7 +155,7 @@ impl<S: Store> Session<'_, S> {
             let one = id.map(|id| seen_credential(tx, acting, id)).transpose()?.map(|used| used.id);
             let seen = if one.is_some() { Seen::All } else { Seen::by(tx, acting)? };
             let mut hours: BTreeMap<Timestamp, Counts> = BTreeMap::new();
-            tx.usage(one, since, &mut |hour| {
+            tx.usage(&UsageQuery { of: one, since }, &mut |hour| {
                 if seen.has(hour.id) {
                     hours.entry(hour.began_at).or_default().add(&hour);
                 }
@@ -173,17 +179,18 @@ enum Seen {
 }
 
 impl Seen {
-    fn by(tx: &impl Read, acting: &Acting) -> Result<Self> {
+    fn by(tx: &mut impl ReadTx, acting: &Acting) -> Result<Self> {
         if sees_all(acting) {
             return Ok(Self::All);
         }
         let mut seen = HashSet::new();
-        tx.user_tokens(Some(acting.user().id), &mut |token| {
+        let own = TokenQuery { user: Some(acting.user().id), ..TokenQuery::default() };
+        tx.user_tokens(&own, &mut |token| {
             seen.insert(token.id);
             Ok(ControlFlow::Continue(()))
         })?;
         if sees_integrations(acting) {
-            tx.integrations(None, &mut |integration| {
+            tx.integrations(&IntegrationQuery::default(), &mut |integration| {
                 seen.insert(integration.id);
                 Ok(ControlFlow::Continue(()))
             })?;
@@ -209,7 +216,7 @@ fn sees_integrations(acting: &Acting) -> bool {
 }
 
 /// A credential whose usage the acting user may see. Whoever may not learns nothing of which there are.
-fn seen_credential(tx: &impl Read, acting: &Acting, typed: &str) -> Result<Used> {
+fn seen_credential(tx: &mut impl ReadTx, acting: &Acting, typed: &str) -> Result<Used> {
     let letter = typed.trim_start().chars().next().map(|letter| letter.to_ascii_uppercase());
     match letter {
         Some('T') => Ok(tokens::token(tx, acting, typed, Action::SeeUsage)?.into()),
@@ -229,12 +236,12 @@ fn seen_credential(tx: &impl Read, acting: &Acting, typed: &str) -> Result<Used>
 }
 
 /// A credential that is there.
-fn credential(tx: &impl Read, id: Id) -> Result<Option<Used>> {
+fn credential(tx: &impl ReadTx, id: Id) -> Result<Option<Used>> {
     Ok(match id.noun() {
         Noun::GeneralKey => tx.general_key(id)?.map(Used::from),
         Noun::UserToken => tx.user_token(id)?.map(Used::from),
         Noun::Integration => tx.integration(id)?.map(Used::from),
-        Noun::App => tx.app(id)?.map(Used::from),
+        Noun::App => tx.app(AppBy::Id(id))?.map(Used::from),
         Noun::Account | Noun::User | Noun::Service | Noun::Orchestration | Noun::AppToken => None,
     })
 }

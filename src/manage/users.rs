@@ -10,7 +10,7 @@ use crate::model::{
     Action, Audited as _, Change, Decision, Id, Label, Name, Noun, RateLimit, Role, Target, User, UserEdit,
     decide,
 };
-use crate::store::{Flow, Read, Store, Write};
+use crate::store::{ReadTx, Store, UserQuery, Visit, WriteTx};
 
 /// A user to be added.
 #[derive(Clone, Debug)]
@@ -65,9 +65,9 @@ impl<S: Store> Session<'_, S> {
     ///
     /// # Errors
     /// Whatever `visit` returns.
-    pub fn list_users(&mut self, visit: &mut dyn FnMut(User) -> Flow) -> Result<()> {
+    pub fn list_users(&mut self, visit: Visit<'_, User>) -> Result<()> {
         self.read(|tx, acting| {
-            tx.users(&mut |user| {
+            tx.users(&UserQuery::default(), &mut |user| {
                 let target = Target::of(&user).belonging_to(&user);
                 match decide(acting.user(), Action::ListUsers, &target) {
                     Decision::Allowed => visit(user),
@@ -138,11 +138,11 @@ fn one_owner() -> Error {
     Conflict::OneOwner.into()
 }
 
-impl<T: Write> Work<'_, T> {
+impl<T: WriteTx> Work<'_, T> {
     /// A user who has not left, and to whom the acting user may do this at all.
-    pub(super) fn present_user(&self, reference: &str, action: Action) -> Result<User> {
+    pub(super) fn present_user(&mut self, reference: &str, action: Action) -> Result<User> {
         self.require(action, &Target::all(Noun::User))?;
-        let user = find::user(self.tx, reference)?;
+        let user = find::user(self.tx.reading(), reference)?;
         if user.has_left() {
             return Err(Conflict::Left(user.audit_summary()).into());
         }
@@ -153,13 +153,13 @@ impl<T: Write> Work<'_, T> {
     /// another, present or not. To the API behind, a user is the external id, and the id where there is none: with
     /// another's id, the user would be let through to what belongs to the other. A name that stays was taken before: a
     /// store of an earlier version can have several that are alike.
-    fn refuse_taken(&self, before: Option<&User>, user: &User) -> Result<()> {
+    fn refuse_taken(&mut self, before: Option<&User>, user: &User) -> Result<()> {
         let is_renamed = before.is_none_or(|before| before.name != user.name);
         let is_new = before.is_none_or(|before| before.external_id != user.external_id);
         let named =
             user.external_id.as_ref().filter(|_| is_new).and_then(|id| id.as_str().parse::<Id>().ok());
         let mut taken = None;
-        self.tx.users(&mut |other| {
+        self.tx.reading().users(&UserQuery::default(), &mut |other| {
             if other.id == user.id {
                 return Ok(ControlFlow::Continue(()));
             }

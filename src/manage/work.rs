@@ -6,46 +6,17 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::error::{Conflict, Error, ErrorKind, Result};
 use crate::model::{
-    Acting, Action, App, Audited, Change, GeneralKey, Hint, Id, Integration, Label, Noun, Permit, Secret,
-    SecretChange, Target, UserToken, authorize, require,
+    Acting, Action, App, Audited, Change, GeneralKey, Hint, Id, Label, Noun, Permit, Secret, SecretChange,
+    Target, UserToken, authorize, require,
 };
 use crate::ports::Entropy;
-use crate::store::{Read, Write};
+use crate::store::{HasSecrets, ReadTx, Transaction, WriteTx};
 
 /// Receives a secret, once, before the change that makes it is committed. If it fails, the change is not made.
 pub type HandOver<'h, T> = &'h mut dyn FnMut(&T, &Secret) -> io::Result<()>;
 
-/// A noun whose changes are saved with a permit.
-pub(super) trait Saved: Audited + Clone + PartialEq {
-    fn save(tx: &mut impl Write, permit: Permit, change: &Change<Self>, secrets: SecretChange) -> Result<()>;
-}
-
-impl Saved for GeneralKey {
-    fn save(tx: &mut impl Write, permit: Permit, change: &Change<Self>, secrets: SecretChange) -> Result<()> {
-        tx.save_general_key(permit, change, secrets)
-    }
-}
-
-impl Saved for UserToken {
-    fn save(tx: &mut impl Write, permit: Permit, change: &Change<Self>, secrets: SecretChange) -> Result<()> {
-        tx.save_user_token(permit, change, secrets)
-    }
-}
-
-impl Saved for App {
-    fn save(tx: &mut impl Write, permit: Permit, change: &Change<Self>, secrets: SecretChange) -> Result<()> {
-        tx.save_app(permit, change, secrets)
-    }
-}
-
-impl Saved for Integration {
-    fn save(tx: &mut impl Write, permit: Permit, change: &Change<Self>, secrets: SecretChange) -> Result<()> {
-        tx.save_integration(permit, change, secrets)
-    }
-}
-
 /// A noun whose secret can be rotated.
-pub(super) trait Rotated: Saved {
+pub(super) trait Rotated: HasSecrets {
     /// Until when the secret before the last rotation goes on.
     fn overlap_end(&self) -> Option<Timestamp>;
 
@@ -78,16 +49,16 @@ rotated! {
 
 /// One piece of work: its transaction, on whose behalf, and whether a secret has left the house.
 pub(super) struct Work<'w, T> {
-    pub(super) tx: &'w mut T,
+    pub(super) tx: &'w mut Transaction<T>,
     pub(super) acting: &'w Acting,
     pub(super) entropy: &'w mut dyn Entropy,
     rehearses: bool,
     handed_over: bool,
 }
 
-impl<'w, T: Write> Work<'w, T> {
+impl<'w, T: WriteTx> Work<'w, T> {
     pub(super) fn new(
-        tx: &'w mut T,
+        tx: &'w mut Transaction<T>,
         acting: &'w Acting,
         entropy: &'w mut dyn Entropy,
         rehearses: bool,
@@ -117,14 +88,14 @@ impl<'w, T: Write> Work<'w, T> {
 
     /// Draws an id that was never used.
     pub(super) fn fresh_id(&mut self, noun: Noun) -> Result<Id> {
-        fresh_id(self.tx, noun, self.entropy)
+        fresh_id(&**self.tx, noun, self.entropy)
     }
 
     /// Finds several things, each once, however often it is named.
     pub(super) fn each_once<C: Audited>(
-        &self,
+        &mut self,
         references: &[String],
-        find: impl Fn(&Self, &str) -> Result<C>,
+        mut find: impl FnMut(&mut Self, &str) -> Result<C>,
     ) -> Result<Vec<C>> {
         let mut found: Vec<C> = Vec::with_capacity(references.len());
         for reference in references {
@@ -137,7 +108,7 @@ impl<'w, T: Write> Work<'w, T> {
     }
 
     /// Saves what a credential becomes; what changes nothing leaves no record.
-    pub(super) fn update<C: Saved>(
+    pub(super) fn update<C: HasSecrets>(
         &mut self,
         permit: Permit,
         before: C,
@@ -147,19 +118,19 @@ impl<'w, T: Write> Work<'w, T> {
         if before == after && matches!(secrets, SecretChange::Keep) {
             return Ok(after);
         }
-        C::save(self.tx, permit, &Change::Update { before, after: after.clone() }, secrets)?;
+        self.tx.save(permit, &Change::Update { before, after: after.clone() }, secrets)?;
         Ok(after)
     }
 
     /// Removes a credential, and kills its secrets.
-    pub(super) fn delete<C: Saved>(
+    pub(super) fn delete<C: HasSecrets>(
         &mut self,
         permit: Permit,
         before: C,
         reason: Option<&Label>,
     ) -> Result<C> {
         let change = Change::Delete { before: before.clone(), reason: reason.cloned() };
-        C::save(self.tx, permit, &change, SecretChange::Keep)?;
+        self.tx.save(permit, &change, SecretChange::Keep)?;
         Ok(before)
     }
 
@@ -215,7 +186,7 @@ pub(super) fn request_id(entropy: &mut dyn Entropy) -> Result<String> {
 }
 
 /// Draws an id that was never used.
-pub(super) fn fresh_id(tx: &(impl Read + ?Sized), noun: Noun, entropy: &mut dyn Entropy) -> Result<Id> {
+pub(super) fn fresh_id(tx: &impl ReadTx, noun: Noun, entropy: &mut dyn Entropy) -> Result<Id> {
     loop {
         let id = Id::generate(noun, entropy)?;
         if !tx.is_taken(id)? {

@@ -60,7 +60,8 @@ pub struct Digest([u8; 32]);
 
 impl Digest {
     /// Takes what the store kept.
-    pub(crate) fn stored(bytes: [u8; 32]) -> Self {
+    #[must_use]
+    pub fn stored(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 

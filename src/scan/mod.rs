@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::model::{
     CredentialKind, Digest, Fingerprint, Hint, Id, Keyring, Lapse, candidates, is_client_secret,
 };
-use crate::store::{Holder, Presence, Read as _, Standing, Store};
+use crate::store::{AppBy, CredentialStatus, DigestOwner, LookupResult, ReadTx as _, Store};
 
 /// How much is read at a time, in bytes.
 const CHUNK: usize = 1 << 18;
@@ -42,7 +42,7 @@ pub struct Finding {
     /// The last four characters.
     pub hint: Option<Hint>,
     /// What it is good for.
-    pub standing: Standing,
+    pub standing: CredentialStatus,
 }
 
 /// Why an input could not be scanned to its end.
@@ -233,7 +233,7 @@ impl<S: Store> Scanner<S> {
             found(Finding { line: progress.line + newlines(&self.buffer[..at]) + 1, ..finding });
         }
         // What comes next may be long in coming.
-        self.store.rest()?;
+        self.store.end_read()?;
         let kept =
             if endless { candidates::REMEMBERED } else { self.buffer.len() - from + candidates::BEFORE };
         let kept = kept.max(self.buffer.len() - decoded.end + CONTEXT);
@@ -264,10 +264,10 @@ impl<S: Store> Scanner<S> {
     }
 
     /// What a candidate is, but for its line.
-    fn finding(&mut self, asked: &Asked, presence: &Presence) -> Result<Option<Finding>, Error> {
+    fn finding(&mut self, asked: &Asked, presence: &LookupResult) -> Result<Option<Finding>, Error> {
         let standing = presence.standing(self.at);
         match presence {
-            Presence::Known(credential) => Ok(Some(Finding {
+            LookupResult::Known(credential) => Ok(Some(Finding {
                 line: 0,
                 kind: Some(credential.kind),
                 id: credential.id,
@@ -275,12 +275,12 @@ impl<S: Store> Scanner<S> {
                 hint: credential.hint.clone(),
                 standing,
             })),
-            Presence::Dead(tombstone) => {
+            LookupResult::Dead(tombstone) => {
                 let (kind, id) = (asked.kind, tombstone.id);
                 Ok(Some(Finding { line: 0, kind, id, description: None, hint: None, standing }))
             }
-            Presence::Unknown if asked.is_client_secret => self.client(&asked.digest),
-            Presence::Unknown => Ok(None),
+            LookupResult::Unknown if asked.is_client_secret => self.client(&asked.digest),
+            LookupResult::Unknown => Ok(None),
         }
     }
 
@@ -295,16 +295,16 @@ impl<S: Store> Scanner<S> {
     /// The app that has this client secret.
     fn client(&mut self, digest: &Digest) -> Result<Option<Finding>, Error> {
         let tx = self.store.read()?;
-        let Some(Holder::Live { id, ends_at }) = tx.holder(digest)? else { return Ok(None) };
+        let Some(DigestOwner::Live { id, ends_at }) = tx.digest_owner(digest)? else { return Ok(None) };
         let over = ends_at.is_some_and(|end| end <= self.at);
-        let app = tx.app(id)?;
+        let app = tx.app(AppBy::Id(id))?;
         Ok(Some(Finding {
             line: 0,
             kind: None,
             id,
             description: app.as_ref().map(|app| app.name.to_string()),
             hint: None,
-            standing: if over { Standing::Lapsed(Lapse::Rotated) } else { Standing::Live },
+            standing: if over { CredentialStatus::Lapsed(Lapse::Rotated) } else { CredentialStatus::Live },
         }))
     }
 }

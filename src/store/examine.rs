@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::store::{Difference, Store};
 
 /// A store that can be looked at for what is wrong with it.
-pub trait Examine: Store {
+pub trait ExamineStore: Store {
     /// What is wrong with the files of the store, as far as it can be read at all.
     ///
     /// # Errors

@@ -26,8 +26,10 @@ use crate::model::{
     Account, AppToken, AuditAction, AuditRecord, Audited, Commitment, Committing, FieldChange, Head, Id,
     Integration, Keyring, LiveMark, LiveSecret, Noun, Role, Secret, SecretMark,
 };
-use crate::store::{AuditFilter, Death, ImportEntry, Read, Unrecorded};
+use crate::store::{AppBy, AuditQuery, Death, DestinationBy, ImportEntry, Page, ReadTx, Unrecorded, UserBy};
 
+/// How many things are read at a time.
+const PAGE: u64 = 500;
 /// How many differences are kept; of the others there is only the number.
 const KEPT: usize = 100;
 
@@ -71,7 +73,7 @@ pub struct Replay {
 ///
 /// # Errors
 /// If the store cannot be read, or its index of the trail does not fit the trail.
-pub fn replay(tx: &impl Read, keyring: &Keyring, head: Head) -> Result<Replay> {
+pub fn replay(tx: &mut impl ReadTx, keyring: &Keyring, head: Head) -> Result<Replay> {
     let past = Past::of(tx)?;
     let mut replaying = Replaying {
         tx,
@@ -98,11 +100,11 @@ struct Past {
 }
 
 impl Past {
-    fn of(tx: &impl Read) -> Result<Self> {
+    fn of(tx: &mut impl ReadTx) -> Result<Self> {
         let mut past = Self { imports: BTreeMap::new(), uncommitted: BTreeMap::new(), roles: HashMap::new() };
         let mut transfers = Vec::new();
-        let filter = AuditFilter { target: Some(Account::AUDIT_ID.to_owned()), ..AuditFilter::default() };
-        tx.audit_records(&filter, &mut |record| {
+        let query = AuditQuery { target: Some(Account::AUDIT_ID.to_owned()), ..AuditQuery::default() };
+        tx.audit_records(&query, &mut |record| {
             if record.action != AuditAction::Update {
                 return Ok(ControlFlow::Continue(()));
             }
@@ -130,27 +132,28 @@ impl Past {
     }
 
     /// Finds out which users a transfer is about. Its record has their names, which one present user has at a time.
-    fn take_transfers(&mut self, tx: &impl Read, mut transfers: Vec<(u64, FieldChange)>) -> Result<()> {
+    fn take_transfers(&mut self, tx: &mut impl ReadTx, mut transfers: Vec<(u64, FieldChange)>) -> Result<()> {
         // What each user is called after a record, or none if the user has left.
         let mut called: Vec<(u64, String, Option<String>)> = Vec::new();
-        let filter = AuditFilter {
-            target_type: Some(Noun::User.resource_type().to_owned()),
-            ..AuditFilter::default()
-        };
-        tx.audit_records(&filter, &mut |record| {
+        let query =
+            AuditQuery { target_type: Some(Noun::User.resource_type().to_owned()), ..AuditQuery::default() };
+        tx.audit_records(&query, &mut |record| {
             let left =
                 record.details.fields.iter().any(|field| field.name == "left_at" && field.value.is_some());
             let name = (!left).then_some(record.root_resource.summary);
             called.push((record.id, record.root_resource.id, name));
             Ok(ControlFlow::Continue(()))
         })?;
-        tx.import_entries(&mut |id, entry, _| {
-            if id.noun() == Noun::User {
+        let mut page = Page { limit: Some(PAGE), after: None };
+        loop {
+            let entries = tx.import_entries(page)?;
+            let Some((last, ..)) = entries.last() else { break };
+            page.after = Some(*last);
+            for (id, entry, _) in entries.into_iter().filter(|(id, ..)| id.noun() == Noun::User) {
                 let name = entry.thing()?.fields.get("name").and_then(|name| Some(name.as_str()?.to_owned()));
                 called.push((entry.record, id.to_string(), name));
             }
-            Ok(ControlFlow::Continue(()))
-        })?;
+        }
         called.sort_by_key(|(number, ..)| *number);
         transfers.sort_by_key(|(number, _)| *number);
         let mut called = called.into_iter().peekable();
@@ -172,7 +175,7 @@ impl Past {
 
 /// A replay under way.
 struct Replaying<'r, R> {
-    tx: &'r R,
+    tx: &'r mut R,
     keyring: &'r Keyring,
     past: Past,
     /// When the last app token was issued, found out when it is asked.
@@ -182,37 +185,34 @@ struct Replaying<'r, R> {
     found: Replay,
 }
 
-impl<R: Read> Replaying<'_, R> {
+impl<R: ReadTx> Replaying<'_, R> {
     /// Goes through the records, thing by thing.
     fn recorded_things(&mut self, head: Head) -> Result<()> {
-        let unfit = || ErrorKind::Damaged("the index of the audit trail does not fit the trail".to_owned());
-        let (tx, mut seen) = (self.tx, 0);
-        let mut current: Option<Expected> = None;
-        tx.audit_by_target(&mut |record| {
-            seen += 1;
-            let target = &record.root_resource.id;
-            let goes_on = current.as_ref().is_some_and(|expected| expected.id == *target);
-            let in_order = current.as_ref().is_none_or(|expected| {
-                if goes_on { expected.last < record.id } else { expected.id < *target }
-            });
-            if !in_order {
-                return Err(unfit().into());
-            }
-            if !goes_on {
-                if let Some(expected) = current.take() {
-                    self.compare_with_state(expected)?;
+        let (mut seen, mut after) = (0, String::new());
+        loop {
+            let targets = self.tx.audit_targets(&after, PAGE)?;
+            let Some(last) = targets.last() else { break };
+            after.clone_from(last);
+            for target in targets {
+                let mut expected = self.begin(&target)?;
+                let mut records = Vec::new();
+                let query = AuditQuery { target: Some(target), ..AuditQuery::default() };
+                self.tx.audit_records(&query, &mut |record| {
+                    records.push(record);
+                    Ok(ControlFlow::Continue(()))
+                })?;
+                seen += records.len() as u64;
+                // They come newest first.
+                for record in records.into_iter().rev() {
+                    expected.fold(record);
                 }
-                current = Some(self.begin(target)?);
+                self.compare_with_state(expected)?;
             }
-            if let Some(expected) = &mut current {
-                expected.fold(record);
-            }
-            Ok(ControlFlow::Continue(()))
-        })?;
-        if let Some(expected) = current {
-            self.compare_with_state(expected)?;
         }
-        if seen == head.number { Ok(()) } else { Err(unfit().into()) }
+        if seen == head.number {
+            return Ok(());
+        }
+        Err(ErrorKind::Damaged("the index of the audit trail does not fit the trail".to_owned()).into())
     }
 
     /// What is known of a thing before its first record: what an import brought, if it came in so.
@@ -237,19 +237,23 @@ impl<R: Read> Replaying<'_, R> {
 
     /// Compares the imports with what their records commit to, and what nobody touched since with its entry.
     fn imported_things(&mut self) -> Result<()> {
-        let tx = self.tx;
         let mut committing: BTreeMap<u64, Committing> = BTreeMap::new();
-        tx.import_entries(&mut |id, entry, is_recorded| {
-            committing
-                .entry(entry.record)
-                .or_insert_with(|| self.keyring.commit())
-                .add(&id.to_string(), &entry.content);
-            if !is_recorded {
-                let expected = self.begin_of(id, Some(&entry))?;
-                self.compare_with_state(expected)?;
+        let mut page = Page { limit: Some(PAGE), after: None };
+        loop {
+            let entries = self.tx.import_entries(page)?;
+            let Some((last, ..)) = entries.last() else { break };
+            page.after = Some(*last);
+            for (id, entry, is_recorded) in entries {
+                committing
+                    .entry(entry.record)
+                    .or_insert_with(|| self.keyring.commit())
+                    .add(&id.to_string(), &entry.content);
+                if !is_recorded {
+                    let expected = self.begin_of(id, Some(&entry))?;
+                    self.compare_with_state(expected)?;
+                }
             }
-            Ok(ControlFlow::Continue(()))
-        })?;
+        }
         let mut kept: BTreeMap<_, _> =
             committing.into_iter().map(|(record, committing)| (record, committing.finish())).collect();
         let numbers: Vec<_> = self.past.imports.keys().chain(kept.keys()).copied().collect();
@@ -273,8 +277,12 @@ impl<R: Read> Replaying<'_, R> {
 
     /// Looks at what is there without a record. As many things may be as imports of 0.1 brought.
     fn unrecorded_things(&mut self) -> Result<()> {
-        let tx = self.tx;
-        tx.unrecorded(&mut |unrecorded| {
+        let mut unrecorded = Vec::new();
+        self.tx.unrecorded(&mut |found| {
+            unrecorded.push(found);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        for unrecorded in unrecorded {
             match unrecorded {
                 Unrecorded::Thing(id)
                     if self.past.uncommitted.get(&id.noun()).is_some_and(|count| *count > 0) =>
@@ -307,8 +315,7 @@ impl<R: Read> Replaying<'_, R> {
                     state: Some("one that belongs to nothing".to_owned()),
                 }),
             }
-            Ok(ControlFlow::Continue(()))
-        })?;
+        }
         for (noun, said) in std::mem::take(&mut self.past.uncommitted) {
             let held = self.without_creation.get(&noun).copied().unwrap_or(0);
             if said != held {
@@ -348,15 +355,29 @@ impl<R: Read> Replaying<'_, R> {
             self.compare(&expected, account.as_ref());
             return Ok(());
         };
-        let tx = self.tx;
         let is_there = match id.noun() {
-            Noun::User => self.compare(&expected, tx.user(id)?.as_ref()),
-            Noun::GeneralKey => self.compare(&expected, tx.general_key(id)?.as_ref()),
-            Noun::UserToken => self.compare(&expected, tx.user_token(id)?.as_ref()),
-            Noun::Service | Noun::Orchestration => self.compare(&expected, tx.destination(id)?.as_ref()),
-            Noun::App => self.compare(&expected, tx.app(id)?.as_ref()),
+            Noun::User => {
+                let user = self.tx.user(UserBy::Id(id))?;
+                self.compare(&expected, user.as_ref())
+            }
+            Noun::GeneralKey => {
+                let key = self.tx.general_key(id)?;
+                self.compare(&expected, key.as_ref())
+            }
+            Noun::UserToken => {
+                let token = self.tx.user_token(id)?;
+                self.compare(&expected, token.as_ref())
+            }
+            Noun::Service | Noun::Orchestration => {
+                let destination = self.tx.destination(DestinationBy::Id(id))?;
+                self.compare(&expected, destination.as_ref())
+            }
+            Noun::App => {
+                let app = self.tx.app(AppBy::Id(id))?;
+                self.compare(&expected, app.as_ref())
+            }
             Noun::Integration => {
-                let integration = tx.integration(id)?;
+                let integration = self.tx.integration(id)?;
                 let is_there = self.compare(&expected, integration.as_ref());
                 if let Some(integration) = integration.filter(|_| is_there) {
                     self.compare_sealed_key(&expected, &integration)?;
@@ -368,7 +389,8 @@ impl<R: Read> Replaying<'_, R> {
         if is_there {
             let mut open = !expected.complete;
             if expected.has_secrets() {
-                open |= self.compare_live_secrets(&expected, &tx.live_secrets(id)?);
+                let present = self.tx.live_secrets(id)?;
+                open |= self.compare_live_secrets(&expected, &present);
                 open |= id.noun() == Noun::App && self.compare_app_tokens(&mut expected, id)?;
             }
             self.found.not_covered += u64::from(open);
@@ -514,17 +536,17 @@ impl<R: Read> Replaying<'_, R> {
     }
 
     /// When the last app token was issued to any app.
-    fn last_issue(&self) -> Result<Timestamp> {
+    fn last_issue(&mut self) -> Result<Timestamp> {
         if let Some(known) = self.last_issue.get() {
             return Ok(*known);
         }
         let mut last = Timestamp::MIN;
-        let filter = AuditFilter {
+        let query = AuditQuery {
             action: Some(AuditAction::Create),
             target_type: Some(Noun::AppToken.resource_type().to_owned()),
-            ..AuditFilter::default()
+            ..AuditQuery::default()
         };
-        self.tx.audit_records(&filter, &mut |record| {
+        self.tx.audit_records(&query, &mut |record| {
             last = last.max(record.execution_time);
             Ok(ControlFlow::Continue(()))
         })?;

@@ -11,7 +11,7 @@ use super::policy::is_method;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Account, Credential, CredentialKind, Digest, Keyring, Lapse};
 use crate::ports::{Clock, monotonic};
-use crate::store::{Death, Found, Presence, Store, Window};
+use crate::store::{CredentialLookup, Death, LookupResult, Store, Window};
 use crate::verify::{Api, Path, Presented, Reason, Request, Verdict, judge};
 
 /// How often what was counted in memory is added to the store.
@@ -97,7 +97,7 @@ impl<S: Store + Send + 'static> Verifier<S> {
             flush: Mutex::default(),
             wake: Condvar::new(),
         });
-        // It also has stores rest that nobody is using, which goes for those that count nothing too.
+        // It also ends the reads of idle connections, which those that count nothing have too.
         let flusher = (counting != Counting::InStore).then(|| {
             let shared = Arc::clone(&shared);
             thread::spawn(move || shared.flush_until_stopped())
@@ -217,7 +217,7 @@ impl<S: Store + Send + 'static> Shared<S> {
         })?;
         if self.counting == Counting::InStore {
             // There is no thread that would see to it.
-            store.rest()?;
+            store.end_read()?;
         }
         // After an error it is not given back: the next check opens the store anew.
         lock(&self.stores).push(store);
@@ -242,13 +242,23 @@ impl<S: Store + Send + 'static> Shared<S> {
     }
 
     /// Judges and counts what is asked of what was found.
-    fn answer(&self, store: &mut S, request: &Request<'_>, found: Found, at: Timestamp) -> Result<Verdict> {
+    fn answer(
+        &self,
+        store: &mut S,
+        request: &Request<'_>,
+        found: CredentialLookup,
+        at: Timestamp,
+    ) -> Result<Verdict> {
         let api = request.api;
         let credential = match found.presence {
             // The stored kind must be the one that the shape tells: a key of one kind is never taken for another.
-            Presence::Known(credential) if request.presented.kind() == Some(credential.kind) => credential,
-            Presence::Known(_) | Presence::Unknown => return Ok(Verdict::denied(Reason::Unknown, api)),
-            Presence::Dead(remains) => {
+            LookupResult::Known(credential) if request.presented.kind() == Some(credential.kind) => {
+                credential
+            }
+            LookupResult::Known(_) | LookupResult::Unknown => {
+                return Ok(Verdict::denied(Reason::Unknown, api));
+            }
+            LookupResult::Dead(remains) => {
                 let reason = match remains.death {
                     Death::Removed => Reason::Removed,
                     Death::Rotated => Reason::Rotated,
@@ -296,9 +306,10 @@ impl<S: Store + Send + 'static> Shared<S> {
         Ok(())
     }
 
-    /// Has the stores rest that no thread is using at this moment, and closes those that cannot be used any more.
-    fn rest(&self) {
-        lock(&self.stores).retain_mut(|store| store.rest().is_ok());
+    /// Ends the read transactions of the connections that no thread is using at this moment, and closes those that cannot
+    /// be used any more.
+    fn end_reads(&self) {
+        lock(&self.stores).retain_mut(|store| store.end_read().is_ok());
     }
 
     fn close_idle(&self) {
@@ -318,8 +329,8 @@ impl<S: Store + Send + 'static> Shared<S> {
                 state.now = false;
                 state.stop
             };
-            self.rest();
-            store = store.and_then(|mut store: S| store.rest().is_ok().then_some(store));
+            self.end_reads();
+            store = store.and_then(|mut store: S| store.end_read().is_ok().then_some(store));
             let began = monotonic();
             let most = if stop { MOST_AT_THE_END } else { MOST_AT_ONCE };
             let fault = loop {

@@ -12,11 +12,11 @@ use pdkeys::manage::{
 };
 use pdkeys::model::{
     Access, AccountEdit, Action, AppEdit, AppSpec, CredentialKind, Decision, DestinationEdit, Fingerprint,
-    GeneralKey, IntegrationType, KeyEdit, KeyFilter, KeyOrder, KeySpec, Name, Noun, Policy, Role, Target,
-    TokenEdit, TokenSpec, User, UserEdit, decide,
+    GeneralKey, IntegrationType, KeyEdit, KeySpec, Name, Noun, Policy, Role, Target, TokenEdit, TokenSpec,
+    User, UserEdit, decide,
 };
 use pdkeys::ports::{Clock, SystemEntropy};
-use pdkeys::store::{AuditFilter, Place, Read as _, Store as _, sqlite::SqliteStore};
+use pdkeys::store::{AuditQuery, KeyQuery, Place, ReadTx as _, Store as _, UserBy, sqlite::SqliteStore};
 use pdkeys::{ErrorKind, Result};
 use rusqlite::Connection;
 use rusqlite::types::Value;
@@ -216,7 +216,7 @@ struct Named {
 impl Named {
     fn of(store: &mut SqliteStore, role: Role) -> Self {
         let tx = store.read().unwrap();
-        let named = |name: &str| tx.user_named(name).unwrap().unwrap();
+        let named = |name: &str| tx.user(UserBy::Name(name)).unwrap().unwrap();
         Self {
             acting: named(role.as_str()),
             owner: named("owner"),
@@ -386,7 +386,7 @@ fn attempts() -> Vec<Attempt> {
         attempt("remove a key", RemoveGeneralKey, keys, Changes, |s, c| s.remove_keys(&one(&c.active), None).map(drop)),
         attempt("list keys", ListGeneralKeys, keys, Reads, |s, _| {
             let mut shown = 0;
-            let outcome = s.list_keys(&KeyFilter::default(), KeyOrder::Created, false, &mut |_| {
+            let outcome = s.list_keys(&KeyQuery::all(s.at()), &mut |_| {
                 shown += 1;
                 Ok(ControlFlow::Continue(()))
             });
@@ -590,7 +590,7 @@ fn attempts() -> Vec<Attempt> {
         attempt("transfer the account", TransferAccount, account, Changes, |s, _| s.transfer_account("other-observer").map(drop)),
         attempt("read the audit trail", ReadAudit, account, Reads, |s, _| {
             let mut shown = 0;
-            let outcome = s.list_audit(&AuditFilter::default(), &mut |_| { shown += 1; Ok(ControlFlow::Continue(())) });
+            let outcome = s.list_audit(&AuditQuery::default(), &mut |_| { shown += 1; Ok(ControlFlow::Continue(())) });
             assert_eq!(shown > 0, outcome.is_ok());
             outcome
         }),

@@ -7,7 +7,7 @@ use pdkeys::model::{
     Access, Action, AuditAction, AuditRecord, Change, FieldChange, GeneralKey, Head, Id, Imported, Role,
     SecretChange, Target, User, UserRef, authorize,
 };
-use pdkeys::store::{AuditFilter, Chain, Intake, Read as _, Replay, Store as _, Write as _};
+use pdkeys::store::{AuditQuery, Chain, ReadTx as _, Replay, Store as _, Transaction};
 
 use crate::site::{Engine, Forgery, Site, label, moment};
 
@@ -52,7 +52,7 @@ pub(crate) fn each_change_leaves_one_record_of_who_did_what_when<E: Engine>(site
     use AuditAction::{Create, Delete, Update};
     let began = site.now();
     let (key, _) = some_history(site);
-    let records = site.records(&AuditFilter::default());
+    let records = site.records(&AuditQuery::default());
     let trail: Vec<_> = records.iter().rev().map(told).collect();
     assert_eq!(
         trail,
@@ -78,7 +78,7 @@ pub(crate) fn each_change_leaves_one_record_of_who_did_what_when<E: Engine>(site
 
 pub(crate) fn a_record_names_the_fields_that_changed_and_no_others<E: Engine>(site: &mut Site<E>) {
     some_history(site);
-    let records = site.records(&AuditFilter::default());
+    let records = site.records(&AuditQuery::default());
     let field = |name: &str, before: Option<&str>, value: Option<&str>| FieldChange {
         name: name.to_owned(),
         before_value: before.map(str::to_owned),
@@ -100,50 +100,50 @@ pub(crate) fn with_as_a_record_names_both_users<E: Engine>(site: &mut Site<E>) {
     let acting = site.acting().on_behalf_of(jim.clone()).unwrap();
     let key = site.new_key("K00000001", "one");
     let permit = authorize(&acting, Action::CreateGeneralKey, &Target::of(&key)).unwrap();
-    let mut tx = site.writer().write().unwrap();
-    tx.save_general_key(permit, &Change::Create(key), SecretChange::Keep).unwrap();
+    let mut tx = Transaction::begin(site.writer()).unwrap();
+    tx.save(permit, &Change::Create(key), SecretChange::Keep).unwrap();
     tx.commit().unwrap();
-    let record = site.records(&AuditFilter::default()).remove(0);
+    let record = site.records(&AuditQuery::default()).remove(0);
     let actors: Vec<_> = record.actors.into_iter().map(|actor| actor.id).collect();
     assert_eq!(actors, [jim.id.to_string(), site.owner().id.to_string()]);
     for (actor, count) in [(jim.id, 1), (site.owner().id, 4)] {
-        let filter = AuditFilter { actor: Some(actor.to_string()), ..AuditFilter::default() };
+        let filter = AuditQuery { actor: Some(actor.to_string()), ..AuditQuery::default() };
         assert_eq!(site.records(&filter).len(), count, "records of {actor}, who acted or was acted as");
     }
 }
 
 pub(crate) fn records_are_shown_newest_first_and_filtered<E: Engine>(site: &mut Site<E>) {
     let (key, user) = some_history(site);
-    let all = AuditFilter::default;
+    let all = AuditQuery::default;
     let at = |text| Some(moment(text));
     let owner = site.owner().id.to_string();
     for (filter, numbers) in [
         (all(), vec![6, 5, 4, 3, 2, 1]),
-        (AuditFilter { since: at("2026-03-01T12:03:00.125Z"), ..all() }, vec![6, 5]),
-        (AuditFilter { since: at("2026-03-01T12:03:00.126Z"), ..all() }, vec![6]),
-        (AuditFilter { until: at("2026-03-01T12:01:00.125Z"), ..all() }, vec![2, 1]),
-        (AuditFilter { until: at("2026-03-01T12:01:00.126Z"), ..all() }, vec![3, 2, 1]),
+        (AuditQuery { since: at("2026-03-01T12:03:00.125Z"), ..all() }, vec![6, 5]),
+        (AuditQuery { since: at("2026-03-01T12:03:00.126Z"), ..all() }, vec![6]),
+        (AuditQuery { until: at("2026-03-01T12:01:00.125Z"), ..all() }, vec![2, 1]),
+        (AuditQuery { until: at("2026-03-01T12:01:00.126Z"), ..all() }, vec![3, 2, 1]),
         (
-            AuditFilter { since: at("2026-03-01T12:01:00Z"), until: at("2026-03-01T12:03:00Z"), ..all() },
+            AuditQuery { since: at("2026-03-01T12:01:00Z"), until: at("2026-03-01T12:03:00Z"), ..all() },
             vec![4, 3],
         ),
-        (AuditFilter { actor: Some(owner), ..all() }, vec![6, 5, 4, 3, 2, 1]),
-        (AuditFilter { actor: Some(user.to_string()), ..all() }, vec![]),
-        (AuditFilter { action: Some(AuditAction::Create), ..all() }, vec![4, 3, 2, 1]),
-        (AuditFilter { action: Some(AuditAction::Update), ..all() }, vec![5]),
-        (AuditFilter { action: Some(AuditAction::Delete), ..all() }, vec![6]),
-        (AuditFilter { target: Some(key.to_string()), ..all() }, vec![6, 5, 3]),
-        (AuditFilter { target_type: Some("user".to_owned()), ..all() }, vec![4, 2]),
-        (AuditFilter { target_type: Some("account".to_owned()), ..all() }, vec![1]),
+        (AuditQuery { actor: Some(owner), ..all() }, vec![6, 5, 4, 3, 2, 1]),
+        (AuditQuery { actor: Some(user.to_string()), ..all() }, vec![]),
+        (AuditQuery { action: Some(AuditAction::Create), ..all() }, vec![4, 3, 2, 1]),
+        (AuditQuery { action: Some(AuditAction::Update), ..all() }, vec![5]),
+        (AuditQuery { action: Some(AuditAction::Delete), ..all() }, vec![6]),
+        (AuditQuery { target: Some(key.to_string()), ..all() }, vec![6, 5, 3]),
+        (AuditQuery { target_type: Some("user".to_owned()), ..all() }, vec![4, 2]),
+        (AuditQuery { target_type: Some("account".to_owned()), ..all() }, vec![1]),
         (
-            AuditFilter {
+            AuditQuery {
                 action: Some(AuditAction::Create),
                 target_type: Some("general_key".to_owned()),
                 ..all()
             },
             vec![3],
         ),
-        (AuditFilter { target: Some("' OR true --".to_owned()), ..all() }, vec![]),
+        (AuditQuery { target: Some("' OR true --".to_owned()), ..all() }, vec![]),
     ] {
         let shown: Vec<_> = site.records(&filter).into_iter().map(|record| record.id).collect();
         assert_eq!(shown, numbers, "{filter:?}");
@@ -155,7 +155,7 @@ pub(crate) fn a_visitor_of_records_that_has_enough_is_shown_no_more<E: Engine>(s
     site.reader()
         .read()
         .unwrap()
-        .audit_records(&AuditFilter::default(), &mut |_| {
+        .audit_records(&AuditQuery::default(), &mut |_| {
             shown += 1;
             Ok(ControlFlow::Break(()))
         })
@@ -251,13 +251,13 @@ fn keys_with_a_past<E: Engine>(site: &mut Site<E>) -> [Id; 4] {
     let imported = key(site, "K00000004");
     let digest = site.digest("imported");
     let acting = site.acting();
-    let mut tx = site.writer().write().unwrap();
+    let mut tx = Transaction::begin(site.writer()).unwrap();
     let permit = authorize(&acting, Action::Import, &Target::of(&tx.account().unwrap())).unwrap();
-    let mut bring = |intake: &mut dyn Intake| {
-        assert_eq!(intake.add_general_key(&imported, &digest)?, None);
+    tx.import(permit, |import| {
+        assert_eq!(import.add(&imported, &digest)?, None);
         Ok(Imported { account: "acme".to_owned(), general_keys: 1, ..Imported::default() })
-    };
-    tx.import(permit, &mut bring).unwrap();
+    })
+    .unwrap();
     tx.commit().unwrap();
     [edited.id, rotated.id, removed.id, imported.id]
 }
@@ -277,7 +277,7 @@ fn some_users<E: Engine>(site: &mut Site<E>) {
     let left = User { left_at: Some(site.now()), ..jim.clone() };
     site.change_user(Action::RemoveUser, &Change::Update { before: jim, after: left }).unwrap();
     let acting = site.acting();
-    let mut tx = site.writer().write().unwrap();
+    let mut tx = Transaction::begin(site.writer()).unwrap();
     let before = tx.account().unwrap();
     let owner = UserRef { id: joan.id, name: joan.name };
     let after = pdkeys::model::Account { owner, ..before.clone() };

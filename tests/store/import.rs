@@ -3,7 +3,7 @@
 use pdkeys::Result;
 use pdkeys::error::Conflict;
 use pdkeys::model::{Action, GeneralKey, Imported, KeyOrder, Noun, Target, UserToken, authorize};
-use pdkeys::store::{AuditFilter, Clash, Death, Intake, Read as _, Store as _, Tombstone, Write as _};
+use pdkeys::store::{AuditQuery, Clash, Death, ImportTx, ReadTx as _, Store, Tombstone, Transaction};
 
 use crate::site::{Engine, Site, label};
 
@@ -11,10 +11,10 @@ use crate::site::{Engine, Site, label};
 fn import<E: Engine>(
     site: &mut Site<E>,
     action: Action,
-    bring: &mut dyn FnMut(&mut dyn Intake) -> Result<Imported>,
+    bring: impl FnOnce(&mut ImportTx<'_, <E::Store as Store>::WriteTx<'_>>) -> Result<Imported>,
 ) -> Result<Imported> {
     let acting = site.acting();
-    let mut tx = site.writer().write()?;
+    let mut tx = Transaction::begin(site.writer())?;
     let permit = authorize(&acting, action, &Target::of(&tx.account()?))?;
     let imported = tx.import(permit, bring)?;
     tx.commit()?;
@@ -46,7 +46,7 @@ fn brought(general_keys: u64, user_tokens: u64) -> Imported {
 }
 
 pub(crate) fn what_is_imported_reads_back_and_leaves_one_record<E: Engine>(site: &mut Site<E>) {
-    let before = site.records(&AuditFilter::default()).len();
+    let before = site.records(&AuditQuery::default()).len();
     let keys = [
         site.new_key("K00000001", "one"),
         GeneralKey { hint: None, ..site.new_key("K00000002", "taken over as a hash") },
@@ -55,13 +55,13 @@ pub(crate) fn what_is_imported_reads_back_and_leaves_one_record<E: Engine>(site:
     let user = site.new_user("U00000001", "jim");
     let digests = ["a", "b", "c"].map(|plain| site.digest(plain));
     let mut seen_in_between = None;
-    let imported = import(site, Action::Import, &mut |intake| {
+    let imported = import(site, Action::Import, |intake| {
         for (key, digest) in keys.iter().zip(&digests) {
-            assert_eq!(intake.add_general_key(key, digest)?, None);
+            assert_eq!(intake.add(key, digest)?, None);
         }
-        assert_eq!(intake.add_user_token(&token, &digests[2])?, None);
+        assert_eq!(intake.add(&token, &digests[2])?, None);
         intake.add_user(&user)?;
-        seen_in_between = intake.store().general_key(keys[0].id)?;
+        seen_in_between = intake.rows().general_key(keys[0].id)?;
         Ok(Imported { users: 1, skipped: 3, ..brought(2, 1) })
     });
     assert_eq!(imported.unwrap().count(), 4);
@@ -73,9 +73,9 @@ pub(crate) fn what_is_imported_reads_back_and_leaves_one_record<E: Engine>(site:
     assert!(site.users().contains(&user));
     for (plain, id) in [("a", "K00000001"), ("b", "K00000002"), ("c", "T00000001")] {
         let holder = site.holder(plain).unwrap();
-        assert_eq!(holder, pdkeys::store::Holder::Live { id: id.parse().unwrap(), ends_at: None });
+        assert_eq!(holder, pdkeys::store::DigestOwner::Live { id: id.parse().unwrap(), ends_at: None });
     }
-    let records = site.records(&AuditFilter::default());
+    let records = site.records(&AuditQuery::default());
     assert_eq!(records.len(), before + 1);
     let fields: Vec<_> =
         records[0].details.fields.iter().map(|field| (field.name.as_str(), field.value.as_deref())).collect();
@@ -107,16 +107,16 @@ pub(crate) fn a_secret_that_is_somebodys_does_not_come_in<E: Engine>(site: &mut 
     let ids = ["K00000003", "K00000004", "K00000005"].map(|id| site.new_key(id, id));
     let of_a_user = new_token(site, "T00000001");
     let gone = Tombstone { id: removed.id, death: Death::Removed, at: removed_at };
-    let imported = import(site, Action::Import, &mut |intake| {
-        assert_eq!(intake.add_general_key(&ids[0], &first)?, None);
-        assert_eq!(intake.add_general_key(&ids[1], &taken_digest)?, Some(Clash::Taken(present.id)));
-        assert_eq!(intake.add_general_key(&ids[1], &removed_digest)?, Some(Clash::Dead(gone.clone())));
-        assert_eq!(intake.add_general_key(&ids[1], &second)?, None);
-        assert_eq!(intake.add_user_token(&of_a_user, &third)?, None);
-        for (digest, noun, nth) in
+    let imported = import(site, Action::Import, |intake| {
+        assert_eq!(intake.add(&ids[0], &first)?, None);
+        assert_eq!(intake.add(&ids[1], &taken_digest)?, Some(Clash::Taken(present.id)));
+        assert_eq!(intake.add(&ids[1], &removed_digest)?, Some(Clash::Dead(gone.clone())));
+        assert_eq!(intake.add(&ids[1], &second)?, None);
+        assert_eq!(intake.add(&of_a_user, &third)?, None);
+        for (digest, noun, index) in
             [(&first, Noun::GeneralKey, 0), (&second, Noun::GeneralKey, 1), (&third, Noun::UserToken, 0)]
         {
-            assert_eq!(intake.add_general_key(&ids[2], digest)?, Some(Clash::Added { noun, nth }));
+            assert_eq!(intake.add(&ids[2], digest)?, Some(Clash::Added { noun, index }));
         }
         Ok(brought(2, 1))
     });
@@ -128,17 +128,17 @@ pub(crate) fn an_import_that_fails_or_brings_nothing_leaves_nothing<E: Engine>(s
     let before = site.everything();
     let key = site.new_key("K00000001", "one");
     let digest = site.digest("a");
-    let failed = import(site, Action::Import, &mut |intake| {
-        intake.add_general_key(&key, &digest)?;
+    let failed = import(site, Action::Import, |intake| {
+        intake.add(&key, &digest)?;
         Err(Conflict::Fault("line 7".to_owned()).into())
     });
     assert_eq!(failed.unwrap_err().to_string(), "line 7");
     // A permit to do something else to the account is none to import.
-    let refused = import(site, Action::ChangeAccount, &mut |intake| {
-        intake.add_general_key(&key, &digest)?;
+    let refused = import(site, Action::ChangeAccount, |intake| {
+        intake.add(&key, &digest)?;
         Ok(brought(1, 0))
     });
     assert!(refused.is_err());
-    import(site, Action::Import, &mut |_| Ok(brought(0, 0))).unwrap();
+    import(site, Action::Import, |_| Ok(brought(0, 0))).unwrap();
     assert_eq!(site.everything(), before);
 }

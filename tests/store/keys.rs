@@ -7,9 +7,9 @@ use pdkeys::error::Conflict;
 use pdkeys::model::{
     Access, Action, Change, Disabled, GeneralKey, KeyOrder, RateLimit, ScopeSet, SecretChange,
 };
-use pdkeys::store::{Read as _, Store as _};
+use pdkeys::store::{ReadTx as _, Store as _, UserQuery};
 
-use crate::site::{Engine, Site, label, moment, secret};
+use crate::site::{Engine, Site, in_order, label, moment, secret};
 
 pub(crate) fn every_field_of_a_general_key_reads_back<E: Engine>(site: &mut Site<E>) {
     let scopes: ScopeSet = "incidents.read users:sessions.write my-things.read".parse().unwrap();
@@ -57,7 +57,7 @@ pub(crate) fn every_field_of_a_general_key_reads_back<E: Engine>(site: &mut Site
     site.reader()
         .read()
         .unwrap()
-        .general_keys(KeyOrder::Created, false, &mut |key| {
+        .general_keys(&in_order(KeyOrder::Created, false), &mut |key| {
             listed.push(key);
             Ok(ControlFlow::Continue(()))
         })
@@ -137,7 +137,7 @@ pub(crate) fn a_visitor_that_has_enough_is_shown_no_more<E: Engine>(site: &mut S
         site.reader()
             .read()
             .unwrap()
-            .general_keys(order, false, &mut |_| {
+            .general_keys(&in_order(order, false), &mut |_| {
                 shown += 1;
                 Ok(if shown == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
             })
@@ -151,7 +151,7 @@ pub(crate) fn a_visitor_that_has_enough_is_shown_no_more<E: Engine>(site: &mut S
         shown += 1;
         Ok(ControlFlow::Break(()))
     };
-    site.reader().read().unwrap().users(stop_at_once).unwrap();
+    site.reader().read().unwrap().users(&UserQuery::default(), stop_at_once).unwrap();
     assert_eq!(shown, 1);
 }
 
@@ -160,10 +160,11 @@ pub(crate) fn what_a_visitor_says_went_wrong_comes_back<E: Engine>(site: &mut Si
     site.add_key(&key, "a");
     let full = || Error::from(Conflict::Fault("the pipe is closed".to_owned()));
     for order in EVERY_ORDER {
-        let outcome = site.reader().read().unwrap().general_keys(order, false, &mut |_| Err(full()));
+        let outcome =
+            site.reader().read().unwrap().general_keys(&in_order(order, false), &mut |_| Err(full()));
         assert_eq!(outcome.unwrap_err().to_string(), "the pipe is closed", "{order:?}");
     }
-    let outcome = site.reader().read().unwrap().users(&mut |_| Err(full()));
+    let outcome = site.reader().read().unwrap().users(&UserQuery::default(), &mut |_| Err(full()));
     assert_eq!(outcome.unwrap_err().to_string(), "the pipe is closed");
 }
 

@@ -12,7 +12,9 @@ use pdkeys::model::{
 };
 use pdkeys::ports::SystemEntropy;
 use pdkeys::store::{
-    AuditFilter, Death, Found, Holder, Presence, Read as _, Store as _, Tombstone, Window, Write as _,
+    AppBy, AppQuery, AuditQuery, CredentialLookup, Death, DestinationBy, DestinationQuery, DigestOwner,
+    HasSecrets, IntegrationQuery, LookupResult, ReadTx as _, Store as _, TokenQuery, Tombstone, Transaction,
+    Window,
 };
 
 use crate::site::{Engine, Frozen, Site, label, moment, name, secret};
@@ -22,15 +24,15 @@ fn permit<E: Engine, T: Audited>(site: &Site<E>, action: Action, change: &Change
     authorize(&site.acting(), action, &target)
 }
 
-fn save_token<E: Engine>(
+fn save<E: Engine, N: HasSecrets>(
     site: &mut Site<E>,
     action: Action,
-    change: &Change<UserToken>,
+    change: &Change<N>,
     secrets: SecretChange,
 ) -> Result<()> {
     let permit = permit(site, action, change)?;
-    let mut tx = site.writer().write()?;
-    tx.save_user_token(permit, change, secrets)?;
+    let mut tx = Transaction::begin(site.writer())?;
+    tx.save(permit, change, secrets)?;
     tx.commit()
 }
 
@@ -40,36 +42,12 @@ fn save_destination<E: Engine>(
     change: &Change<Destination>,
 ) -> Result<()> {
     let permit = permit(site, action, change)?;
-    let mut tx = site.writer().write()?;
+    let mut tx = Transaction::begin(site.writer())?;
     tx.save_destination(permit, change)?;
     tx.commit()
 }
 
-fn save_integration<E: Engine>(
-    site: &mut Site<E>,
-    action: Action,
-    change: &Change<Integration>,
-    secrets: SecretChange,
-) -> Result<()> {
-    let permit = permit(site, action, change)?;
-    let mut tx = site.writer().write()?;
-    tx.save_integration(permit, change, secrets)?;
-    tx.commit()
-}
-
-fn save_app<E: Engine>(
-    site: &mut Site<E>,
-    action: Action,
-    change: &Change<App>,
-    secrets: SecretChange,
-) -> Result<()> {
-    let permit = permit(site, action, change)?;
-    let mut tx = site.writer().write()?;
-    tx.save_app(permit, change, secrets)?;
-    tx.commit()
-}
-
-fn new_token<E: Engine>(site: &Site<E>, id: &str, user: &User) -> UserToken {
+pub(crate) fn new_token<E: Engine>(site: &Site<E>, id: &str, user: &User) -> UserToken {
     UserToken {
         id: id.parse().unwrap(),
         user: user.clone(),
@@ -83,9 +61,9 @@ fn new_token<E: Engine>(site: &Site<E>, id: &str, user: &User) -> UserToken {
     }
 }
 
-fn add_token<E: Engine>(site: &mut Site<E>, token: &UserToken, plain: &str) {
+pub(crate) fn add_token<E: Engine>(site: &mut Site<E>, token: &UserToken, plain: &str) {
     let issue = SecretChange::Issue(site.digest(plain));
-    save_token(site, Action::CreateUserToken, &Change::Create(token.clone()), issue).unwrap();
+    save(site, Action::CreateUserToken, &Change::Create(token.clone()), issue).unwrap();
 }
 
 fn new_destination<E: Engine>(site: &Site<E>, id: &str, called: &str) -> Destination {
@@ -100,7 +78,7 @@ fn new_destination<E: Engine>(site: &Site<E>, id: &str, called: &str) -> Destina
 }
 
 /// Adds a service or an orchestration, as its id says.
-fn add_destination<E: Engine>(site: &mut Site<E>, id: &str, called: &str) -> Destination {
+pub(crate) fn add_destination<E: Engine>(site: &mut Site<E>, id: &str, called: &str) -> Destination {
     let destination = new_destination(site, id, called);
     let action = match destination.id.noun() {
         Noun::Service => Action::CreateService,
@@ -110,7 +88,7 @@ fn add_destination<E: Engine>(site: &mut Site<E>, id: &str, called: &str) -> Des
     destination
 }
 
-fn new_integration<E: Engine>(site: &Site<E>, id: &str, into: &Destination) -> Integration {
+pub(crate) fn new_integration<E: Engine>(site: &Site<E>, id: &str, into: &Destination) -> Integration {
     Integration {
         id: id.parse().unwrap(),
         name: Name::parse(Noun::Integration, "alerts").unwrap(),
@@ -125,12 +103,12 @@ fn new_integration<E: Engine>(site: &Site<E>, id: &str, into: &Destination) -> I
     }
 }
 
-fn add_integration<E: Engine>(site: &mut Site<E>, integration: &Integration, plain: &str) {
+pub(crate) fn add_integration<E: Engine>(site: &mut Site<E>, integration: &Integration, plain: &str) {
     let issue = SecretChange::Issue(site.digest(plain));
-    save_integration(site, Action::CreateIntegration, &Change::Create(integration.clone()), issue).unwrap();
+    save(site, Action::CreateIntegration, &Change::Create(integration.clone()), issue).unwrap();
 }
 
-fn new_app<E: Engine>(site: &Site<E>, id: &str, called: &str) -> App {
+pub(crate) fn new_app<E: Engine>(site: &Site<E>, id: &str, called: &str) -> App {
     App {
         id: id.parse().unwrap(),
         name: Name::parse(Noun::App, called).unwrap(),
@@ -146,9 +124,9 @@ fn new_app<E: Engine>(site: &Site<E>, id: &str, called: &str) -> App {
     }
 }
 
-fn add_app<E: Engine>(site: &mut Site<E>, app: &App, plain: &str) {
+pub(crate) fn add_app<E: Engine>(site: &mut Site<E>, app: &App, plain: &str) {
     let issue = SecretChange::Issue(site.digest(plain));
-    save_app(site, Action::RegisterApp, &Change::Create(app.clone()), issue).unwrap();
+    save(site, Action::RegisterApp, &Change::Create(app.clone()), issue).unwrap();
 }
 
 fn issue_token<E: Engine>(site: &mut Site<E>, app: &App, plain: &str) -> AppToken {
@@ -162,7 +140,7 @@ fn issue_token<E: Engine>(site: &mut Site<E>, app: &App, plain: &str) -> AppToke
     };
     let digest = site.digest(plain);
     let permit = authorize(&site.acting(), Action::IssueAppToken, &Target::of(app)).unwrap();
-    let mut tx = site.writer().write().unwrap();
+    let mut tx = Transaction::begin(site.writer()).unwrap();
     tx.issue_app_token(permit, &token, &digest).unwrap();
     tx.commit().unwrap();
     token
@@ -174,7 +152,7 @@ fn tokens<E: Engine>(site: &mut Site<E>, user: Option<Id>) -> Vec<UserToken> {
         found.push(token);
         Ok(ControlFlow::Continue(()))
     };
-    site.reader().read().unwrap().user_tokens(user, visit).unwrap();
+    site.reader().read().unwrap().user_tokens(&TokenQuery { user, ..TokenQuery::default() }, visit).unwrap();
     found
 }
 
@@ -184,7 +162,7 @@ fn destinations<E: Engine>(site: &mut Site<E>, noun: Noun) -> Vec<Destination> {
         found.push(destination);
         Ok(ControlFlow::Continue(()))
     };
-    site.reader().read().unwrap().destinations(noun, visit).unwrap();
+    site.reader().read().unwrap().destinations(&DestinationQuery::all(noun), visit).unwrap();
     found
 }
 
@@ -194,7 +172,11 @@ fn integrations<E: Engine>(site: &mut Site<E>, into: Option<Id>) -> Vec<Integrat
         found.push(integration);
         Ok(ControlFlow::Continue(()))
     };
-    site.reader().read().unwrap().integrations(into, visit).unwrap();
+    site.reader()
+        .read()
+        .unwrap()
+        .integrations(&IntegrationQuery { destination: into, ..IntegrationQuery::default() }, visit)
+        .unwrap();
     found
 }
 
@@ -204,7 +186,7 @@ fn apps<E: Engine>(site: &mut Site<E>) -> Vec<App> {
         found.push(app);
         Ok(ControlFlow::Continue(()))
     };
-    site.reader().read().unwrap().apps(visit).unwrap();
+    site.reader().read().unwrap().apps(&AppQuery::default(), visit).unwrap();
     found
 }
 
@@ -212,17 +194,17 @@ fn is_taken<E: Engine>(site: &mut Site<E>, id: Id) -> bool {
     site.reader().read().unwrap().is_taken(id).unwrap()
 }
 
-fn find<E: Engine>(site: &mut Site<E>, plain: &str) -> Found {
+fn find<E: Engine>(site: &mut Site<E>, plain: &str) -> CredentialLookup {
     let digest = site.digest(plain);
     site.reader().find_credential(&digest).unwrap()
 }
 
-fn live(id: Id, ends_at: Option<Timestamp>) -> Holder {
-    Holder::Live { id, ends_at }
+fn live(id: Id, ends_at: Option<Timestamp>) -> DigestOwner {
+    DigestOwner::Live { id, ends_at }
 }
 
-fn dead(id: Id, death: Death, at: Timestamp) -> Holder {
-    Holder::Dead(Tombstone { id, death, at })
+fn dead(id: Id, death: Death, at: Timestamp) -> DigestOwner {
+    DigestOwner::Dead(Tombstone { id, death, at })
 }
 
 // User tokens.
@@ -253,8 +235,8 @@ pub(crate) fn every_field_of_a_user_token_reads_back_and_changes<E: Engine>(site
     let acting = pdkeys::model::Acting::os_user(jim.clone(), "feedfacefeedface".to_owned(), site.now());
     let target = Target::of(&unknown).belonging_to(&jim);
     let jims = authorize(&acting, Action::CreateUserToken, &target).unwrap();
-    let mut tx = site.writer().write().unwrap();
-    tx.save_user_token(jims, &Change::Create(unknown.clone()), SecretChange::Keep).unwrap();
+    let mut tx = Transaction::begin(site.writer()).unwrap();
+    tx.save(jims, &Change::Create(unknown.clone()), SecretChange::Keep).unwrap();
     tx.commit().unwrap();
 
     for token in [&plain, &full, &unknown] {
@@ -285,7 +267,7 @@ pub(crate) fn every_field_of_a_user_token_reads_back_and_changes<E: Engine>(site
         (Action::EditUserToken, &edited, &plain),
     ] {
         let change = Change::Update { before: before.clone(), after: after.clone() };
-        save_token(site, action, &change, SecretChange::Keep).unwrap();
+        save(site, action, &change, SecretChange::Keep).unwrap();
         assert_eq!(site.reader().read().unwrap().user_token(plain.id).unwrap().as_ref(), Some(after));
     }
 }
@@ -299,15 +281,15 @@ pub(crate) fn secrets_of_a_user_token_are_issued_rotated_and_killed<E: Engine>(s
     let end = site.now() + SignedDuration::from_hours(1);
     let rotate = SecretChange::Rotate { new: site.digest("second"), old_ends_at: Some(end) };
     let same = Change::Update { before: token.clone(), after: token.clone() };
-    save_token(site, Action::RotateUserToken, &same, rotate).unwrap();
+    save(site, Action::RotateUserToken, &same, rotate).unwrap();
     assert_eq!(site.holder("first"), Some(live(token.id, Some(end))));
     assert_eq!(site.holder("second"), Some(live(token.id, None)));
     let ended_at = site.wait(1);
-    save_token(site, Action::RotateUserToken, &same, SecretChange::EndOverlap).unwrap();
+    save(site, Action::RotateUserToken, &same, SecretChange::EndOverlap).unwrap();
     assert_eq!(site.holder("first"), Some(dead(token.id, Death::Rotated, ended_at)));
     let removed_at = site.wait(1);
     let remove = Change::Delete { before: token.clone(), reason: None };
-    save_token(site, Action::RemoveUserToken, &remove, SecretChange::Keep).unwrap();
+    save(site, Action::RemoveUserToken, &remove, SecretChange::Keep).unwrap();
     assert_eq!(site.holder("second"), Some(dead(token.id, Death::Removed, removed_at)));
     assert_eq!(tokens(site, None), []);
     assert!(is_taken(site, token.id));
@@ -319,11 +301,11 @@ pub(crate) fn a_secret_is_live_in_one_credential_of_any_kind<E: Engine>(site: &m
     let owner = site.owner().clone();
     let token = new_token(site, "T00000001", &owner);
     let issue = SecretChange::Issue(site.digest("first"));
-    assert!(save_token(site, Action::CreateUserToken, &Change::Create(token.clone()), issue).is_err());
+    assert!(save(site, Action::CreateUserToken, &Change::Create(token.clone()), issue).is_err());
     assert_eq!(tokens(site, None), []);
     site.remove_key(&key);
     let issue = SecretChange::Issue(site.digest("first"));
-    assert!(save_token(site, Action::CreateUserToken, &Change::Create(token), issue).is_err());
+    assert!(save(site, Action::CreateUserToken, &Change::Create(token), issue).is_err());
     assert_eq!(tokens(site, None), []);
 }
 
@@ -338,12 +320,19 @@ pub(crate) fn services_and_orchestrations_read_back_and_change<E: Engine>(site: 
     assert_eq!(destinations(site, Noun::Orchestration), std::slice::from_ref(&router));
     {
         let tx = site.reader().read().unwrap();
-        assert_eq!(tx.destination(web.id).unwrap().as_ref(), Some(&web));
-        assert_eq!(tx.destination("S00000009".parse().unwrap()).unwrap(), None);
-        assert_eq!(tx.destination_named(Noun::Service, "web").unwrap().as_ref(), Some(&web));
-        assert_eq!(tx.destination_named(Noun::Orchestration, "web").unwrap(), None);
-        assert_eq!(tx.destination_named(Noun::Orchestration, "router").unwrap().as_ref(), Some(&router));
-        assert_eq!(tx.destination_named(Noun::Service, "WEB").unwrap(), None, "names are compared exactly");
+        assert_eq!(tx.destination(DestinationBy::Id(web.id)).unwrap().as_ref(), Some(&web));
+        assert_eq!(tx.destination(DestinationBy::Id("S00000009".parse().unwrap())).unwrap(), None);
+        assert_eq!(tx.destination(DestinationBy::Name(Noun::Service, "web")).unwrap().as_ref(), Some(&web));
+        assert_eq!(tx.destination(DestinationBy::Name(Noun::Orchestration, "web")).unwrap(), None);
+        assert_eq!(
+            tx.destination(DestinationBy::Name(Noun::Orchestration, "router")).unwrap().as_ref(),
+            Some(&router)
+        );
+        assert_eq!(
+            tx.destination(DestinationBy::Name(Noun::Service, "WEB")).unwrap(),
+            None,
+            "names are compared exactly"
+        );
     }
     let after = Destination {
         name: Name::parse(Noun::Service, "shop").unwrap(),
@@ -353,11 +342,14 @@ pub(crate) fn services_and_orchestrations_read_back_and_change<E: Engine>(site: 
     for (before, after) in [(&web, &after), (&after, &web)] {
         let change = Change::Update { before: before.clone(), after: after.clone() };
         save_destination(site, Action::EditService, &change).unwrap();
-        assert_eq!(site.reader().read().unwrap().destination(web.id).unwrap().as_ref(), Some(after));
+        assert_eq!(
+            site.reader().read().unwrap().destination(DestinationBy::Id(web.id)).unwrap().as_ref(),
+            Some(after)
+        );
     }
     let remove = Change::Delete { before: web.clone(), reason: None };
     save_destination(site, Action::RemoveService, &remove).unwrap();
-    assert_eq!(site.reader().read().unwrap().destination(web.id).unwrap(), None);
+    assert_eq!(site.reader().read().unwrap().destination(DestinationBy::Id(web.id)).unwrap(), None);
     assert!(is_taken(site, web.id));
 }
 
@@ -408,13 +400,13 @@ pub(crate) fn a_moved_integration_keeps_its_secret_and_a_removed_one_leaves_a_to
     add_integration(site, &before, "first");
     let moved = Integration { destination: DestinationRef::from(&mail), ..before.clone() };
     let change = Change::Update { before: before.clone(), after: moved.clone() };
-    save_integration(site, Action::MoveIntegration, &change, SecretChange::Keep).unwrap();
+    save(site, Action::MoveIntegration, &change, SecretChange::Keep).unwrap();
     assert_eq!(integrations(site, Some(web.id)), []);
     assert_eq!(integrations(site, Some(mail.id)), std::slice::from_ref(&moved));
     assert_eq!(site.holder("first"), Some(live(before.id, None)));
     let at = site.wait(1);
     let remove = Change::Delete { before: moved, reason: Some(label("key-compromise")) };
-    save_integration(site, Action::RemoveIntegration, &remove, SecretChange::Keep).unwrap();
+    save(site, Action::RemoveIntegration, &remove, SecretChange::Keep).unwrap();
     assert_eq!(site.holder("first"), Some(dead(before.id, Death::Removed, at)));
     assert_eq!(integrations(site, None), []);
     assert!(is_taken(site, before.id));
@@ -432,7 +424,7 @@ pub(crate) fn what_still_has_integrations_is_not_deleted<E: Engine>(site: &mut S
     // Nor does an integration lead into what is not there.
     let gone = new_destination(site, "S00000009", "gone");
     let nowhere = Change::Create(new_integration(site, "I00000002", &gone));
-    assert!(save_integration(site, Action::CreateIntegration, &nowhere, SecretChange::Keep).is_err());
+    assert!(save(site, Action::CreateIntegration, &nowhere, SecretChange::Keep).is_err());
     assert_eq!(site.everything(), before);
 }
 
@@ -461,15 +453,15 @@ pub(crate) fn every_field_of_an_app_reads_back_and_changes<E: Engine>(site: &mut
         [(Action::EditApp, &plain, &edited), (Action::RotateApp, &edited, &rotated)]
     {
         let change = Change::Update { before: before.clone(), after: after.clone() };
-        save_app(site, action, &change, SecretChange::Keep).unwrap();
+        save(site, action, &change, SecretChange::Keep).unwrap();
         let tx = site.reader().read().unwrap();
-        assert_eq!(tx.app(plain.id).unwrap().as_ref(), Some(after));
-        assert_eq!(tx.app_named("Größe").unwrap().as_ref(), Some(after));
-        assert_eq!(tx.app_named("bot").unwrap(), None);
+        assert_eq!(tx.app(AppBy::Id(plain.id)).unwrap().as_ref(), Some(after));
+        assert_eq!(tx.app(AppBy::Name("Größe")).unwrap().as_ref(), Some(after));
+        assert_eq!(tx.app(AppBy::Name("bot")).unwrap(), None);
     }
     let before = site.everything();
     let second = Change::Create(new_app(site, "A00000003", "other"));
-    assert!(save_app(site, Action::RegisterApp, &second, SecretChange::Keep).is_err(), "names are unique");
+    assert!(save(site, Action::RegisterApp, &second, SecretChange::Keep).is_err(), "names are unique");
     assert_eq!(site.everything(), before);
 }
 
@@ -479,19 +471,19 @@ pub(crate) fn an_app_is_found_by_its_client_secrets_as_long_as_they_live<E: Engi
     let end = site.now() + SignedDuration::from_mins(60);
     let rotate = SecretChange::Rotate { new: site.digest("second"), old_ends_at: Some(end) };
     let same = Change::Update { before: app.clone(), after: app.clone() };
-    save_app(site, Action::RotateApp, &same, rotate).unwrap();
+    save(site, Action::RotateApp, &same, rotate).unwrap();
     let of = |site: &mut Site<E>, plain: &str, at| {
         let digest: Digest = site.digest(plain);
-        site.reader().read().unwrap().app_of_client_secret(&digest, at).unwrap()
+        site.reader().read().unwrap().app(AppBy::ClientSecret(&digest, at)).unwrap()
     };
     let now = site.now();
     assert_eq!(of(site, "first", now), Some(app.clone()));
     assert_eq!(of(site, "second", end), Some(app.clone()));
     assert_eq!(of(site, "first", end), None, "its overlap is over");
     assert_eq!(of(site, "never issued", now), None);
-    assert!(matches!(find(site, "second").presence, Presence::Unknown), "a client secret opens nothing");
+    assert!(matches!(find(site, "second").presence, LookupResult::Unknown), "a client secret opens nothing");
     let remove = Change::Delete { before: app.clone(), reason: None };
-    save_app(site, Action::RemoveApp, &remove, SecretChange::Keep).unwrap();
+    save(site, Action::RemoveApp, &remove, SecretChange::Keep).unwrap();
     assert_eq!(of(site, "second", now), None);
     assert_eq!(site.holder("second"), Some(dead(app.id, Death::Removed, now)));
     assert_eq!(apps(site), []);
@@ -504,7 +496,7 @@ pub(crate) fn an_app_token_lives_a_day_or_until_it_is_revoked_or_the_app_goes<E:
     add_app(site, &other, "second");
     let token = issue_token(site, &app, "token 1");
     issue_token(site, &other, "token of the other");
-    let Presence::Known(credential) = find(site, "token 1").presence else { panic!("not found") };
+    let LookupResult::Known(credential) = find(site, "token 1").presence else { panic!("not found") };
     assert_eq!((credential.kind, credential.id), (CredentialKind::AppToken, app.id));
     assert_eq!(credential.expires_at, Some(token.expires_at));
     assert_eq!(credential.access, Access::Scopes(token.scopes));
@@ -513,7 +505,7 @@ pub(crate) fn an_app_token_lives_a_day_or_until_it_is_revoked_or_the_app_goes<E:
     let revoked_at = site.wait(1);
     let revoked = App { tokens_revoked_at: Some(revoked_at), ..app.clone() };
     let change = Change::Update { before: app, after: revoked.clone() };
-    save_app(site, Action::EditApp, &change, SecretChange::Keep).unwrap();
+    save(site, Action::EditApp, &change, SecretChange::Keep).unwrap();
     assert_eq!(site.holder("token 1"), Some(dead(revoked.id, Death::Removed, revoked_at)));
     assert_eq!(site.holder("token of the other"), Some(live(other.id, None)));
     assert_eq!(site.holder("first"), Some(live(revoked.id, None)), "the client secret goes on");
@@ -524,7 +516,7 @@ pub(crate) fn an_app_token_lives_a_day_or_until_it_is_revoked_or_the_app_goes<E:
     assert_eq!(site.holder("token 2"), None, "its day is over, and it is cleared away");
     let removed_at = site.wait(1);
     let remove = Change::Delete { before: other.clone(), reason: None };
-    save_app(site, Action::RemoveApp, &remove, SecretChange::Keep).unwrap();
+    save(site, Action::RemoveApp, &remove, SecretChange::Keep).unwrap();
     assert_eq!(site.holder("token 3"), Some(dead(other.id, Death::Removed, removed_at)));
 }
 
@@ -546,7 +538,7 @@ pub(crate) fn one_token_of_an_app_is_revoked_and_the_others_go_on<E: Engine>(sit
     assert_eq!(site.holder(plain), Some(dead(app.id, Death::Removed, revoked_at)));
     assert_eq!(site.reader().read().unwrap().app_token(&digest).unwrap(), None);
     assert_eq!(site.holder("another"), Some(live(app.id, None)));
-    assert_eq!(site.records(&AuditFilter::default())[0].root_resource.kind, "app_token");
+    assert_eq!(site.records(&AuditQuery::default())[0].root_resource.kind, "app_token");
 }
 
 pub(crate) fn an_app_gets_so_many_tokens_within_a_minute<E: Engine>(site: &mut Site<E>) {
@@ -578,10 +570,10 @@ pub(crate) fn an_app_gets_so_many_tokens_within_a_minute<E: Engine>(site: &mut S
         assert_eq!(ask(site, &app, &plain, None, at), None, "{nth}");
     }
     assert_eq!((n(site, 1), n(site, TOKENS_IN_WINDOW)), (Some(later(29)), Some(begin)));
-    let head = site.records(&AuditFilter::default()).len();
+    let head = site.records(&AuditQuery::default()).len();
     assert_eq!(ask(site, &app, &plain, None, later(30)), retry_after(30));
     assert_eq!(ask(site, &app, &plain, None, later(59)), retry_after(1));
-    assert_eq!(site.records(&AuditFilter::default()).len(), head, "nothing was written");
+    assert_eq!(site.records(&AuditQuery::default()).len(), head, "nothing was written");
     assert_eq!(ask(site, &other, &others, None, later(59)), None, "another app is not held up");
     assert_eq!(ask(site, &app, &plain, None, later(60)), None);
     assert_eq!(ask(site, &app, &plain, None, later(60)), None, "two were issued at once");
@@ -606,7 +598,7 @@ pub(crate) fn a_check_finds_what_a_secret_belongs_to<E: Engine>(site: &mut Site<
     site.add_key(&key, "of a key");
 
     let known = |site: &mut Site<E>, plain: &str| match find(site, plain).presence {
-        Presence::Known(credential) => (*credential).clone(),
+        LookupResult::Known(credential) => (*credential).clone(),
         other => panic!("{plain}: {other:?}"),
     };
     let found = known(site, "of a token");
@@ -617,10 +609,10 @@ pub(crate) fn a_check_finds_what_a_secret_belongs_to<E: Engine>(site: &mut Site<
     assert_eq!(found.destination, Some(DestinationRef::from(&web)));
     let found = known(site, "of a key");
     assert_eq!((found.kind, found.id, found.access), (CredentialKind::General, key.id, Access::Full));
-    assert!(matches!(find(site, "never issued").presence, Presence::Unknown));
+    assert!(matches!(find(site, "never issued").presence, LookupResult::Unknown));
     site.remove_key(&key);
     assert!(
-        matches!(find(site, "of a key").presence, Presence::Dead(grave) if grave.death == Death::Removed)
+        matches!(find(site, "of a key").presence, LookupResult::Dead(grave) if grave.death == Death::Removed)
     );
 }
 
@@ -633,17 +625,19 @@ pub(crate) fn a_check_sees_at_once_what_another_connection_committed<E: Engine>(
     let mut checker = site.engine.open();
     let digest = site.digest("first");
     let of_integration = site.digest("second");
-    assert!(matches!(checker.find_credential(&digest).unwrap().presence, Presence::Unknown));
+    assert!(matches!(checker.find_credential(&digest).unwrap().presence, LookupResult::Unknown));
     add_token(site, &token, "first");
     add_integration(site, &integration, "second");
     for _ in 0..2 {
-        assert!(matches!(checker.find_credential(&digest).unwrap().presence, Presence::Known(_)));
-        assert!(matches!(checker.find_credential(&of_integration).unwrap().presence, Presence::Known(_)));
+        assert!(matches!(checker.find_credential(&digest).unwrap().presence, LookupResult::Known(_)));
+        assert!(matches!(checker.find_credential(&of_integration).unwrap().presence, LookupResult::Known(_)));
     }
     let moved = Integration { destination: DestinationRef::from(&mail), ..integration.clone() };
     let change = Change::Update { before: integration, after: moved };
-    save_integration(site, Action::MoveIntegration, &change, SecretChange::Keep).unwrap();
-    let Presence::Known(found) = checker.find_credential(&of_integration).unwrap().presence else { panic!() };
+    save(site, Action::MoveIntegration, &change, SecretChange::Keep).unwrap();
+    let LookupResult::Known(found) = checker.find_credential(&of_integration).unwrap().presence else {
+        panic!()
+    };
     assert_eq!(found.destination, Some(DestinationRef::from(&mail)));
 
     let jim = site.new_user("U00000001", "jim");
@@ -651,8 +645,8 @@ pub(crate) fn a_check_sees_at_once_what_another_connection_committed<E: Engine>(
     let renamed = User { name: name("ben"), ..jim.clone() };
     site.change_user(Action::EditUser, &Change::Update { before: jim, after: renamed }).unwrap();
     let remove = Change::Delete { before: token, reason: None };
-    save_token(site, Action::RemoveUserToken, &remove, SecretChange::Keep).unwrap();
-    assert!(matches!(checker.find_credential(&digest).unwrap().presence, Presence::Dead(_)));
+    save(site, Action::RemoveUserToken, &remove, SecretChange::Keep).unwrap();
+    assert!(matches!(checker.find_credential(&digest).unwrap().presence, LookupResult::Dead(_)));
 }
 
 pub(crate) fn checks_are_counted_in_windows_of_sixty_seconds<E: Engine>(site: &mut Site<E>) {

@@ -5,20 +5,20 @@
 use jiff::{SignedDuration, Timestamp};
 use pdkeys::ErrorKind;
 use pdkeys::model::{Action, Change, GeneralKey, Id, Label, SecretChange};
-use pdkeys::store::{Death, Holder, Store as _, Tombstone, Write as _};
+use pdkeys::store::{Death, DigestOwner, Tombstone, Transaction};
 
 use crate::site::{Engine, Site, secret};
 
-fn live(id: Id) -> Option<Holder> {
-    Some(Holder::Live { id, ends_at: None })
+fn live(id: Id) -> Option<DigestOwner> {
+    Some(DigestOwner::Live { id, ends_at: None })
 }
 
-fn live_until(id: Id, end: Timestamp) -> Option<Holder> {
-    Some(Holder::Live { id, ends_at: Some(end) })
+fn live_until(id: Id, end: Timestamp) -> Option<DigestOwner> {
+    Some(DigestOwner::Live { id, ends_at: Some(end) })
 }
 
-fn dead(id: Id, death: Death, at: Timestamp) -> Option<Holder> {
-    Some(Holder::Dead(Tombstone { id, death, at }))
+fn dead(id: Id, death: Death, at: Timestamp) -> Option<DigestOwner> {
+    Some(DigestOwner::Dead(Tombstone { id, death, at }))
 }
 
 /// A store with one key whose secret is `first`.
@@ -177,7 +177,7 @@ pub(crate) fn a_dead_secret_is_never_issued_again<E: Engine>(site: &mut Site<E>)
         let change = Change::Update { before: rotated.clone(), after: rotated.clone() };
         let rotate = SecretChange::Rotate { new: digest, old_ends_at: None };
         assert!(site.change_key(Action::RotateGeneralKey, &change, rotate).is_err(), "{plain} rotated to");
-        assert!(matches!(site.holder(plain), Some(Holder::Dead(_))), "{plain}");
+        assert!(matches!(site.holder(plain), Some(DigestOwner::Dead(_))), "{plain}");
     }
     assert_eq!(site.holder("third"), live(rotated.id));
     assert_eq!(site.everything(), before);
@@ -195,7 +195,7 @@ pub(crate) fn a_live_secret_is_never_issued_to_a_second_key<E: Engine>(site: &mu
 
 pub(crate) fn the_digest_is_the_same_in_and_out_of_a_transaction<E: Engine>(site: &mut Site<E>) {
     let outside = site.digest("first");
-    let inside = site.writer().write().unwrap().keyring().digest(&secret("first").fingerprint());
+    let inside = Transaction::begin(site.writer()).unwrap().keyring().digest(&secret("first").fingerprint());
     assert_eq!(outside, inside);
     assert_ne!(outside, site.digest("second"));
 }

@@ -10,7 +10,7 @@ use pdkeys::model::{
     Role, Secret, SecretChange, Target, User, UserRef, authorize,
 };
 use pdkeys::ports::Clock;
-use pdkeys::store::{AuditFilter, Holder, Read, Store, Write};
+use pdkeys::store::{AuditQuery, DigestOwner, KeyQuery, ReadTx as _, Store, Transaction, UserBy, UserQuery};
 
 /// An engine behind the interface, holding one store for the length of one story.
 pub(crate) trait Engine: Sized {
@@ -89,7 +89,7 @@ impl<E: Engine> Site<E> {
             os_uid: OWNER_UID,
         };
         let engine = E::found(&founding, &Frozen(now));
-        let owner = engine.open().read().unwrap().user_of_uid(OWNER_UID).unwrap().unwrap();
+        let owner = engine.open().read().unwrap().user(UserBy::OsUser(OWNER_UID)).unwrap().unwrap();
         Self { engine, connections, writer: None, reader: None, owner, now }
     }
 
@@ -137,8 +137,8 @@ impl<E: Engine> Site<E> {
         secrets: SecretChange,
     ) -> Result<()> {
         let permit = authorize(&self.acting(), action, &Target::of(change.subject()))?;
-        let mut tx = self.writer().write()?;
-        tx.save_general_key(permit, change, secrets)?;
+        let mut tx = Transaction::begin(self.writer())?;
+        tx.save(permit, change, secrets)?;
         tx.commit()
     }
 
@@ -172,7 +172,7 @@ impl<E: Engine> Site<E> {
     /// Makes one change to a user, and commits it.
     pub(crate) fn change_user(&mut self, action: Action, change: &Change<User>) -> Result<()> {
         let permit = authorize(&self.acting(), action, &Target::of(change.subject()))?;
-        let mut tx = self.writer().write()?;
+        let mut tx = Transaction::begin(self.writer())?;
         tx.save_user(permit, change)?;
         tx.commit()
     }
@@ -228,7 +228,7 @@ impl<E: Engine> Site<E> {
         self.reader()
             .read()
             .unwrap()
-            .general_keys(order, reverse, &mut |key| {
+            .general_keys(&in_order(order, reverse), &mut |key| {
                 ids.push(key.id.to_string());
                 Ok(ControlFlow::Continue(()))
             })
@@ -241,7 +241,7 @@ impl<E: Engine> Site<E> {
         self.reader()
             .read()
             .unwrap()
-            .users(&mut |user| {
+            .users(&UserQuery::default(), &mut |user| {
                 users.push(user);
                 Ok(ControlFlow::Continue(()))
             })
@@ -254,12 +254,12 @@ impl<E: Engine> Site<E> {
     }
 
     /// What a secret belongs to.
-    pub(crate) fn holder(&mut self, plain: &str) -> Option<Holder> {
+    pub(crate) fn holder(&mut self, plain: &str) -> Option<DigestOwner> {
         let digest = self.digest(plain);
-        self.reader().read().unwrap().holder(&digest).unwrap()
+        self.reader().read().unwrap().digest_owner(&digest).unwrap()
     }
 
-    pub(crate) fn records(&mut self, filter: &AuditFilter) -> Vec<AuditRecord> {
+    pub(crate) fn records(&mut self, filter: &AuditQuery) -> Vec<AuditRecord> {
         let mut records = Vec::new();
         self.reader()
             .read()
@@ -276,16 +276,21 @@ impl<E: Engine> Site<E> {
     pub(crate) fn everything(&mut self) -> String {
         let mut keys = Vec::new();
         let account = {
-            let tx = self.reader().read().unwrap();
-            tx.general_keys(KeyOrder::Created, false, &mut |key| {
+            let mut tx = self.reader().read().unwrap();
+            tx.general_keys(&in_order(KeyOrder::Created, false), &mut |key| {
                 keys.push(key);
                 Ok(ControlFlow::Continue(()))
             })
             .unwrap();
             (tx.account().unwrap(), tx.audit_head().unwrap())
         };
-        format!("{account:?}\n{:?}\n{keys:?}\n{:?}", self.users(), self.records(&AuditFilter::default()))
+        format!("{account:?}\n{:?}\n{keys:?}\n{:?}", self.users(), self.records(&AuditQuery::default()))
     }
+}
+
+/// Selects every general key, in an order.
+pub(crate) fn in_order(order: KeyOrder, reverse: bool) -> KeyQuery {
+    KeyQuery { order, reverse, ..KeyQuery::all(Timestamp::UNIX_EPOCH) }
 }
 
 pub(crate) fn moment(text: &str) -> Timestamp {

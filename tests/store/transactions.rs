@@ -8,7 +8,7 @@ use pdkeys::ErrorKind;
 use pdkeys::model::{
     Account, Action, Change, Disabled, GeneralKey, Permit, Role, SecretChange, Target, User, authorize,
 };
-use pdkeys::store::{Read as _, Store as _, Write as _};
+use pdkeys::store::{ReadTx as _, Store as _, Transaction};
 
 use crate::site::{Engine, Site, label, name};
 
@@ -23,21 +23,21 @@ pub(crate) fn a_dropped_transaction_changes_nothing<E: Engine>(site: &mut Site<E
         let account = site.reader().read().unwrap().account().unwrap();
         let renamed = Account { rest_api: false, ..account.clone() };
 
-        let mut tx = site.writer().write().unwrap();
+        let mut tx = Transaction::begin(site.writer()).unwrap();
         let permit = authorize(&acting, Action::RotateGeneralKey, &Target::of(&kept)).unwrap();
         let change = Change::Update { before: kept.clone(), after: kept.clone() };
-        tx.save_general_key(permit, &change, SecretChange::Rotate { new, old_ends_at: None }).unwrap();
+        tx.save(permit, &change, SecretChange::Rotate { new, old_ends_at: None }).unwrap();
         let permit = authorize(&acting, Action::AddUser, &Target::of(&user)).unwrap();
         tx.save_user(permit, &Change::Create(user)).unwrap();
         let permit = authorize(&acting, Action::ChangeAccount, &Target::of(&account)).unwrap();
         tx.save_account(permit, &Change::Update { before: account, after: renamed }).unwrap();
         let permit = authorize(&acting, Action::RemoveGeneralKey, &Target::of(&kept)).unwrap();
         let change = Change::Delete { before: kept.clone(), reason: None };
-        tx.save_general_key(permit, &change, SecretChange::Keep).unwrap();
+        tx.save(permit, &change, SecretChange::Keep).unwrap();
     }
     assert_eq!(site.everything(), before);
     assert_eq!(site.holder("second"), None);
-    assert!(matches!(site.holder("first"), Some(pdkeys::store::Holder::Live { .. })));
+    assert!(matches!(site.holder("first"), Some(pdkeys::store::DigestOwner::Live { .. })));
     assert!(!site.reader().read().unwrap().is_taken("U00000001".parse().unwrap()).unwrap());
 }
 
@@ -45,13 +45,13 @@ pub(crate) fn a_transaction_sees_its_own_changes<E: Engine>(site: &mut Site<E>) 
     let key = site.new_key("K00000001", "one");
     let acting = site.acting();
     let digest = site.digest("first");
-    let mut tx = site.writer().write().unwrap();
+    let mut tx = Transaction::begin(site.writer()).unwrap();
     let head = tx.audit_head().unwrap();
     let permit = authorize(&acting, Action::CreateGeneralKey, &Target::of(&key)).unwrap();
-    tx.save_general_key(permit, &Change::Create(key.clone()), SecretChange::Issue(digest)).unwrap();
+    tx.save(permit, &Change::Create(key.clone()), SecretChange::Issue(digest)).unwrap();
     assert_eq!(tx.general_key(key.id).unwrap().as_ref(), Some(&key));
     assert!(tx.is_taken(key.id).unwrap());
-    assert!(tx.holder(&digest).unwrap().is_some());
+    assert!(tx.digest_owner(&digest).unwrap().is_some());
     assert_eq!(tx.audit_head().unwrap().number, head.number + 1);
 }
 
@@ -93,8 +93,8 @@ pub(crate) fn a_permit_for_another_change_is_refused_and_nothing_is_written<E: E
     ];
     for (case, permit, change, secrets) in misfits {
         // Committed all the same: the refusal itself must have written nothing.
-        let mut tx = site.writer().write().unwrap();
-        let refusal = tx.save_general_key(permit, change, secrets).unwrap_err();
+        let mut tx = Transaction::begin(site.writer()).unwrap();
+        let refusal = tx.save(permit, change, secrets).unwrap_err();
         tx.commit().unwrap();
         assert!(matches!(refusal.kind(), ErrorKind::Conflict(_)), "{case}: {refusal}");
         assert_eq!(site.everything(), before, "{case}");
@@ -107,7 +107,7 @@ pub(crate) fn a_permit_for_another_change_is_refused_and_nothing_is_written<E: E
         permit(Action::AddUser, &Target::of(&jim)),
         permit(Action::EditGeneralKey, &Target::of(&jim)),
     ] {
-        let mut tx = site.writer().write().unwrap();
+        let mut tx = Transaction::begin(site.writer()).unwrap();
         let case = format!("{permit:?}");
         assert!(tx.save_user(permit, &rename).is_err(), "{case}");
         tx.commit().unwrap();
@@ -121,7 +121,7 @@ pub(crate) fn a_permit_for_another_change_is_refused_and_nothing_is_written<E: E
         permit(Action::EditUser, &Target::of(&account)),
         permit(Action::ChangeAccount, &Target::of(&jim)),
     ] {
-        let mut tx = site.writer().write().unwrap();
+        let mut tx = Transaction::begin(site.writer()).unwrap();
         let case = format!("{permit:?}");
         assert!(tx.save_account(permit, &close).is_err(), "{case}");
         tx.commit().unwrap();
@@ -196,7 +196,7 @@ pub(crate) fn a_permit_for_one_action_is_refused_for_the_secrets_of_another<E: E
     }
     assert_eq!(site.everything(), before);
     assert_eq!(site.holder("second"), None);
-    assert!(matches!(site.holder("first"), Some(pdkeys::store::Holder::Live { ends_at: None, .. })));
+    assert!(matches!(site.holder("first"), Some(pdkeys::store::DigestOwner::Live { ends_at: None, .. })));
 }
 
 pub(crate) fn a_reader_sees_one_moment_while_a_writer_commits<E: Engine>(site: &mut Site<E>) {
@@ -214,8 +214,8 @@ pub(crate) fn a_reader_sees_one_moment_while_a_writer_commits<E: Engine>(site: &
     assert_eq!(snapshot.general_key(key.id).unwrap().as_ref(), Some(&key));
     assert_eq!(snapshot.general_key(late.id).unwrap(), None);
     assert_eq!(
-        snapshot.holder(&digest).unwrap(),
-        Some(pdkeys::store::Holder::Live { id: key.id, ends_at: None })
+        snapshot.digest_owner(&digest).unwrap(),
+        Some(pdkeys::store::DigestOwner::Live { id: key.id, ends_at: None })
     );
     assert_eq!(snapshot.audit_head().unwrap(), head);
     drop(snapshot);
@@ -233,18 +233,18 @@ pub(crate) fn a_writer_waits_for_a_writer_and_sees_what_it_did<E: Engine>(site: 
     let digest = site.digest("first");
     let mut other = site.engine.open();
 
-    let mut tx = site.writer().write().unwrap();
+    let mut tx = Transaction::begin(site.writer()).unwrap();
     let permit = authorize(&acting, Action::CreateGeneralKey, &Target::of(&first)).unwrap();
-    tx.save_general_key(permit, &Change::Create(first.clone()), SecretChange::Issue(digest)).unwrap();
+    tx.save(permit, &Change::Create(first.clone()), SecretChange::Issue(digest)).unwrap();
     thread::scope(|scope| {
         let (begun, has_begun) = mpsc::channel();
         let waiting = scope.spawn(|| {
             let begun = begun;
-            let mut tx = other.write().unwrap();
+            let mut tx = Transaction::begin(&mut other).unwrap();
             begun.send(()).unwrap();
             let found = tx.general_key(first.id).unwrap();
             let permit = authorize(&acting, Action::CreateGeneralKey, &Target::of(&second)).unwrap();
-            tx.save_general_key(permit, &Change::Create(second.clone()), SecretChange::Keep).unwrap();
+            tx.save(permit, &Change::Create(second.clone()), SecretChange::Keep).unwrap();
             tx.commit().unwrap();
             found
         });

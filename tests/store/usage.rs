@@ -4,9 +4,9 @@ use std::ops::ControlFlow;
 
 use jiff::{SignedDuration, Timestamp};
 use pdkeys::model::{GeneralKey, Id, KeyOrder};
-use pdkeys::store::{Hour, Read as _, Store as _, UsageCount};
+use pdkeys::store::{HourlyUsage, ReadTx as _, Store as _, Transaction, UsageCount, UsageQuery};
 
-use crate::site::{Engine, Site, moment};
+use crate::site::{Engine, Site, in_order, moment};
 
 fn count(id: Id, at: Timestamp) -> UsageCount {
     UsageCount { id, at, allowed: 1, denied: 1 }
@@ -47,7 +47,7 @@ pub(crate) fn the_last_use_is_the_latest_that_was_counted<E: Engine>(site: &mut 
     site.reader()
         .read()
         .unwrap()
-        .general_keys(KeyOrder::Created, false, &mut |key| {
+        .general_keys(&in_order(KeyOrder::Created, false), &mut |key| {
             listed.push(key.last_used_at);
             Ok(ControlFlow::Continue(()))
         })
@@ -71,7 +71,7 @@ pub(crate) fn a_list_by_last_use_stops_where_its_visitor_has_enough<E: Engine>(s
             site.reader()
                 .read()
                 .unwrap()
-                .general_keys(KeyOrder::LastUsed, reverse, &mut |_| {
+                .general_keys(&in_order(KeyOrder::LastUsed, reverse), &mut |_| {
                     shown += 1;
                     Ok(if shown == enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
                 })
@@ -92,7 +92,7 @@ pub(crate) fn a_key_counted_while_keys_are_listed_by_last_use_is_listed_once<E: 
         site.reader()
             .read()
             .unwrap()
-            .general_keys(KeyOrder::LastUsed, reverse, &mut |key| {
+            .general_keys(&in_order(KeyOrder::LastUsed, reverse), &mut |key| {
                 // Never used, it comes first, and would come again; backwards it comes last, and would be left out.
                 if reverse || key.id == never_used.id {
                     checker.add_usage(&[count(never_used.id, at)])?;
@@ -119,11 +119,11 @@ pub(crate) fn what_was_counted_is_shown_by_hours_of_one_or_of_all<E: Engine>(sit
     let keys = four_keys(site);
     let hours = |site: &mut Site<E>, of, since| {
         let mut shown = Vec::new();
-        let show = &mut |hour: Hour| {
+        let show = &mut |hour: HourlyUsage| {
             shown.push((hour.id.to_string(), hour.began_at, hour.allowed, hour.denied));
             Ok(ControlFlow::Continue(()))
         };
-        site.reader().read().unwrap().usage(of, since, show).unwrap();
+        site.reader().read().unwrap().usage(&UsageQuery { of, since }, show).unwrap();
         shown
     };
     let (one, three) = (keys[0].id, keys[2].id);
@@ -149,7 +149,7 @@ pub(crate) fn what_was_counted_is_shown_by_hours_of_one_or_of_all<E: Engine>(sit
         shown += 1;
         Ok(ControlFlow::Break(()))
     };
-    site.reader().read().unwrap().usage(None, Timestamp::MIN, enough).unwrap();
+    site.reader().read().unwrap().usage(&UsageQuery { of: None, since: Timestamp::MIN }, enough).unwrap();
     assert_eq!(shown, 1);
 }
 
@@ -158,7 +158,7 @@ pub(crate) fn counting_waits_for_no_writer<E: Engine>(site: &mut Site<E>) {
     let at = site.wait(1);
     let mut checker = site.engine.open();
     {
-        let _tx = site.writer().write().unwrap();
+        let _tx = Transaction::begin(site.writer()).unwrap();
         checker.add_usage(&[count(keys[1].id, at)]).unwrap();
     }
     assert_eq!(site.key(keys[1].id).unwrap().last_used_at, Some(at));

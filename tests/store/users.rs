@@ -3,7 +3,7 @@
 use pdkeys::model::{
     Account, Action, Change, Id, Name, Noun, Policy, RateLimit, Role, Target, User, UserRef, authorize,
 };
-use pdkeys::store::{Read as _, Store as _, Write as _};
+use pdkeys::store::{ReadTx as _, Store as _, Transaction, UserBy};
 
 use crate::site::{Engine, OWNER_UID, Site, label, name};
 
@@ -17,7 +17,7 @@ fn change_account<E: Engine>(
     change: &Change<Account>,
 ) -> pdkeys::Result<()> {
     let permit = authorize(&site.acting(), action, &Target::of(change.subject()))?;
-    let mut tx = site.writer().write()?;
+    let mut tx = Transaction::begin(site.writer())?;
     tx.save_account(permit, change)?;
     tx.commit()
 }
@@ -72,21 +72,21 @@ pub(crate) fn a_user_reads_back_with_every_field_and_with_none<E: Engine>(site: 
     }
     let tx = site.reader().read().unwrap();
     for user in [&plain, &full, &unlimited] {
-        assert_eq!(tx.user(user.id).unwrap().as_ref(), Some(user));
-        assert_eq!(tx.user_named(user.name.as_str()).unwrap().as_ref(), Some(user));
+        assert_eq!(tx.user(UserBy::Id(user.id)).unwrap().as_ref(), Some(user));
+        assert_eq!(tx.user(UserBy::Name(user.name.as_str())).unwrap().as_ref(), Some(user));
     }
-    assert_eq!(tx.user_of_uid(u32::MAX - 1).unwrap(), Some(full.clone()));
-    assert_eq!(tx.user_of_uid(1).unwrap(), None);
-    assert_eq!(tx.user_named("JIM").unwrap(), None, "names are compared exactly");
-    assert_eq!(tx.user("U00000009".parse().unwrap()).unwrap(), None);
+    assert_eq!(tx.user(UserBy::OsUser(u32::MAX - 1)).unwrap(), Some(full.clone()));
+    assert_eq!(tx.user(UserBy::OsUser(1)).unwrap(), None);
+    assert_eq!(tx.user(UserBy::Name("JIM")).unwrap(), None, "names are compared exactly");
+    assert_eq!(tx.user(UserBy::Id("U00000009".parse().unwrap())).unwrap(), None);
     drop(tx);
 
     for role in Role::ALL.into_iter().filter(|role| *role != Role::Owner) {
-        let before = site.reader().read().unwrap().user(full.id).unwrap().unwrap();
+        let before = site.reader().read().unwrap().user(UserBy::Id(full.id)).unwrap().unwrap();
         let after = User { role, ..plain.clone() };
         let after = User { id: full.id, name: name("renamed"), ..after };
         site.change_user(Action::SetUserRole, &Change::Update { before, after: after.clone() }).unwrap();
-        assert_eq!(site.reader().read().unwrap().user(full.id).unwrap(), Some(after));
+        assert_eq!(site.reader().read().unwrap().user(UserBy::Id(full.id)).unwrap(), Some(after));
     }
 }
 
@@ -114,16 +114,16 @@ pub(crate) fn who_has_left_is_found_by_id_alone_and_leaves_name_and_mapping_free
         .unwrap();
     {
         let tx = site.reader().read().unwrap();
-        assert_eq!(tx.user(jim.id).unwrap().as_ref(), Some(&left));
-        assert_eq!(tx.user_named("jim").unwrap(), None);
-        assert_eq!(tx.user_of_uid(77).unwrap(), None);
+        assert_eq!(tx.user(UserBy::Id(jim.id)).unwrap().as_ref(), Some(&left));
+        assert_eq!(tx.user(UserBy::Name("jim")).unwrap(), None);
+        assert_eq!(tx.user(UserBy::OsUser(77)).unwrap(), None);
         assert!(tx.is_taken(jim.id).unwrap());
     }
     let other = User { id: "U00000002".parse().unwrap(), created_at: site.now(), ..jim };
     site.add_user(&other);
     let tx = site.reader().read().unwrap();
-    assert_eq!(tx.user_named("jim").unwrap().as_ref(), Some(&other));
-    assert_eq!(tx.user_of_uid(77).unwrap().as_ref(), Some(&other));
+    assert_eq!(tx.user(UserBy::Name("jim")).unwrap().as_ref(), Some(&other));
+    assert_eq!(tx.user(UserBy::OsUser(77)).unwrap().as_ref(), Some(&other));
     drop(tx);
     assert_eq!(site.users()[1..], [left, other], "who left is still shown");
 }
@@ -168,7 +168,10 @@ pub(crate) fn there_are_never_two_owners<E: Engine>(site: &mut Site<E>) {
     let second = User { role: Role::Owner, ..site.new_user("U00000002", "ben") };
     assert!(site.change_user(Action::AddUser, &Change::Create(second)).is_err());
     assert_eq!(site.everything(), before);
-    assert_eq!(site.reader().read().unwrap().user_of_uid(OWNER_UID).unwrap().unwrap().role, Role::Owner);
+    assert_eq!(
+        site.reader().read().unwrap().user(UserBy::OsUser(OWNER_UID)).unwrap().unwrap().role,
+        Role::Owner
+    );
 }
 
 pub(crate) fn neither_the_account_nor_a_user_is_ever_deleted<E: Engine>(site: &mut Site<E>) {

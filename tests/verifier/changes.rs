@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use pdkeys::model::{Access, Secret};
 use pdkeys::store::sqlite::SqliteStore;
-use pdkeys::store::{Presence, Store as _};
+use pdkeys::store::{LookupResult, Store as _};
 use pdkeys::verify::{Counting, Reason, Verifier};
 use rusqlite::Connection;
 
@@ -103,7 +103,7 @@ fn a_change_is_seen_at_once_however_many_open_and_close_the_store_meanwhile() {
             let digest =
                 store.keyring().unwrap().digest(&Secret::presented(key.secret.clone()).fingerprint());
             let mut is_disabled = || match store.find_credential(&digest).unwrap().presence {
-                Presence::Known(credential) => credential.disabled,
+                LookupResult::Known(credential) => credential.disabled,
                 _ => !disabled,
             };
             let before = is_disabled();

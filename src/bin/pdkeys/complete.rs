@@ -15,9 +15,10 @@ use clap_complete::ArgValueCompleter;
 use clap_complete::engine::{self, CompletionCandidate};
 use pdkeys::manage::{DestinationKind, Session, Whose};
 use pdkeys::model::{
-    AccessKind, Action, AuditAction, Decision, Id, IntegrationType, KeyFilter, KeyOrder, KeyState, Name,
-    Noun, Policy, Role, Target, decide, escape, is_hazardous,
+    AccessKind, Action, AuditAction, Decision, Id, IntegrationType, KeyState, Name, Noun, Policy, Role,
+    Target, decide, escape, is_hazardous,
 };
+use pdkeys::store::KeyQuery;
 use pdkeys::store::sqlite::SqliteStore;
 use pdkeys::verify::Api;
 
@@ -121,9 +122,8 @@ fn with_files_marked(command: Command) -> Command {
 /// Ids of general keys.
 pub(crate) fn key_ids(typed: &OsStr) -> Vec<CompletionCandidate> {
     candidates(typed, |session, add| {
-        session.list_keys(&KeyFilter::default(), KeyOrder::Created, true, &mut |key| {
-            Ok(add(key.id.to_string(), key.description.to_string()))
-        })
+        let newest_first = KeyQuery { reverse: true, ..KeyQuery::all(session.at()) };
+        session.list_keys(&newest_first, &mut |key| Ok(add(key.id.to_string(), key.description.to_string())))
     })
 }
 

@@ -280,6 +280,7 @@ fn way_out(conflict: &Conflict) -> String {
         Conflict::Gone(_) => "somebody removed it just now, and nothing was changed; run it again",
         Conflict::BadLines { bad, lines } if bad == lines => "put them right, and import the file again",
         Conflict::BadLines { .. } => "put them right, or leave them out with --skip-bad",
+        Conflict::NotUnique(_) => "nothing was changed; run it again, and see what is in the way",
         Conflict::DeadSecret => "pdkeys create makes a new one",
         Conflict::FileExists(_) => "choose another name, or move it away first",
         Conflict::IsStore(_) => "name a file that pdkeys backup made",

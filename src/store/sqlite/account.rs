@@ -1,10 +1,12 @@
-//! The account's one row, and its owner's role.
+//! The account's only row.
 
-use rusqlite::{Connection, params};
+use std::sync::LazyLock;
 
-use super::columns::{Columns, optional_text, text};
-use crate::error::{Conflict, ErrorKind, Result};
-use crate::model::{Account, Change, Role};
+use rusqlite::{Connection, ToSql, params};
+
+use super::columns::{Columns, Table, optional_text};
+use crate::error::{ErrorKind, Result};
+use crate::model::Account;
 
 pub(super) fn get(connection: &Connection) -> Result<Account> {
     let mut statement = connection.prepare_cached(
@@ -25,33 +27,22 @@ pub(super) fn get(connection: &Connection) -> Result<Account> {
     })
 }
 
-pub(super) fn save(connection: &Connection, change: &Change<Account>) -> Result<()> {
-    if let Change::Delete { .. } = change {
-        return Err(Conflict::Fault("an account cannot be removed from its store".to_owned()).into());
-    }
-    let account = change.subject();
-    connection.execute(
-        "INSERT INTO account (only, name, policy, subdomain, rest_api, advanced_permissions, created_at)
-         VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6)
-         ON CONFLICT (only) DO UPDATE SET name = excluded.name, policy = excluded.policy,
-             subdomain = excluded.subdomain, rest_api = excluded.rest_api,
-             advanced_permissions = excluded.advanced_permissions",
-        params![
-            account.name.as_str(),
-            account.policy.as_str(),
-            optional_text(account.subdomain.as_ref()),
-            account.rest_api,
-            account.advanced_permissions,
-            account.created_at.as_millisecond(),
-        ],
-    )?;
-    if let Change::Update { before, after } = change
-        && before.owner != after.owner
-    {
-        // In this order: the store has never two owners.
-        let mut set_role = connection.prepare_cached("UPDATE user SET role = ?2 WHERE id = ?1")?;
-        set_role.execute(params![text(&before.owner.id), Role::Admin.as_str()])?;
-        set_role.execute(params![text(&after.owner.id), Role::Owner.as_str()])?;
-    }
-    Ok(())
+pub(super) static TABLE: LazyLock<Table> = LazyLock::new(|| {
+    Table::new(
+        "account",
+        &["only", "name", "policy", "subdomain", "rest_api", "advanced_permissions", "created_at"],
+    )
+});
+
+/// Lends what the columns hold of the account.
+pub(super) fn with_values<T>(account: &Account, take: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
+    take(params![
+        1,
+        account.name.as_str(),
+        account.policy.as_str(),
+        optional_text(account.subdomain.as_ref()),
+        account.rest_api,
+        account.advanced_permissions,
+        account.created_at.as_millisecond(),
+    ])
 }

@@ -1,13 +1,15 @@
 //! Apps, their client secrets and their tokens.
 
-use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, Params, params};
+use std::sync::LazyLock;
 
-use super::columns::{self, Columns, optional_millisecond, optional_text, text};
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, Params, ToSql, params};
+
+use super::columns::{self, Columns, Table, optional_millisecond, optional_text, text};
 use super::secrets::{self, Kind};
-use crate::error::{ErrorKind, Result};
-use crate::model::{App, AppToken, Change, Digest, Hint, Id, LiveSecret, SecretChange};
-use crate::store::Flow;
+use crate::error::Result;
+use crate::model::{App, AppToken, Digest, Hint, Id, LiveSecret};
+use crate::store::{AppBy, AppQuery, Visit};
 
 const SELECT: &str = "
     SELECT a.id, a.name, a.description, a.scopes, a.hint, a.rate_limit, a.overlap_ends_at, a.tokens_revoked_at, a.created_at,
@@ -35,43 +37,25 @@ fn find(connection: &Connection, condition: &str, params: impl Params) -> Result
     columns::find(connection, &format!("{SELECT} WHERE {condition}"), params, read)
 }
 
-pub(super) fn with_id(connection: &Connection, id: Id) -> Result<Option<App>> {
-    find(connection, "a.id = ?1", [text(&id)])
-}
-
-pub(super) fn named(connection: &Connection, name: &str) -> Result<Option<App>> {
-    find(connection, "a.name = ?1", [name])
-}
-
-pub(super) fn each(connection: &Connection, visit: &mut dyn FnMut(App) -> Flow) -> Result<()> {
-    columns::each(connection, &format!("{SELECT} ORDER BY a.row"), [], read, visit)
-}
-
-/// Whether a change to an app stops every token that was issued to it.
-pub(super) fn stops_tokens(change: &Change<App>) -> bool {
-    match change {
-        Change::Create(_) => false,
-        Change::Update { before, after } => before.tokens_revoked_at != after.tokens_revoked_at,
-        Change::Delete { .. } => true,
+pub(super) fn get(connection: &Connection, by: AppBy<'_>) -> Result<Option<App>> {
+    match by {
+        AppBy::Id(id) => find(connection, "a.id = ?1", [text(&id)]),
+        AppBy::Name(name) => find(connection, "a.name = ?1", [name]),
+        AppBy::ClientSecret(digest, at) => find(
+            connection,
+            "a.row = (SELECT holder FROM digest
+                      WHERE digest = ?1 AND kind = 'client' AND (ends_at IS NULL OR ends_at > ?2))",
+            params![digest.as_bytes(), at.as_millisecond()],
+        ),
     }
 }
 
-pub(super) fn save(
-    connection: &Connection,
-    change: &Change<App>,
-    secrets: SecretChange,
-    at: Timestamp,
-) -> Result<()> {
-    let app = change.subject();
-    if let Change::Delete { .. } = change {
-        revoke_tokens(connection, app.id, at)?;
-        return secrets::remove_holder(connection, Kind::Client, app.id, at);
-    }
-    if stops_tokens(change) {
-        revoke_tokens(connection, app.id, at)?;
-    }
-    columns::save(
-        connection,
+pub(super) fn list(connection: &Connection, query: &AppQuery, visit: Visit<'_, App>) -> Result<()> {
+    columns::page(connection, (SELECT, "app", "a"), None, query.page, read, visit)
+}
+
+pub(super) static TABLE: LazyLock<Table> = LazyLock::new(|| {
+    Table::new(
         "app",
         &[
             "id",
@@ -85,31 +69,38 @@ pub(super) fn save(
             "created_at",
             "created_by",
         ],
-        change,
-        params![
-            text(&app.id),
-            app.name.as_str(),
-            optional_text(app.description.as_ref()),
-            text(&app.scopes),
-            app.hint.as_str(),
-            optional_text(app.rate_limit.as_ref()),
-            optional_millisecond(app.overlap_ends_at),
-            optional_millisecond(app.tokens_revoked_at),
-            app.created_at.as_millisecond(),
-            text(&app.created_by.id),
-        ],
-    )?;
-    secrets::apply(connection, Kind::Client, app.id, secrets, at)
+    )
+});
+
+/// Lends what the columns hold of an app.
+pub(super) fn with_values<T>(app: &App, take: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
+    take(params![
+        text(&app.id),
+        app.name.as_str(),
+        optional_text(app.description.as_ref()),
+        text(&app.scopes),
+        app.hint.as_str(),
+        optional_text(app.rate_limit.as_ref()),
+        optional_millisecond(app.overlap_ends_at),
+        optional_millisecond(app.tokens_revoked_at),
+        app.created_at.as_millisecond(),
+        text(&app.created_by.id),
+    ])
 }
 
-/// Keeps a token that was issued, and clears away those whose day is over.
-pub(super) fn issue_token(connection: &Connection, token: &AppToken, digest: &Digest) -> Result<()> {
-    let over = token.issued_at.as_millisecond();
+/// Removes tokens that expired at a moment or before it.
+pub(super) fn sweep_tokens(connection: &Connection, expired_by: Timestamp) -> Result<()> {
+    let expired_by = expired_by.as_millisecond();
     connection.execute(
         "DELETE FROM digest WHERE kind = 'app-token' AND holder IN (SELECT row FROM app_token WHERE expires_at <= ?1)",
-        [over],
+        [expired_by],
     )?;
-    connection.execute("DELETE FROM app_token WHERE expires_at <= ?1", [over])?;
+    connection.execute("DELETE FROM app_token WHERE expires_at <= ?1", [expired_by])?;
+    Ok(())
+}
+
+/// Adds a token with its secret.
+pub(super) fn insert_token(connection: &Connection, token: &AppToken, digest: &Digest) -> Result<()> {
     connection.execute(
         "INSERT INTO app_token (app, scopes, hint, issued_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)",
         params![
@@ -120,10 +111,10 @@ pub(super) fn issue_token(connection: &Connection, token: &AppToken, digest: &Di
             token.expires_at.as_millisecond()
         ],
     )?;
-    secrets::issue(connection, Kind::AppToken, connection.last_insert_rowid(), digest)
+    secrets::insert(connection, Kind::AppToken, connection.last_insert_rowid(), digest)
 }
 
-/// A token that is kept.
+/// Returns a token by its digest.
 pub(super) fn token(connection: &Connection, digest: &Digest) -> Result<Option<AppToken>> {
     columns::find(
         connection,
@@ -146,7 +137,7 @@ fn read_token(columns: &mut Columns<'_>) -> Result<AppToken> {
     })
 }
 
-/// The tokens of an app that are kept, each with its digests: a token that was not tampered with has one.
+/// Returns the tokens of an app that are kept, each with its digests: a token that was not tampered with has one.
 pub(super) fn tokens(connection: &Connection, app: Id) -> Result<Vec<(AppToken, Vec<LiveSecret>)>> {
     let kept = "SELECT t.row, t.app, a.name, t.scopes, t.hint, t.issued_at, t.expires_at
                 FROM app_token t JOIN app a ON a.id = t.app WHERE t.app = ?1 ORDER BY t.row";
@@ -157,7 +148,7 @@ pub(super) fn tokens(connection: &Connection, app: Id) -> Result<Vec<(AppToken, 
     })
 }
 
-/// When the `n`-th newest token of an app was issued. Rows are in the order of issuing, and so is the index.
+/// Returns when the `n`-th newest token of an app was issued. Rows are in the order of issuing, and so is the index.
 pub(super) fn token_issued_at(connection: &Connection, app: Id, n: u32) -> Result<Option<Timestamp>> {
     columns::find(
         connection,
@@ -167,34 +158,29 @@ pub(super) fn token_issued_at(connection: &Connection, app: Id, n: u32) -> Resul
     )
 }
 
-/// Stops one token of an app.
-pub(super) fn revoke_token(
+/// Removes one token and leaves a tombstone of its secret. Returns false if there is none.
+pub(super) fn bury_token(
     connection: &Connection,
     token: &AppToken,
     digest: &Digest,
     at: Timestamp,
-) -> Result<()> {
-    let gone = || ErrorKind::Damaged(format!("a token of {} is gone", token.app));
+) -> Result<bool> {
     let row: Option<i64> = connection
         .prepare_cached("DELETE FROM digest WHERE digest = ?1 AND kind = 'app-token' RETURNING holder")?
         .query_row([digest.as_bytes()], |row| row.get(0))
         .optional()?;
-    let removed = connection.execute(
-        "DELETE FROM app_token WHERE row = ?1 AND app = ?2",
-        params![row.ok_or_else(gone)?, text(&token.app)],
-    )?;
-    if removed != 1 {
-        return Err(gone().into());
-    }
+    let Some(row) = row else { return Ok(false) };
     connection.execute(
         "INSERT INTO tombstone (digest, id, death, died_at) VALUES (?1, ?2, 'removed', ?3)",
         params![digest.as_bytes(), text(&token.app), at.as_millisecond()],
     )?;
-    Ok(())
+    let removed = connection
+        .execute("DELETE FROM app_token WHERE row = ?1 AND app = ?2", params![row, text(&token.app)])?;
+    Ok(removed == 1)
 }
 
-/// Stops every token of an app.
-fn revoke_tokens(connection: &Connection, app: Id, at: Timestamp) -> Result<()> {
+/// Removes every token of an app and leaves a tombstone of each secret.
+pub(super) fn bury_tokens(connection: &Connection, app: Id, at: Timestamp) -> Result<()> {
     connection.execute(
         "INSERT INTO tombstone (digest, id, death, died_at)
          SELECT digest, ?1, 'removed', ?2 FROM digest
@@ -207,18 +193,4 @@ fn revoke_tokens(connection: &Connection, app: Id, at: Timestamp) -> Result<()> 
     )?;
     connection.execute("DELETE FROM app_token WHERE app = ?1", [text(&app)])?;
     Ok(())
-}
-
-/// The app of a client secret.
-pub(super) fn of_client_secret(
-    connection: &Connection,
-    digest: &Digest,
-    at: Timestamp,
-) -> Result<Option<App>> {
-    find(
-        connection,
-        "a.row = (SELECT holder FROM digest
-                  WHERE digest = ?1 AND kind = 'client' AND (ends_at IS NULL OR ends_at > ?2))",
-        params![digest.as_bytes(), at.as_millisecond()],
-    )
 }

@@ -14,19 +14,19 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use rusqlite::backup::{Backup as Copying, StepResult};
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
 use super::files::{self, Draft, Identity};
 use super::lookup::LookUp;
 use super::secrets::{self, Kind};
+use super::transaction::{Reading, SqliteTx, Usage, Writing};
 use super::{SqliteStore, account, apps, audit, connect, file_error, schema, users};
 use crate::error::{Conflict, Error, ErrorKind, KeyFault, Refusal, Result};
-use crate::model::{
-    Account, Change, Digest, Head, Keyring, Permit, Restoration, SecretChange, StoreKey, User,
-};
+use crate::model::{Account, Change, Digest, Head, Keyring, Permit, Restoration, StoreKey, User};
 use crate::ports::Entropy;
 use crate::store::{
-    Chain, Offered, Place, Presence, Preserve, Replay, Restored, Revived, Standing, Store as _,
+    AppBy, BackupStore, Chain, CredentialStatus, LookupResult, Offered, Place, Reactivated, Replay, Restored,
+    Store as _, Transaction as AuditedTransaction, UserBy, verify_audit, verify_state,
 };
 
 /// As many pages as there are.
@@ -44,7 +44,7 @@ pub struct Backup {
     missing_key: Option<StoreKey>,
 }
 
-impl Preserve for SqliteStore {
+impl BackupStore for SqliteStore {
     type Backup = Backup;
 
     fn back_up(&mut self, to: &Path, store_key_to: Option<&Path>, entropy: &mut dyn Entropy) -> Result<Head> {
@@ -133,25 +133,25 @@ impl Preserve for SqliteStore {
     }
 
     fn user_of(backup: &Backup, uid: u32) -> Result<Option<User>> {
-        users::of_uid(&backup.connection, uid)
+        users::get(&backup.connection, UserBy::OsUser(uid))
     }
 
-    fn revived_by(&mut self, backup: &Backup, at: Timestamp) -> Result<Vec<Revived>> {
-        self.rest()?;
-        revived(&backup.connection, &self.main, at)
+    fn reactivated_by(&mut self, backup: &Backup, at: Timestamp) -> Result<Vec<Reactivated>> {
+        self.end_read()?;
+        reactivated(&backup.connection, &self.main, at)
     }
 
     fn restore(
         &mut self,
         backup: Backup,
-        known: &[Revived],
+        known: &[Reactivated],
         permit: Permit,
         entropy: &mut dyn Entropy,
     ) -> Result<Restored> {
         let at = permit.at();
         let present = connect(self.place.database())?;
         let head = backup.record(permit, Some(audit::head(&present)?))?;
-        self.rest()?;
+        self.end_read()?;
         self.keyring = None;
         let aside = aside(&self.place, at);
         {
@@ -159,8 +159,8 @@ impl Preserve for SqliteStore {
             // Not one page yet, but nobody else writes from here on.
             step(&copying, 0)?;
             // What was disabled while somebody was thinking about the question was not part of it.
-            let revived = revived(&backup.connection, &present, at)?;
-            if let Some(unknown) = revived.iter().find(|revived| !known.contains(revived)) {
+            let reactivated = reactivated(&backup.connection, &present, at)?;
+            if let Some(unknown) = reactivated.iter().find(|reactivated| !known.contains(reactivated)) {
                 return Err(Conflict::ChangedMeanwhile(unknown.id).into());
             }
             let draft = Draft::beside(&aside, entropy)?;
@@ -203,7 +203,7 @@ impl SqliteStore {
     /// Copies the store to a draft, and makes sure that the copy is whole.
     fn copy_to(&mut self, draft: &Draft) -> Result<Head> {
         let keyring = self.load_keyring()?.clone();
-        self.rest()?;
+        self.end_read()?;
         let copy = Copy::of(&self.main, draft)?;
         let head = examine(&copy.0, &keyring)?;
         copy.close()?;
@@ -218,8 +218,12 @@ impl Backup {
         let before = Restoration { account, restored: None, replaced: None };
         let after = Restoration { restored: Some(self.head), replaced, ..before.clone() };
         let change = Change::Update { before, after };
-        audit::append(&self.connection, &self.keyring, permit, &change, SecretChange::Keep, None)?;
-        audit::head(&self.connection)
+        let tx = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+        let rows = SqliteTx::<Writing>::new(tx, Usage::none());
+        let mut tx = AuditedTransaction::of_new_store(rows, self.keyring.clone());
+        let head = tx.record_restore(permit, &change)?;
+        tx.commit()?;
+        Ok(head)
     }
 
     /// Puts the store key in its place, if there is none.
@@ -352,14 +356,20 @@ fn find_key(place: &Place, given: Option<&Path>) -> Result<(Keyring, Option<Stor
 /// Makes sure that a database is whole, and gives the end of its audit chain.
 fn examine(connection: &Connection, keyring: &Keyring) -> Result<Head> {
     examine_pages(connection)?;
-    intact(audit::verify(connection, keyring, None)?)
+    intact(verify_audit(&mut snapshot(connection)?, keyring, None)?)
 }
 
 /// The same, and compares what it holds with what its audit trail says.
 fn examine_state(connection: &Connection, keyring: &Keyring) -> Result<(Head, Replay)> {
     examine_pages(connection)?;
-    let (chain, replay) = audit::verify_state(connection, keyring, None)?;
+    let (chain, replay) = verify_state(&mut snapshot(connection)?, keyring, None)?;
     Ok((intact(chain)?, replay.unwrap_or_default()))
+}
+
+/// Begins to read from a connection of its own.
+fn snapshot(connection: &Connection) -> Result<SqliteTx<'_, Reading>> {
+    let tx = Transaction::new_unchecked(connection, TransactionBehavior::Deferred)?;
+    Ok(SqliteTx::new(tx, Usage::none()))
 }
 
 fn intact(chain: Chain) -> Result<Head> {
@@ -398,7 +408,7 @@ pub(super) fn examine_pages(connection: &Connection) -> Result<()> {
 }
 
 /// What works by a backup, and does not by the store that is there.
-fn revived(backup: &Connection, present: &Connection, at: Timestamp) -> Result<Vec<Revived>> {
+fn reactivated(backup: &Connection, present: &Connection, at: Timestamp) -> Result<Vec<Reactivated>> {
     let mut found = Vec::new();
     let mut statement = backup.prepare("SELECT digest, kind FROM digest")?;
     let mut rows = statement.query([])?;
@@ -406,38 +416,38 @@ fn revived(backup: &Connection, present: &Connection, at: Timestamp) -> Result<V
     while let Some(row) = rows.next()? {
         let digest = Digest::stored(row.get(0)?);
         if row.get_ref(1)?.as_str().is_ok_and(|kind| kind == Kind::Client.as_str()) {
-            found.extend(revived_client(backup, present, &digest, at)?);
+            found.extend(reactivated_client(backup, present, &digest, at)?);
             continue;
         }
-        let Presence::Known(credential) = then.presence(&digest)? else { continue };
+        let LookupResult::Known(credential) = then.presence(&digest)? else { continue };
         if credential.lapse(at).is_some() {
             continue;
         }
         let standing = now.presence(&digest)?.standing(at);
-        if standing != Standing::Live {
+        if standing != CredentialStatus::Live {
             let (id, description, hint) =
                 (credential.id, credential.description.clone(), credential.hint.clone());
-            found.push(Revived { id, description, hint, standing });
+            found.push(Reactivated { id, description, hint, standing });
         }
     }
-    found.sort_by_key(|revived| revived.id.to_string());
+    found.sort_by_key(|reactivated| reactivated.id.to_string());
     Ok(found)
 }
 
 /// The app whose client secret works by a backup and not by the store.
-fn revived_client(
+fn reactivated_client(
     backup: &Connection,
     present: &Connection,
     digest: &Digest,
     at: Timestamp,
-) -> Result<Option<Revived>> {
-    let Some(app) = apps::of_client_secret(backup, digest, at)? else { return Ok(None) };
-    if apps::of_client_secret(present, digest, at)?.is_some() {
+) -> Result<Option<Reactivated>> {
+    let Some(app) = apps::get(backup, AppBy::ClientSecret(digest, at))? else { return Ok(None) };
+    if apps::get(present, AppBy::ClientSecret(digest, at))?.is_some() {
         return Ok(None);
     }
     let standing = match secrets::tombstone(present, digest)? {
-        Some(tombstone) => Presence::Dead(tombstone).standing(at),
-        None => Standing::Unknown,
+        Some(tombstone) => LookupResult::Dead(tombstone).standing(at),
+        None => CredentialStatus::Unknown,
     };
-    Ok(Some(Revived { id: app.id, description: app.name.to_string(), hint: Some(app.hint), standing }))
+    Ok(Some(Reactivated { id: app.id, description: app.name.to_string(), hint: Some(app.hint), standing }))
 }

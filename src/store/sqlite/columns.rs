@@ -4,12 +4,12 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use rusqlite::types::FromSql;
-use rusqlite::{Connection, Params, Row};
+use rusqlite::types::{FromSql, ToSql};
+use rusqlite::{Connection, Params, Row, params};
 
-use crate::error::{ErrorKind, Result};
-use crate::model::{Change, Id, Label, Name, UserRef};
-use crate::store::Flow;
+use crate::error::{Conflict, Error, ErrorKind, Result};
+use crate::model::{Id, Label, Name, UserRef};
+use crate::store::{Page, Visit};
 
 /// Reads the one row of a query, if there is one.
 pub(super) fn find<T>(
@@ -29,7 +29,7 @@ pub(super) fn each<T>(
     sql: &str,
     params: impl Params,
     read: impl Fn(&Row<'_>) -> Result<T>,
-    visit: &mut dyn FnMut(T) -> Flow,
+    visit: Visit<'_, T>,
 ) -> Result<()> {
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query(params)?;
@@ -41,7 +41,7 @@ pub(super) fn each<T>(
     Ok(())
 }
 
-/// Reads the few rows of a query.
+/// Returns the few rows of a query.
 pub(super) fn all<T>(
     connection: &Connection,
     sql: &str,
@@ -57,36 +57,82 @@ pub(super) fn all<T>(
     Ok(found)
 }
 
-/// Writes what a change makes of a thing: a new row, or another content of the row with its id. The first of the
-/// columns is the id. What is there is not made again, and what is not there is not changed.
-pub(super) fn save<T>(
+/// Visits one page of the rows of a table, oldest first: those that meet a condition on `?1`, if there is one.
+///
+/// The rows are those of `select`, in which the table goes by the alias.
+pub(super) fn page<T>(
     connection: &Connection,
-    table: &str,
-    columns: &[&str],
-    change: &Change<T>,
-    values: impl Params,
+    (select, table, alias): (&str, &str, &str),
+    condition: Option<(&str, &dyn ToSql)>,
+    page: Page,
+    read: impl Fn(&Row<'_>) -> Result<T>,
+    visit: Visit<'_, T>,
 ) -> Result<()> {
-    let sql = match change {
-        Change::Create(_) => insert(table, columns),
-        Change::Update { .. } | Change::Delete { .. } => {
-            let names = columns.join(", ");
-            format!("UPDATE {table} SET ({names}) = ({}) WHERE {} = ?1", places(columns), columns[0])
-        }
+    let meets = condition.map_or("?1 IS NULL", |(condition, _)| condition);
+    let follows = match page.after {
+        Some(_) => format!("{alias}.row > (SELECT row FROM {table} WHERE id = ?2)"),
+        None => "?2 IS NULL".to_owned(),
     };
-    match connection.prepare_cached(&sql)?.execute(values)? {
-        1 => Ok(()),
-        _ => Err(ErrorKind::Damaged(format!("what was to be changed in {table} is gone")).into()),
+    let sql = format!("{select} WHERE {meets} AND {follows} ORDER BY {alias}.row LIMIT ?3");
+    let value = condition.map(|(_, value)| value);
+    each(connection, &sql, params![value, optional_text(page.after.as_ref()), most(page.limit)], read, visit)
+}
+
+/// A limit as SQLite takes it, which reads a negative number as none.
+pub(super) fn most(limit: Option<u64>) -> i64 {
+    limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX))
+}
+
+/// A table with a row a thing, and how its rows are written. The first column is the id.
+#[derive(Debug)]
+pub(super) struct Table {
+    name: &'static str,
+    insert: String,
+    update: String,
+}
+
+impl Table {
+    pub(super) fn new(name: &'static str, columns: &[&str]) -> Self {
+        let names = columns.join(", ");
+        let values = (1..=columns.len()).map(|column| format!("?{column}")).collect::<Vec<_>>().join(", ");
+        Self {
+            name,
+            insert: format!("INSERT INTO {name} ({names}) VALUES ({values})"),
+            update: format!("UPDATE {name} SET ({names}) = ({values}) WHERE {} = ?1", columns[0]),
+        }
+    }
+
+    /// Adds a row.
+    pub(super) fn insert(&self, connection: &Connection, values: &[&dyn ToSql]) -> Result<()> {
+        connection.prepare_cached(&self.insert)?.execute(values).map_err(|error| self.not_unique(error))?;
+        Ok(())
+    }
+
+    /// Replaces the row with the id among the values.
+    pub(super) fn update(&self, connection: &Connection, values: &[&dyn ToSql]) -> Result<()> {
+        match connection
+            .prepare_cached(&self.update)?
+            .execute(values)
+            .map_err(|error| self.not_unique(error))?
+        {
+            1 => Ok(()),
+            _ => Err(ErrorKind::Damaged(format!("a row of {} is gone", self.name)).into()),
+        }
+    }
+
+    fn not_unique(&self, error: rusqlite::Error) -> Error {
+        not_unique(self.name, error)
     }
 }
 
-/// How a new row is written.
-pub(super) fn insert(table: &str, columns: &[&str]) -> String {
-    format!("INSERT INTO {table} ({}) VALUES ({})", columns.join(", "), places(columns))
-}
-
-/// A place for the value of each column.
-fn places(columns: &[&str]) -> String {
-    (1..=columns.len()).map(|place| format!("?{place}")).collect::<Vec<_>>().join(", ")
+/// Tells a row that may be there only once from other failures.
+pub(super) fn not_unique(table: &'static str, error: rusqlite::Error) -> Error {
+    const UNIQUE: [i32; 2] =
+        [rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE, rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY];
+    match error.sqlite_extended_error_code() {
+        Some(code) if UNIQUE.contains(&code) => Conflict::NotUnique(table).into(),
+        _ => error.into(),
+    }
 }
 
 /// Reads the columns of a row one after the other.
@@ -160,7 +206,7 @@ impl<'r> Columns<'r> {
         self.optional_user()?.ok_or_else(|| self.damaged("empty"))
     }
 
-    fn damaged(&self, why: impl Display) -> crate::error::Error {
+    fn damaged(&self, why: impl Display) -> Error {
         let name = self.next.checked_sub(1).and_then(|column| self.row.as_ref().column_name(column).ok());
         ErrorKind::Damaged(format!("column {}: {why}", name.unwrap_or("?"))).into()
     }

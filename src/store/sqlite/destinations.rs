@@ -1,11 +1,13 @@
 //! Services and orchestrations.
 
-use rusqlite::{Connection, Params, params};
+use std::sync::LazyLock;
 
-use super::columns::{self, Columns, text};
+use rusqlite::{Connection, Params, ToSql, params};
+
+use super::columns::{self, Columns, Table, text};
 use crate::error::Result;
-use crate::model::{Change, Destination, Id, Label, Noun};
-use crate::store::Flow;
+use crate::model::{Destination, Id, Label, Noun};
+use crate::store::{DestinationBy, DestinationQuery, Visit};
 
 const SELECT: &str = "
     SELECT d.id, d.name, d.description, d.created_at, maker.id, maker.name
@@ -32,46 +34,34 @@ fn find(connection: &Connection, condition: &str, params: impl Params) -> Result
     columns::find(connection, &format!("{SELECT} WHERE {condition}"), params, read)
 }
 
-pub(super) fn with_id(connection: &Connection, id: Id) -> Result<Option<Destination>> {
-    find(connection, "d.id = ?1", [text(&id)])
-}
-
-pub(super) fn named(connection: &Connection, noun: Noun, name: &str) -> Result<Option<Destination>> {
-    find(connection, "substr(d.id, 1, 1) = ?1 AND d.name = ?2", [letter(noun), name])
-}
-
-pub(super) fn each(
-    connection: &Connection,
-    noun: Noun,
-    visit: &mut dyn FnMut(Destination) -> Flow,
-) -> Result<()> {
-    columns::each(
-        connection,
-        &format!("{SELECT} WHERE substr(d.id, 1, 1) = ?1 ORDER BY d.row"),
-        [letter(noun)],
-        read,
-        visit,
-    )
-}
-
-pub(super) fn save(connection: &Connection, change: &Change<Destination>) -> Result<()> {
-    let destination = change.subject();
-    if let Change::Delete { .. } = change {
-        connection.execute("DELETE FROM destination WHERE id = ?1", [text(&destination.id)])?;
-        return Ok(());
+pub(super) fn get(connection: &Connection, by: DestinationBy<'_>) -> Result<Option<Destination>> {
+    match by {
+        DestinationBy::Id(id) => find(connection, "d.id = ?1", [text(&id)]),
+        DestinationBy::Name(noun, name) => {
+            find(connection, "substr(d.id, 1, 1) = ?1 AND d.name = ?2", [letter(noun), name])
+        }
     }
-    columns::save(
-        connection,
-        "destination",
-        &["id", "name", "description", "created_at", "created_by"],
-        change,
-        params![
-            text(&destination.id),
-            destination.name.as_str(),
-            destination.description.as_ref().map(Label::as_str),
-            destination.created_at.as_millisecond(),
-            text(&destination.created_by.id),
-        ],
-    )?;
-    Ok(())
+}
+
+pub(super) fn list(
+    connection: &Connection,
+    query: &DestinationQuery,
+    visit: Visit<'_, Destination>,
+) -> Result<()> {
+    let condition: (&str, &dyn ToSql) = ("substr(d.id, 1, 1) = ?1", &letter(query.noun));
+    columns::page(connection, (SELECT, "destination", "d"), Some(condition), query.page, read, visit)
+}
+
+pub(super) static TABLE: LazyLock<Table> =
+    LazyLock::new(|| Table::new("destination", &["id", "name", "description", "created_at", "created_by"]));
+
+/// Lends what the columns hold of a service or an orchestration.
+pub(super) fn with_values<T>(destination: &Destination, take: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
+    take(params![
+        text(&destination.id),
+        destination.name.as_str(),
+        destination.description.as_ref().map(Label::as_str),
+        destination.created_at.as_millisecond(),
+        text(&destination.created_by.id),
+    ])
 }

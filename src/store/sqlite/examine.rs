@@ -5,19 +5,19 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use super::files::{is_draft_of, log_of, mode_of_others};
-use super::{BUSY_TIMEOUT, SqliteStore, audit, backup, file_error, usage};
+use super::{BUSY_TIMEOUT, SqliteStore, backup, file_error, usage};
 use crate::error::{ErrorKind, Result};
-use crate::store::{Chain, Examine, Fault, Replay, Store as _};
+use crate::store::{Chain, ExamineStore, Fault, Replay, Store as _, verify_audit, verify_state};
 
 /// How many differences between trail and state are told one by one.
 const TOLD: usize = 20;
 
-impl Examine for SqliteStore {
+impl ExamineStore for SqliteStore {
     fn examine(&mut self) -> Result<Vec<Fault>> {
         let mut faults = Vec::new();
         // Before the files: what a kill left of the making of the store key goes when it is read.
         let keyring = self.load_keyring().cloned();
-        self.rest()?;
+        self.end_read()?;
         self.examine_files(&mut faults)?;
         match backup::examine_pages(&self.main) {
             Ok(()) => {}
@@ -29,11 +29,11 @@ impl Examine for SqliteStore {
         let is_whole = !faults.iter().any(|fault| matches!(fault, Fault::Damaged(_)));
         match keyring {
             // What a damaged store holds is nothing to compare with.
-            Ok(keyring) if is_whole => match audit::verify_state(&self.main, &keyring, None)? {
+            Ok(keyring) if is_whole => match verify_state(&mut self.read()?, &keyring, None)? {
                 (Chain::BrokenAt(number), _) => faults.push(Fault::BrokenChain(number)),
                 (Chain::Intact(_), replay) => faults.extend(differences(replay.unwrap_or_default())),
             },
-            Ok(keyring) => match audit::verify(&self.main, &keyring, None)? {
+            Ok(keyring) => match verify_audit(&mut self.read()?, &keyring, None)? {
                 Chain::Intact(_) => {}
                 Chain::BrokenAt(number) => faults.push(Fault::BrokenChain(number)),
             },

@@ -1,59 +1,39 @@
 //! What imports brought, as it came in: what their records commit to.
 
-use rusqlite::{Connection, Row, Statement, params};
+use rusqlite::{Connection, params};
 
-use super::columns::{self, Columns, text};
+use super::columns::{self, Columns, most, optional_text, text};
 use crate::error::Result;
-use crate::model::{Commitment, Id, Keyring};
-use crate::store::{Flow, ImportEntry};
+use crate::model::Id;
+use crate::store::{ImportEntry, Page};
 
-/// How an entry is written.
-pub(super) const INSERT: &str = "INSERT INTO imported (id, record, content) VALUES (?1, ?2, ?3)";
-
-fn read(row: &Row<'_>) -> Result<(Id, ImportEntry)> {
-    let mut columns = Columns::of(row);
-    let id = columns.parsed()?;
-    Ok((id, ImportEntry { record: columns.value()?, content: columns.value()? }))
+fn read(columns: &mut Columns<'_>) -> Result<(Id, ImportEntry)> {
+    Ok((columns.parsed()?, ImportEntry { record: columns.value()?, content: columns.value()? }))
 }
 
-pub(super) fn insert(insertion: &mut Statement<'_>, id: Id, entry: &ImportEntry) -> Result<()> {
-    insertion.execute(params![text(&id), entry.record, entry.content])?;
+pub(super) fn insert(connection: &Connection, id: Id, entry: &ImportEntry) -> Result<()> {
+    connection
+        .prepare_cached("INSERT INTO imported (id, record, content) VALUES (?1, ?2, ?3)")?
+        .execute(params![text(&id), entry.record, entry.content])?;
     Ok(())
 }
 
-/// The entry of an id.
-pub(super) fn entry(connection: &Connection, id: Id) -> Result<Option<ImportEntry>> {
-    let found = columns::find(
-        connection,
-        "SELECT id, record, content FROM imported WHERE id = ?1",
-        [text(&id)],
-        read,
-    )?;
-    Ok(found.map(|(_, entry)| entry))
+/// Returns the entry of an id.
+pub(super) fn get(connection: &Connection, id: Id) -> Result<Option<ImportEntry>> {
+    let sql = "SELECT id, record, content FROM imported WHERE id = ?1";
+    columns::find(connection, sql, [text(&id)], |row| Ok(read(&mut Columns::of(row))?.1))
 }
 
-/// Shows every entry in the order in which they came in, and whether a record is about what came in.
-pub(super) fn each(
-    connection: &Connection,
-    visit: &mut dyn FnMut(Id, ImportEntry, bool) -> Flow,
-) -> Result<()> {
-    columns::each(
+/// Returns a page of the entries in the order in which they came in, and whether a record is about what came in.
+pub(super) fn list(connection: &Connection, page: Page) -> Result<Vec<(Id, ImportEntry, bool)>> {
+    columns::all(
         connection,
-        "SELECT id, record, content, EXISTS (SELECT 1 FROM audit WHERE target = id) FROM imported ORDER BY row",
-        [],
-        |row| Ok((read(row)?, row.get(3)?)),
-        &mut |((id, entry), is_recorded)| visit(id, entry, is_recorded),
+        "SELECT id, record, content, EXISTS (SELECT 1 FROM audit WHERE target = id) FROM imported
+         WHERE ?1 IS NULL OR row > (SELECT row FROM imported WHERE id = ?1) ORDER BY row LIMIT ?2",
+        params![optional_text(page.after.as_ref()), most(page.limit)],
+        |columns| {
+            let (id, entry) = read(columns)?;
+            Ok((id, entry, columns.value()?))
+        },
     )
-}
-
-/// What the record of a number commits to: the entries of its import.
-pub(super) fn commitment(connection: &Connection, keyring: &Keyring, record: u64) -> Result<Commitment> {
-    let mut committing = keyring.commit();
-    let mut statement =
-        connection.prepare("SELECT id, content FROM imported WHERE record = ?1 ORDER BY row")?;
-    let mut rows = statement.query([record])?;
-    while let Some(row) = rows.next()? {
-        committing.add(&row.get::<_, String>(0)?, &row.get::<_, String>(1)?);
-    }
-    Ok(committing.finish())
 }

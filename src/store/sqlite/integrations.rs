@@ -1,13 +1,13 @@
 //! Integrations, with their sealed keys.
 
-use jiff::Timestamp;
-use rusqlite::{Connection, params};
+use std::sync::LazyLock;
 
-use super::columns::{self, Columns, optional_text, text};
-use super::secrets::{self, Kind};
+use rusqlite::{Connection, ToSql, params};
+
+use super::columns::{self, Columns, Table, optional_text, text};
 use crate::error::Result;
-use crate::model::{Change, DestinationRef, Hint, Id, Integration, Sealed, SecretChange};
-use crate::store::Flow;
+use crate::model::{DestinationRef, Hint, Id, Integration, Sealed};
+use crate::store::{IntegrationQuery, Visit};
 
 const SELECT: &str = "
     SELECT i.id, i.name, i.type, d.id, d.name, i.hint, i.sealed_key, i.created_at, maker.id, maker.name, i.rate_limit
@@ -34,38 +34,22 @@ fn read(row: &rusqlite::Row<'_>) -> Result<Integration> {
     })
 }
 
-pub(super) fn with_id(connection: &Connection, id: Id) -> Result<Option<Integration>> {
+pub(super) fn get(connection: &Connection, id: Id) -> Result<Option<Integration>> {
     columns::find(connection, &format!("{SELECT} WHERE i.id = ?1"), [text(&id)], read)
 }
 
-/// Shows the integrations of one destination, or of all, oldest first.
-pub(super) fn each(
+pub(super) fn list(
     connection: &Connection,
-    destination: Option<Id>,
-    visit: &mut dyn FnMut(Integration) -> Flow,
+    query: &IntegrationQuery,
+    visit: Visit<'_, Integration>,
 ) -> Result<()> {
-    let whose = if destination.is_some() { "i.destination = ?1" } else { "?1 IS NULL" };
-    columns::each(
-        connection,
-        &format!("{SELECT} WHERE {whose} ORDER BY i.row"),
-        [destination.map(|id| text(&id))],
-        read,
-        visit,
-    )
+    let destination = query.destination.map(|id| text(&id));
+    let condition = destination.as_ref().map(|id| ("i.destination = ?1", id as &dyn ToSql));
+    columns::page(connection, (SELECT, "integration", "i"), condition, query.page, read, visit)
 }
 
-pub(super) fn save(
-    connection: &Connection,
-    change: &Change<Integration>,
-    secrets: SecretChange,
-    at: Timestamp,
-) -> Result<()> {
-    let integration = change.subject();
-    if let Change::Delete { .. } = change {
-        return secrets::remove_holder(connection, Kind::Integration, integration.id, at);
-    }
-    columns::save(
-        connection,
+pub(super) static TABLE: LazyLock<Table> = LazyLock::new(|| {
+    Table::new(
         "integration",
         &[
             "id",
@@ -78,18 +62,20 @@ pub(super) fn save(
             "created_by",
             "rate_limit",
         ],
-        change,
-        params![
-            text(&integration.id),
-            integration.name.as_str(),
-            integration.kind.as_str(),
-            text(&integration.destination.id),
-            integration.hint.as_str(),
-            integration.sealed_key.as_bytes(),
-            integration.created_at.as_millisecond(),
-            text(&integration.created_by.id),
-            optional_text(integration.rate_limit.as_ref()),
-        ],
-    )?;
-    secrets::apply(connection, Kind::Integration, integration.id, secrets, at)
+    )
+});
+
+/// Lends what the columns hold of an integration.
+pub(super) fn with_values<T>(integration: &Integration, take: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
+    take(params![
+        text(&integration.id),
+        integration.name.as_str(),
+        integration.kind.as_str(),
+        text(&integration.destination.id),
+        integration.hint.as_str(),
+        integration.sealed_key.as_bytes(),
+        integration.created_at.as_millisecond(),
+        text(&integration.created_by.id),
+        optional_text(integration.rate_limit.as_ref()),
+    ])
 }

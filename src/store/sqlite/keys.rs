@@ -2,17 +2,21 @@
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
+use std::sync::LazyLock;
 
 use jiff::Timestamp;
-use rusqlite::{CachedStatement, Connection, ToSql, params};
+use rusqlite::functions::FunctionFlags;
+use rusqlite::types::Value;
+use rusqlite::{Connection, ToSql, params};
 
-use super::columns::{self, Columns, optional_millisecond, optional_text, text};
-use super::secrets::{self, Kind};
+use super::columns::{self, Columns, Table, optional_millisecond, optional_text, text};
+use super::transaction::Usage;
+use super::usage;
 use crate::error::{ErrorKind, Result};
 use crate::model::{
-    Access, AccessKind, Change, Disabled, GeneralKey, Hint, Id, KeyOrder, ScopeSet, SecretChange,
+    Access, AccessKind, Disabled, GeneralKey, Hint, Id, KeyFilter, KeyOrder, KeyState, ScopeSet,
 };
-use crate::store::Flow;
+use crate::store::{Flow, KeyQuery, Page, Visit};
 
 const SELECT: &str = "
     SELECT k.id, k.description, k.hint, k.access, k.scopes, k.created_at, k.created_by, maker.name,
@@ -58,83 +62,206 @@ fn read_disabled(columns: &mut Columns<'_>) -> Result<Option<Disabled>> {
     Ok(at.map(|at| Disabled { at, by, reason }))
 }
 
-pub(super) fn with_id(connection: &Connection, id: Id) -> Result<Option<GeneralKey>> {
+pub(super) fn get(connection: &Connection, id: Id) -> Result<Option<GeneralKey>> {
     columns::find(connection, &format!("{SELECT} WHERE k.id = ?1"), [text(&id)], read)
 }
 
-pub(super) fn each(
+/// Visits keys. What the usage file knows, which cannot be joined in SQL, is decided here: when a key was last used, and
+/// the order by that.
+pub(super) fn list(
     connection: &Connection,
-    order: KeyOrder,
-    reverse: bool,
-    visit: &mut dyn FnMut(GeneralKey) -> Flow,
+    usage: Usage<'_>,
+    query: &KeyQuery,
+    visit: Visit<'_, GeneralKey>,
 ) -> Result<()> {
-    // Row order is the order of making. Nothing was ever used where there is no usage file.
-    let order = match (order, reverse) {
-        (KeyOrder::Created | KeyOrder::LastUsed, false) => "k.row",
-        (KeyOrder::Created | KeyOrder::LastUsed, true) => "k.row DESC",
-        (KeyOrder::Description, false) => "k.description, k.row",
-        (KeyOrder::Description, true) => "k.description DESC, k.row DESC",
-        (KeyOrder::Expires, false) => "k.expires_at NULLS LAST, k.row",
-        (KeyOrder::Expires, true) => "k.expires_at DESC NULLS FIRST, k.row DESC",
-    };
-    columns::each(connection, &format!("{SELECT} ORDER BY {order}"), [], read, visit)
+    if query.order == KeyOrder::LastUsed
+        && let Some(last_uses) = usage.read(|usage| usage::last_uses(usage, query.reverse))
+    {
+        return list_by_last_use(connection, &last_uses, query, visit);
+    }
+    let last_used = |key: GeneralKey| GeneralKey { last_used_at: usage.last_used(key.id), ..key };
+    if query.filter.unused_since.is_none() {
+        return rows(connection, query, query.page, &mut |key| visit(last_used(key)));
+    }
+    let mut left = query.page.limit.unwrap_or(u64::MAX);
+    rows(connection, query, Page { limit: None, ..query.page }, &mut |key| {
+        let key = last_used(key);
+        if query.filter.matches(&key, query.at) { visit_some(&mut left, key, visit) } else { Ok(GO_ON) }
+    })
 }
 
-/// Shows keys in the order of their last use, which comes from the usage file; those that it does not know were never
-/// used.
-pub(super) fn each_by_last_use(
+const GO_ON: ControlFlow<()> = ControlFlow::Continue(());
+
+/// Visits a key, unless enough were visited.
+fn visit_some(left: &mut u64, key: GeneralKey, visit: Visit<'_, GeneralKey>) -> Flow {
+    if *left == 0 {
+        return Ok(ControlFlow::Break(()));
+    }
+    *left -= 1;
+    if visit(key)?.is_break() || *left == 0 { Ok(ControlFlow::Break(())) } else { Ok(GO_ON) }
+}
+
+/// Visits a page of the keys that match what the main file knows.
+fn rows(connection: &Connection, query: &KeyQuery, page: Page, visit: Visit<'_, GeneralKey>) -> Result<()> {
+    if page.limit == Some(0) {
+        return Ok(());
+    }
+    let (sql, values) = select(connection, query, page)?;
+    columns::each(connection, &sql, rusqlite::params_from_iter(values), read, visit)
+}
+
+/// Writes the statement for a page of keys.
+fn select(connection: &Connection, query: &KeyQuery, page: Page) -> Result<(String, Vec<Value>)> {
+    let KeyFilter { state, access, created_by, text: part, unused_since: _, ends_by } = &query.filter;
+    let at = query.at.as_millisecond();
+    let mut values: Vec<Value> = Vec::new();
+    let mut conditions: Vec<String> = Vec::new();
+    let mut bind = |value: Value| {
+        values.push(value);
+        format!("?{}", values.len())
+    };
+    match state {
+        None => {}
+        Some(KeyState::Disabled) => conditions.push("k.disabled_at IS NOT NULL".to_owned()),
+        Some(KeyState::Expired) => {
+            conditions.push(format!("k.disabled_at IS NULL AND k.expires_at <= {}", bind(at.into())));
+        }
+        Some(KeyState::Active) => conditions.push(format!(
+            "k.disabled_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > {})",
+            bind(at.into())
+        )),
+    }
+    if let Some(access) = access {
+        conditions.push(format!("k.access = {}", bind(access.as_str().to_owned().into())));
+    }
+    if let Some(user) = created_by {
+        conditions.push(format!("k.created_by = {}", bind(text(user).into())));
+    }
+    if let Some(by) = ends_by {
+        let (at, by) = (bind(at.into()), bind(by.as_millisecond().into()));
+        conditions.push(format!("k.disabled_at IS NULL AND k.expires_at > {at} AND k.expires_at <= {by}"));
+    }
+    if let Some(part) = part {
+        register_contains(connection)?;
+        conditions.push(format!("contains(k.description, {})", bind(part.to_lowercase().into())));
+    }
+    // Row order is the order of creation. Without a usage file nothing was ever used.
+    let order: &[&str] = match query.order {
+        KeyOrder::Created | KeyOrder::LastUsed => &["row"],
+        KeyOrder::Description => &["description", "row"],
+        KeyOrder::Expires => &["ifnull(expires_at, 9223372036854775807)", "row"],
+    };
+    let of = |alias: &str| {
+        let column = |column: &&str| match column.strip_prefix("ifnull(") {
+            Some(rest) => format!("ifnull({alias}.{rest}"),
+            None => format!("{alias}.{column}"),
+        };
+        order.iter().map(column).collect::<Vec<_>>()
+    };
+    if let Some(after) = page.after {
+        let follows = if query.reverse { "<" } else { ">" };
+        conditions.push(format!(
+            "({}) {follows} (SELECT {} FROM general_key p WHERE p.id = {})",
+            of("k").join(", "),
+            of("p").join(", "),
+            bind(text(&after).into())
+        ));
+    }
+    let direction = if query.reverse { " DESC" } else { "" };
+    let order: Vec<_> = of("k").into_iter().map(|column| format!("{column}{direction}")).collect();
+    let conditions =
+        if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
+    let limit = bind(columns::most(page.limit).into());
+    Ok((format!("{SELECT}{conditions} ORDER BY {} LIMIT {limit}", order.join(", ")), values))
+}
+
+/// Makes `contains(text, lowercase)` known to SQL: whether a text contains another in any case, of any script.
+fn register_contains(connection: &Connection) -> Result<()> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    Ok(connection.create_scalar_function("contains", 2, flags, |context| {
+        let (text, part): (String, String) = (context.get(0)?, context.get(1)?);
+        Ok(text.to_lowercase().contains(&part))
+    })?)
+}
+
+/// Visits keys in the order of their last use, which comes from the usage file. Those that it does not know were never
+/// used: they come first, or last in reverse.
+fn list_by_last_use(
     connection: &Connection,
     last_uses: &[(Id, Timestamp)],
-    reverse: bool,
-    visit: &mut dyn FnMut(GeneralKey) -> Flow,
+    query: &KeyQuery,
+    visit: Visit<'_, GeneralKey>,
 ) -> Result<()> {
     let known: HashSet<Id> = last_uses.iter().map(|(id, _)| *id).collect();
-    let never_used = |visit: &mut dyn FnMut(GeneralKey) -> Flow| {
-        let mut flow = ControlFlow::Continue(());
-        each(connection, KeyOrder::Created, reverse, &mut |key| {
+    let mut left = query.page.limit.unwrap_or(u64::MAX);
+    let mut visit_matching = |key: GeneralKey| {
+        if query.filter.matches(&key, query.at) { visit_some(&mut left, key, visit) } else { Ok(GO_ON) }
+    };
+    let never_used = |after: Option<Id>, visit: Visit<'_, GeneralKey>| -> Flow {
+        let mut flow = GO_ON;
+        rows(connection, query, Page { limit: None, after }, &mut |key| {
             if !known.contains(&key.id) {
                 flow = visit(key)?;
             }
             Ok(flow)
         })?;
-        Ok::<_, crate::error::Error>(flow)
+        Ok(flow)
     };
-    let used = |visit: &mut dyn FnMut(GeneralKey) -> Flow| {
+    let used = |last_uses: &[(Id, Timestamp)], visit: Visit<'_, GeneralKey>| -> Flow {
         for (id, at) in last_uses {
-            if let Some(key) = with_id(connection, *id)?
+            if let Some(key) = get(connection, *id)?
                 && visit(GeneralKey { last_used_at: Some(*at), ..key })?.is_break()
             {
                 return Ok(ControlFlow::Break(()));
             }
         }
-        Ok::<_, crate::error::Error>(ControlFlow::Continue(()))
+        Ok(GO_ON)
     };
-    let flow = if reverse { used(visit)? } else { never_used(visit)? };
-    if flow.is_continue() {
-        let _ = if reverse { never_used(visit)? } else { used(visit)? };
+    // Where the page before ended: at a key that was never used, or at one of those that were.
+    let (after_never_used, after_used) = match query.page.after {
+        None => (None, None),
+        Some(id) if get(connection, id)?.is_none() => return Ok(()),
+        Some(id) => match last_uses.iter().position(|(used, _)| *used == id) {
+            Some(position) => (None, Some(position)),
+            None => (Some(id), None),
+        },
+    };
+    let rest = &last_uses[after_used.map_or(0, |position| position + 1)..];
+    if query.reverse {
+        if after_never_used.is_none() && used(rest, &mut visit_matching)?.is_break() {
+            return Ok(());
+        }
+        return never_used(after_never_used, &mut visit_matching).map(drop);
     }
-    Ok(())
+    if after_used.is_none() && never_used(after_never_used, &mut visit_matching)?.is_break() {
+        return Ok(());
+    }
+    used(rest, &mut visit_matching).map(drop)
 }
 
-const TABLE: &str = "general_key";
-const COLUMNS: &[&str] = &[
-    "id",
-    "description",
-    "hint",
-    "access",
-    "scopes",
-    "created_at",
-    "created_by",
-    "disabled_at",
-    "disabled_by",
-    "disabled_reason",
-    "expires_at",
-    "rate_limit",
-    "overlap_ends_at",
-];
+pub(super) static TABLE: LazyLock<Table> = LazyLock::new(|| {
+    Table::new(
+        "general_key",
+        &[
+            "id",
+            "description",
+            "hint",
+            "access",
+            "scopes",
+            "created_at",
+            "created_by",
+            "disabled_at",
+            "disabled_by",
+            "disabled_reason",
+            "expires_at",
+            "rate_limit",
+            "overlap_ends_at",
+        ],
+    )
+});
 
 /// Lends what the columns hold of a key.
-fn with_values<T>(key: &GeneralKey, take: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
+pub(super) fn with_values<T>(key: &GeneralKey, take: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
     let disabled = key.disabled.as_ref();
     take(params![
         text(&key.id),
@@ -151,29 +278,4 @@ fn with_values<T>(key: &GeneralKey, take: impl FnOnce(&[&dyn ToSql]) -> T) -> T 
         optional_text(key.rate_limit.as_ref()),
         optional_millisecond(key.overlap_ends_at),
     ])
-}
-
-pub(super) fn save(
-    connection: &Connection,
-    change: &Change<GeneralKey>,
-    secrets: SecretChange,
-    at: Timestamp,
-) -> Result<()> {
-    let key = change.subject();
-    if let Change::Delete { .. } = change {
-        return secrets::remove_holder(connection, Kind::General, key.id, at);
-    }
-    with_values(key, |values| columns::save(connection, TABLE, COLUMNS, change, values))?;
-    secrets::apply(connection, Kind::General, key.id, secrets, at)
-}
-
-/// Prepares for adding many keys one after the other.
-pub(super) fn insertion(connection: &Connection) -> Result<CachedStatement<'_>> {
-    Ok(connection.prepare_cached(&columns::insert(TABLE, COLUMNS))?)
-}
-
-/// Adds a key by such a statement.
-pub(super) fn insert(insertion: &mut CachedStatement<'_>, key: &GeneralKey) -> Result<()> {
-    with_values(key, |values| insertion.execute(values))?;
-    Ok(())
 }

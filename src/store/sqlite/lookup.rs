@@ -9,7 +9,7 @@ use super::keys;
 use super::secrets::{self, Kind};
 use crate::error::{ErrorKind, Result};
 use crate::model::{Access, Credential, CredentialKind, DestinationRef, Digest, Hint, Id, Owner, ScopeSet};
-use crate::store::Presence;
+use crate::store::LookupResult;
 
 /// Looks up digests, one after the other. They are looked up at one moment if the connection is in a transaction.
 pub(super) struct LookUp<'c> {
@@ -24,16 +24,16 @@ impl<'c> LookUp<'c> {
     }
 
     /// Whether a digest belongs to a credential.
-    pub(super) fn presence(&mut self, digest: &Digest) -> Result<Presence> {
+    pub(super) fn presence(&mut self, digest: &Digest) -> Result<LookupResult> {
         let Self { connection, select } = self;
         let select = match select {
             Some(select) => select,
             none => none.insert(connection.prepare_cached(SELECT)?),
         };
         if let Some(credential) = read(connection, select, digest)? {
-            return Ok(Presence::Known(Arc::new(credential)));
+            return Ok(LookupResult::Known(Arc::new(credential)));
         }
-        Ok(secrets::tombstone(connection, digest)?.map_or(Presence::Unknown, Presence::Dead))
+        Ok(secrets::tombstone(connection, digest)?.map_or(LookupResult::Unknown, LookupResult::Dead))
     }
 }
 

@@ -15,7 +15,7 @@ use super::log_index::Header;
 use super::lookup::LookUp;
 use crate::error::{ErrorKind, Result};
 use crate::model::{Account, Credential, Digest};
-use crate::store::{Found, Presence};
+use crate::store::{CredentialLookup, LookupResult};
 
 /// How many credentials are remembered, in two generations of this size at most. A process that sees so many holds
 /// some 60 MiB of them; one that sees ten thousand, 5 MiB.
@@ -69,20 +69,24 @@ impl Memory {
     }
 
     /// What each of some digests belongs to, all at one moment. Where keys are many, the connection goes on reading
-    /// afterwards, until [`Memory::rest`].
-    pub(super) fn find(&mut self, connection: &Connected, digests: &[Digest]) -> Result<Vec<Found>> {
+    /// afterwards, until [`Memory::end_read`].
+    pub(super) fn find(
+        &mut self,
+        connection: &Connected,
+        digests: &[Digest],
+    ) -> Result<Vec<CredentialLookup>> {
         let now = || Header::now(connection.watch());
         let found = self.find_now(connection, &now, digests);
         let is_log_short = self.moment.is_some_and(|header| header.pages() < SHORT_LOG);
         if self.for_many_keys && is_log_short && found.is_ok() {
             return found;
         }
-        let rested = self.rest(connection);
+        let rested = self.end_read(connection);
         found.and_then(|found| rested.map(|()| found))
     }
 
     /// Ends reading. What is remembered stays.
-    pub(super) fn rest(&mut self, connection: &Connection) -> Result<()> {
+    pub(super) fn end_read(&mut self, connection: &Connection) -> Result<()> {
         // After some errors SQLite has ended it already.
         if std::mem::take(&mut self.is_reading) && !connection.is_autocommit() {
             connection.prepare_cached("COMMIT")?.execute([])?;
@@ -92,7 +96,7 @@ impl Memory {
 
     /// Forgets everything, what SQLite has in memory of the file included.
     pub(super) fn forget(&mut self, connection: &Connection) -> Result<()> {
-        self.rest(connection)?;
+        self.end_read(connection)?;
         *self = Self { for_many_keys: self.for_many_keys, ..Self::default() };
         Ok(connection.execute_batch("PRAGMA shrink_memory")?)
     }
@@ -102,7 +106,7 @@ impl Memory {
         connection: &Connection,
         now: &dyn Fn() -> Option<Header>,
         digests: &[Digest],
-    ) -> Result<Vec<Found>> {
+    ) -> Result<Vec<CredentialLookup>> {
         let header = now();
         if header.is_none() || header != self.moment {
             self.begin_anew(connection, header)?;
@@ -117,7 +121,7 @@ impl Memory {
 
     /// Forgets everything, and reads the store as it is now, which is at the moment of a header or after it.
     fn begin_anew(&mut self, connection: &Connection, header: Option<Header>) -> Result<()> {
-        self.rest(connection)?;
+        self.end_read(connection)?;
         *self = Self { moment: header, for_many_keys: self.for_many_keys, ..Self::default() };
         connection.pragma_update(None, "cache_size", PAGES)?;
         self.read_on(connection)?;
@@ -138,14 +142,14 @@ impl Memory {
         connection: &Connection,
         now: &dyn Fn() -> Option<Header>,
         digests: &[Digest],
-    ) -> Result<Option<Vec<Found>>> {
+    ) -> Result<Option<Vec<CredentialLookup>>> {
         let Some(account) = self.account.clone() else { return Ok(None) };
         let mut look_up = LookUp::by(connection);
         let mut found = Vec::with_capacity(digests.len());
         for digest in digests {
             let recalled = self.recall(digest);
             let presence = if let Some(credential) = recalled {
-                Presence::Known(credential)
+                LookupResult::Known(credential)
             } else {
                 let has_paused = !self.is_reading;
                 if has_paused {
@@ -156,14 +160,14 @@ impl Memory {
                 if has_paused && (self.moment.is_none() || now() != self.moment) {
                     return Ok(None);
                 }
-                if let Presence::Known(credential) = &presence
+                if let LookupResult::Known(credential) = &presence
                     && !self.for_many_keys
                 {
                     self.remember(digest, credential);
                 }
                 presence
             };
-            found.push(Found { account: Arc::clone(&account), presence });
+            found.push(CredentialLookup { account: Arc::clone(&account), presence });
         }
         Ok(Some(found))
     }

@@ -13,13 +13,14 @@ mod connected;
 mod destinations;
 mod examine;
 mod files;
+mod import;
 mod imported;
-mod intake;
 mod integrations;
 mod keys;
 mod log_index;
 mod lookup;
 mod memory;
+mod rows;
 mod schema;
 mod secrets;
 mod tokens;
@@ -41,15 +42,18 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use crate::error::{Error, ErrorKind, KeyFault, Refusal, Result};
 use crate::model::{Digest, Head, Id, Keyring};
 use crate::ports::{Entropy, monotonic};
-use crate::store::{Chain, Create, Found, Place, Replay, Store, UsageCount, Window};
+use crate::store::{
+    Chain, CreateStore, CredentialLookup, Place, Replay, Store, Transaction, Unaudited, UsageCount, Window,
+    verify_state,
+};
 
 use connected::Connected;
 use log_index::Witness;
 use memory::Memory;
 
 pub use backup::Backup;
-pub use transaction::SqliteTransaction;
 use transaction::Usage;
+pub use transaction::{Reading, SqliteTx, Writing};
 
 /// How often a store that is used on and on makes sure that its files are still the ones that others find.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -140,7 +144,7 @@ impl SqliteStore {
         })
     }
 
-    /// For whoever looks for keys from all over a large store, one after the other, and calls [`Store::rest`] when he
+    /// For whoever looks for keys from all over a large store, one after the other, and calls [`Store::end_read`] when he
     /// pauses.
     ///
     /// Between look-ups it goes on reading the same moment of the store, as long as nobody has committed anything, and
@@ -260,12 +264,14 @@ impl SqliteStore {
     }
 }
 
-impl Create for SqliteStore {
+impl CreateStore for SqliteStore {
+    type Location = Place;
+
     /// The store key comes first; the database is made under another name, and linked into place when it is whole.
     fn create(
         place: &Place,
         entropy: &mut dyn Entropy,
-        found: impl FnOnce(&mut Self::Transaction<'_>, &mut dyn Entropy) -> Result<()>,
+        found: impl FnOnce(&mut Transaction<Self::WriteTx<'_>>, &mut dyn Entropy) -> Result<()>,
     ) -> Result<Self> {
         files::make_directory(place)?;
         files::refuse_remains(place)?;
@@ -285,9 +291,9 @@ impl Create for SqliteStore {
             schema::bring_up_to_date(&mut connection, draft.path())?;
             let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             tx.execute("INSERT INTO store_key_check (only, value) VALUES (1, ?1)", [keyring.check_value()])?;
-            let mut tx = SqliteTransaction::new(tx, Usage::none(), &keyring);
+            let mut tx = Transaction::of_new_store(SqliteTx::new(tx, Usage::none()), keyring);
             found(&mut tx, entropy)?;
-            crate::store::Write::commit(tx)?;
+            tx.commit()?;
             connection.pragma_update(None, "journal_mode", "WAL")?;
             connection.close().map_err(|(_, error)| error)?;
         }
@@ -298,32 +304,30 @@ impl Create for SqliteStore {
 }
 
 impl Store for SqliteStore {
-    type Snapshot<'s> = SqliteTransaction<'s, ()>;
-    type Transaction<'s> = SqliteTransaction<'s, &'s Keyring>;
+    type Snapshot<'s> = SqliteTx<'s, Reading>;
+    type WriteTx<'s> = SqliteTx<'s, Writing>;
 
     fn read(&mut self) -> Result<Self::Snapshot<'_>> {
         self.open_usage();
-        self.rest()?;
+        self.end_read()?;
         let usage = Usage::new(self.usage.as_deref(), &self.usage_fault, &self.place);
-        Ok(SqliteTransaction::new(self.main.transaction()?, usage, ()))
+        Ok(SqliteTx::new(self.main.transaction()?, usage))
     }
 
-    fn write(&mut self) -> Result<Self::Transaction<'_>> {
+    fn begin_write(&mut self, _: Unaudited) -> Result<Self::WriteTx<'_>> {
         self.load_keyring()?;
         self.open_usage();
-        self.rest()?;
-        let Self { main, usage, usage_fault, place, keyring: Some(keyring), .. } = self else {
-            return Err(ErrorKind::Damaged("no store key".to_owned()).into());
-        };
-        let tx = main.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        Ok(SqliteTransaction::new(tx, Usage::new(usage.as_deref(), usage_fault, place), keyring))
+        self.end_read()?;
+        let usage = Usage::new(self.usage.as_deref(), &self.usage_fault, &self.place);
+        let tx = self.main.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        Ok(SqliteTx::new(tx, usage))
     }
 
     fn keyring(&mut self) -> Result<Keyring> {
         self.load_keyring().cloned()
     }
 
-    fn find_credentials(&mut self, digests: &[Digest]) -> Result<Vec<Found>> {
+    fn find_credentials(&mut self, digests: &[Digest]) -> Result<Vec<CredentialLookup>> {
         // What is found is remembered from the first time on, and what the files are compared with is as old.
         if self.witness.is_none() || self.looked_at.elapsed() >= LOOK_EVERY {
             self.look_at_files()?;
@@ -331,8 +335,8 @@ impl Store for SqliteStore {
         self.memory.find(&self.main, digests)
     }
 
-    fn rest(&mut self) -> Result<()> {
-        self.memory.rest(&self.main)?;
+    fn end_read(&mut self) -> Result<()> {
+        self.memory.end_read(&self.main)?;
         if self.looked_at.elapsed() >= LOOK_EVERY {
             self.look_at_files()?;
             // It is opened anew when it is needed, and tells then if it cannot be.
@@ -346,7 +350,7 @@ impl Store for SqliteStore {
         id: Id,
         counted_as: Id,
         at: Timestamp,
-        settle: &mut dyn FnMut(Window) -> bool,
+        decide: &mut dyn FnMut(Window) -> bool,
     ) -> Result<()> {
         if self.usage.is_none() {
             // The one check of a process, most likely: it is over before anything could be written back.
@@ -354,7 +358,7 @@ impl Store for SqliteStore {
             let usage = self.usage.insert(usage::open_or_make(&self.place)?);
             usage::leave_log(usage, &self.place)?;
         }
-        usage::count_check(self.usage_for_writing()?, id, counted_as, at, settle)
+        usage::count_check(self.usage_for_writing()?, id, counted_as, at, decide)
             .map_err(|error| usage::fault(&self.place, error))
     }
 
@@ -376,17 +380,12 @@ impl Store for SqliteStore {
         })
     }
 
-    fn verify_audit(&mut self, kept: Option<Head>) -> Result<Chain> {
-        let keyring = self.keyring()?;
-        self.rest()?;
-        audit::verify(&self.main, &keyring, kept)
-    }
-
     fn verify_state(&mut self, kept: Option<Head>) -> Result<(Chain, Option<Replay>)> {
         let keyring = self.keyring()?;
-        self.rest()?;
+        self.end_read()?;
+        // An index that hides records would hide what they say.
         backup::examine_pages(&self.main)?;
-        audit::verify_state(&self.main, &keyring, kept)
+        verify_state(&mut self.read()?, &keyring, kept)
     }
 }
 

@@ -5,10 +5,10 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::columns::{self, Columns, optional_millisecond, text};
-use crate::error::{Conflict, ErrorKind, Result};
-use crate::model::{Digest, Id, LiveSecret, Noun, SecretChange};
-use crate::store::{Death, Flow, Holder, Tombstone, Unrecorded};
+use super::columns::{self, Columns, not_unique, text};
+use crate::error::{ErrorKind, Result};
+use crate::model::{Digest, Id, LiveSecret, Noun};
+use crate::store::{Death, DigestOwner, Tombstone, Unrecorded, Visit, Which};
 
 /// What has secrets: the kinds of credential, and the apps with their client secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,19 @@ pub(super) enum Kind {
 
 impl Kind {
     const ALL: [Self; 5] = [Self::General, Self::UserToken, Self::AppToken, Self::Integration, Self::Client];
+
+    /// Returns the kind of secret that things of a noun have.
+    fn of(noun: Noun) -> Result<Self> {
+        match noun {
+            Noun::GeneralKey => Ok(Self::General),
+            Noun::UserToken => Ok(Self::UserToken),
+            Noun::Integration => Ok(Self::Integration),
+            Noun::App => Ok(Self::Client),
+            Noun::Account | Noun::User | Noun::Service | Noun::Orchestration | Noun::AppToken => {
+                Err(ErrorKind::Damaged(format!("no {noun} has secrets by its id")).into())
+            }
+        }
+    }
 
     /// The kind as the `digest` table names it.
     pub(super) const fn as_str(self) -> &'static str {
@@ -45,17 +58,6 @@ impl Kind {
         }
     }
 
-    /// The kind of the secrets that a noun's things have, if they have any.
-    pub(super) const fn of(noun: Noun) -> Option<Self> {
-        match noun {
-            Noun::GeneralKey => Some(Self::General),
-            Noun::UserToken => Some(Self::UserToken),
-            Noun::Integration => Some(Self::Integration),
-            Noun::App => Some(Self::Client),
-            Noun::Account | Noun::User | Noun::Service | Noun::Orchestration | Noun::AppToken => None,
-        }
-    }
-
     /// The column of that table with the id.
     const fn id_column(self) -> &'static str {
         match self {
@@ -76,81 +78,42 @@ impl FromStr for Kind {
     }
 }
 
-/// Makes a change to the secrets of a credential.
-pub(super) fn apply(
-    connection: &Connection,
-    kind: Kind,
-    id: Id,
-    change: SecretChange,
-    at: Timestamp,
-) -> Result<()> {
-    let holder = match change {
-        SecretChange::Keep => return Ok(()),
-        _ => row_of(connection, kind, id)?,
-    };
-    match change {
-        SecretChange::Keep => Ok(()),
-        SecretChange::Issue(digest) => issue(connection, kind, holder, &digest),
-        SecretChange::EndOverlap => kill(connection, kind, holder, id, Which::Overlapped, Death::Rotated, at),
-        SecretChange::Rotate { new, old_ends_at: None } => {
-            kill(connection, kind, holder, id, Which::All, Death::Rotated, at)?;
-            issue(connection, kind, holder, &new)
-        }
-        SecretChange::Rotate { new, old_ends_at } => {
-            kill(connection, kind, holder, id, Which::Overlapped, Death::Rotated, at)?;
-            connection
-                .prepare_cached("UPDATE digest SET ends_at = ?3 WHERE kind = ?1 AND holder = ?2")?
-                .execute(params![kind.as_str(), holder, optional_millisecond(old_ends_at)])?;
-            issue(connection, kind, holder, &new)
-        }
-    }
-}
-
-/// Removes a credential from the table of its kind, and kills every secret that it has.
-pub(super) fn remove_holder(connection: &Connection, kind: Kind, id: Id, at: Timestamp) -> Result<()> {
-    let holder = row_of(connection, kind, id)?;
-    kill(connection, kind, holder, id, Which::All, Death::Removed, at)?;
-    connection.prepare_cached(&format!("DELETE FROM {} WHERE row = ?1", kind.table()))?.execute([holder])?;
-    Ok(())
-}
-
-fn row_of(connection: &Connection, kind: Kind, id: Id) -> Result<i64> {
-    connection
+/// Returns the kind and the row of an owner of secrets.
+pub(super) fn row_of(connection: &Connection, owner: Id) -> Result<(Kind, i64)> {
+    let kind = Kind::of(owner.noun())?;
+    let row = connection
         .prepare_cached(&format!("SELECT row FROM {} WHERE id = ?1", kind.table()))?
-        .query_row([text(&id)], |row| row.get(0))
-        .optional()?
-        .ok_or_else(|| ErrorKind::Damaged(format!("{id} is gone")).into())
+        .query_row([text(&owner)], |row| row.get(0))
+        .optional()?;
+    Ok((kind, row.ok_or_else(|| ErrorKind::Damaged(format!("{owner} is gone")))?))
 }
 
-#[derive(Clone, Copy)]
-enum Which {
-    All,
-    Overlapped,
-}
-
-pub(super) fn issue(connection: &Connection, kind: Kind, holder: i64, digest: &Digest) -> Result<()> {
-    // A secret that is dead for good does not come back to life.
-    let dead: bool = connection
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM tombstone WHERE digest = ?1)")?
-        .query_row([digest.as_bytes()], |row| row.get(0))?;
-    if dead {
-        return Err(Conflict::DeadSecret.into());
-    }
+pub(super) fn insert(connection: &Connection, kind: Kind, holder: i64, digest: &Digest) -> Result<()> {
     connection
         .prepare_cached("INSERT INTO digest (digest, kind, holder) VALUES (?1, ?2, ?3)")?
-        .execute(params![digest.as_bytes(), kind.as_str(), holder])?;
+        .execute(params![digest.as_bytes(), kind.as_str(), holder])
+        .map_err(|error| not_unique("digest", error))?;
     Ok(())
 }
 
-fn kill(
+/// Sets the moment at which the secrets of an owner end.
+pub(super) fn end(connection: &Connection, owner: Id, at: Timestamp) -> Result<()> {
+    let (kind, holder) = row_of(connection, owner)?;
+    connection
+        .prepare_cached("UPDATE digest SET ends_at = ?3 WHERE kind = ?1 AND holder = ?2")?
+        .execute(params![kind.as_str(), holder, at.as_millisecond()])?;
+    Ok(())
+}
+
+/// Turns live secrets of an owner into tombstones.
+pub(super) fn bury(
     connection: &Connection,
-    kind: Kind,
-    holder: i64,
-    id: Id,
+    owner: Id,
     which: Which,
     death: Death,
     at: Timestamp,
 ) -> Result<()> {
+    let (kind, holder) = row_of(connection, owner)?;
     let condition = match which {
         Which::All => "kind = ?1 AND holder = ?2",
         Which::Overlapped => "kind = ?1 AND holder = ?2 AND ends_at IS NOT NULL",
@@ -159,18 +122,29 @@ fn kill(
         .prepare_cached(&format!(
             "INSERT INTO tombstone (digest, id, death, died_at) SELECT digest, ?3, ?4, ?5 FROM digest WHERE {condition}"
         ))?
-        .execute(params![kind.as_str(), holder, text(&id), death.as_str(), at.as_millisecond()])?;
+        .execute(params![kind.as_str(), holder, text(&owner), death.as_str(), at.as_millisecond()])?;
     connection
         .prepare_cached(&format!("DELETE FROM digest WHERE {condition}"))?
         .execute(params![kind.as_str(), holder])?;
     Ok(())
 }
 
+/// Removes the row of a thing.
+pub(super) fn delete(connection: &Connection, id: Id) -> Result<()> {
+    let table = match id.noun() {
+        Noun::Service | Noun::Orchestration => "destination",
+        noun => Kind::of(noun)?.table(),
+    };
+    let removed =
+        connection.prepare_cached(&format!("DELETE FROM {table} WHERE id = ?1"))?.execute([text(&id)])?;
+    if removed == 1 { Ok(()) } else { Err(ErrorKind::Damaged(format!("{id} is gone")).into()) }
+}
+
 /// What a digest belongs to, dead or alive.
-pub(super) fn holder(connection: &Connection, digest: &Digest) -> Result<Option<Holder>> {
+pub(super) fn owner(connection: &Connection, digest: &Digest) -> Result<Option<DigestOwner>> {
     let mut live = connection.prepare_cached("SELECT kind, holder, ends_at FROM digest WHERE digest = ?1")?;
     let mut rows = live.query([digest.as_bytes()])?;
-    let Some(row) = rows.next()? else { return Ok(tombstone(connection, digest)?.map(Holder::Dead)) };
+    let Some(row) = rows.next()? else { return Ok(tombstone(connection, digest)?.map(DigestOwner::Dead)) };
     let mut columns = Columns::of(row);
     let kind: Kind = columns.parsed()?;
     let holder: i64 = columns.value()?;
@@ -182,17 +156,18 @@ pub(super) fn holder(connection: &Connection, digest: &Digest) -> Result<Option<
     ))?;
     let mut rows = named.query([holder])?;
     let row = rows.next()?.ok_or_else(|| ErrorKind::Damaged("a secret belongs to nothing".to_owned()))?;
-    Ok(Some(Holder::Live { id: Columns::of(row).parsed()?, ends_at }))
+    Ok(Some(DigestOwner::Live { id: Columns::of(row).parsed()?, ends_at }))
 }
 
-/// The secrets of a credential that are not dead for good, the present one last.
-pub(super) fn live(connection: &Connection, kind: Kind, id: Id) -> Result<Vec<LiveSecret>> {
+/// Returns the secrets of an owner that are not dead for good, the present one last.
+pub(super) fn live(connection: &Connection, owner: Id) -> Result<Vec<LiveSecret>> {
+    let Ok(kind) = Kind::of(owner.noun()) else { return Ok(Vec::new()) };
     let sql = format!(
         "SELECT d.digest, d.ends_at FROM {} t JOIN digest d ON d.kind = ?2 AND d.holder = t.row
          WHERE t.id = ?1 ORDER BY d.ends_at IS NULL, d.ends_at",
         kind.table()
     );
-    columns::all(connection, &sql, params![text(&id), kind.as_str()], read_live)
+    columns::all(connection, &sql, params![text(&owner), kind.as_str()], read_live)
 }
 
 /// Reads a digest and its end.
@@ -200,7 +175,7 @@ pub(super) fn read_live(columns: &mut Columns<'_>) -> Result<LiveSecret> {
     Ok(LiveSecret { digest: Digest::stored(columns.value()?), ends_at: columns.optional_moment()? })
 }
 
-/// What is left of the dead secrets of an id.
+/// Returns what is left of the dead secrets of an owner.
 pub(super) fn dead(connection: &Connection, id: Id) -> Result<Vec<(Digest, Tombstone)>> {
     let sql = "SELECT digest, id, death, died_at FROM tombstone WHERE id = ?1";
     columns::all(connection, sql, [text(&id)], |columns| {
@@ -208,8 +183,8 @@ pub(super) fn dead(connection: &Connection, id: Id) -> Result<Vec<(Digest, Tombs
     })
 }
 
-/// Shows what neither a record nor an entry of an import names.
-pub(super) fn unrecorded(connection: &Connection, visit: &mut dyn FnMut(Unrecorded) -> Flow) -> Result<()> {
+/// Visits what neither a record nor an entry of an import names.
+pub(super) fn unrecorded(connection: &Connection, visit: Visit<'_, Unrecorded>) -> Result<()> {
     let unnamed = "NOT EXISTS (SELECT 1 FROM audit WHERE target = thing.id)
                    AND NOT EXISTS (SELECT 1 FROM imported WHERE imported.id = thing.id)";
     for table in ["user", "general_key", "user_token", "destination", "integration", "app"] {

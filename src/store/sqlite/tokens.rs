@@ -1,14 +1,14 @@
 //! User tokens.
 
-use jiff::Timestamp;
-use rusqlite::{Connection, params};
+use std::sync::LazyLock;
 
-use super::columns::{self, Columns, optional_millisecond, optional_text, text};
-use super::secrets::{self, Kind};
+use rusqlite::{Connection, ToSql, params};
+
+use super::columns::{self, Columns, Table, optional_millisecond, optional_text, text};
 use super::users;
 use crate::error::Result;
-use crate::model::{Access, Change, Hint, Id, SecretChange, UserToken};
-use crate::store::Flow;
+use crate::model::{Access, Hint, Id, UserToken};
+use crate::store::{TokenQuery, Visit};
 
 const COLUMNS: &str = "t.id, t.description, t.hint, t.scopes, t.created_at, t.expires_at, t.overlap_ends_at";
 
@@ -32,51 +32,33 @@ fn read(row: &rusqlite::Row<'_>) -> Result<UserToken> {
     })
 }
 
-pub(super) fn with_id(connection: &Connection, id: Id) -> Result<Option<UserToken>> {
+pub(super) fn get(connection: &Connection, id: Id) -> Result<Option<UserToken>> {
     columns::find(connection, &format!("{} WHERE t.id = ?1", select()), [text(&id)], read)
 }
 
-/// Shows the tokens of one user, or of all, oldest first.
-pub(super) fn each(
-    connection: &Connection,
-    user: Option<Id>,
-    visit: &mut dyn FnMut(UserToken) -> Flow,
-) -> Result<()> {
-    let whose = if user.is_some() { "t.user = ?1" } else { "?1 IS NULL" };
-    columns::each(
-        connection,
-        &format!("{} WHERE {whose} ORDER BY t.row", select()),
-        [user.map(|id| text(&id))],
-        read,
-        visit,
-    )
+pub(super) fn list(connection: &Connection, query: &TokenQuery, visit: Visit<'_, UserToken>) -> Result<()> {
+    let user = query.user.map(|id| text(&id));
+    let condition = user.as_ref().map(|user| ("t.user = ?1", user as &dyn ToSql));
+    columns::page(connection, (&select(), "user_token", "t"), condition, query.page, read, visit)
 }
 
-pub(super) fn save(
-    connection: &Connection,
-    change: &Change<UserToken>,
-    secrets: SecretChange,
-    at: Timestamp,
-) -> Result<()> {
-    let token = change.subject();
-    if let Change::Delete { .. } = change {
-        return secrets::remove_holder(connection, Kind::UserToken, token.id, at);
-    }
-    columns::save(
-        connection,
+pub(super) static TABLE: LazyLock<Table> = LazyLock::new(|| {
+    Table::new(
         "user_token",
         &["id", "user", "description", "hint", "scopes", "created_at", "expires_at", "overlap_ends_at"],
-        change,
-        params![
-            text(&token.id),
-            text(&token.user.id),
-            token.description.as_str(),
-            token.hint.as_ref().map(Hint::as_str),
-            optional_text(token.access.scopes()),
-            token.created_at.as_millisecond(),
-            optional_millisecond(token.expires_at),
-            optional_millisecond(token.overlap_ends_at),
-        ],
-    )?;
-    secrets::apply(connection, Kind::UserToken, token.id, secrets, at)
+    )
+});
+
+/// Lends what the columns hold of a token.
+pub(super) fn with_values<T>(token: &UserToken, take: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
+    take(params![
+        text(&token.id),
+        text(&token.user.id),
+        token.description.as_str(),
+        token.hint.as_ref().map(Hint::as_str),
+        optional_text(token.access.scopes()),
+        token.created_at.as_millisecond(),
+        optional_millisecond(token.expires_at),
+        optional_millisecond(token.overlap_ends_at),
+    ])
 }

@@ -8,14 +8,14 @@ use jiff::Timestamp;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
 
-use super::columns::{self, Columns, text};
+use super::columns::{self, Columns, optional_text, text};
 use super::connected::Connected;
 use super::files::{Draft, beside, guard_from_others, guard_way, log_of};
 use super::{BUSY_TIMEOUT, connect, file_error};
 use crate::error::{Error, ErrorKind, Refusal, Result};
 use crate::model::Id;
 use crate::ports::SystemEntropy;
-use crate::store::{Flow, Hour, Place, UsageCount, Window};
+use crate::store::{HourlyUsage, Place, UsageCount, UsageQuery, Visit, Window};
 
 const SCHEMA: &str = include_str!("usage.sql");
 /// What the schema's last line says.
@@ -236,7 +236,7 @@ pub(super) fn count_check(
     id: Id,
     counted_as: Id,
     at: Timestamp,
-    settle: &mut dyn FnMut(Window) -> bool,
+    decide: &mut dyn FnMut(Window) -> bool,
 ) -> Result<()> {
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let window = Window::with_one_more(window(&tx, counted_as)?, at);
@@ -245,7 +245,7 @@ pub(super) fn count_check(
          ON CONFLICT (id) DO UPDATE SET began_at = excluded.began_at, count = excluded.count",
     )?
     .execute(params![text(&counted_as), window.began_at.as_millisecond(), window.count])?;
-    let allowed = settle(window);
+    let allowed = decide(window);
     add_all(&tx, &[UsageCount { id, at, allowed: u64::from(allowed), denied: u64::from(!allowed) }])?;
     sweep(&tx, at)?;
     Ok(tx.commit()?)
@@ -260,7 +260,7 @@ pub(super) fn last_used(connection: &Connection, id: Id) -> Result<Option<Timest
     Ok(at.and_then(|at| Timestamp::from_millisecond(at).ok()))
 }
 
-/// When each credential was last used, the longest unused first.
+/// Returns when each credential was last used, the longest unused first.
 pub(super) fn last_uses(connection: &Connection, reverse: bool) -> Result<Vec<(Id, Timestamp)>> {
     let direction = if reverse { "DESC" } else { "ASC" };
     let mut statement = connection.prepare_cached(&format!(
@@ -276,15 +276,14 @@ pub(super) fn last_uses(connection: &Connection, reverse: bool) -> Result<Vec<(I
     Ok(last_uses)
 }
 
-/// Shows what was counted in each hour that began at a moment or after it, by hours.
+/// Visits what was counted in each hour, by hour.
 pub(super) fn each_hour(
     connection: &Connection,
-    of: Option<Id>,
-    since: Timestamp,
-    visit: &mut dyn FnMut(Hour) -> Flow,
+    query: &UsageQuery,
+    visit: Visit<'_, HourlyUsage>,
 ) -> Result<()> {
-    // Up to the next whole hour: what began before the moment is not asked for.
-    let first = -(-since.as_millisecond()).div_euclid(MILLISECONDS_AN_HOUR);
+    // Up to the next whole hour: one that began before the moment is not selected.
+    let first = -(-query.since.as_millisecond()).div_euclid(MILLISECONDS_AN_HOUR);
     let read = |row: &Row<'_>| {
         let mut columns = Columns::of(row);
         let id = columns.parsed()?;
@@ -293,13 +292,13 @@ pub(super) fn each_hour(
             .checked_mul(MILLISECONDS_AN_HOUR)
             .and_then(|milliseconds| Timestamp::from_millisecond(milliseconds).ok())
             .ok_or_else(|| ErrorKind::Damaged(format!("there is no hour {hour}")))?;
-        Ok(Hour { id, began_at, allowed: columns.value()?, denied: columns.value()? })
+        Ok(HourlyUsage { id, began_at, allowed: columns.value()?, denied: columns.value()? })
     };
     columns::each(
         connection,
         "SELECT id, hour, allowed, denied FROM hourly
          WHERE hour >= ?1 AND (?2 IS NULL OR id = ?2) ORDER BY hour",
-        params![first, of.map(|id| text(&id))],
+        params![first, optional_text(query.of.as_ref())],
         read,
         visit,
     )
@@ -358,7 +357,7 @@ mod tests {
         add(&mut connection, &[UsageCount { id: ids[0], at: at(5), allowed: 1, denied: 0 }]).unwrap();
         let counted = |id: Id| {
             let mut hours = std::collections::BTreeMap::<i64, (u64, u64)>::new();
-            each_hour(&connection, Some(id), Timestamp::UNIX_EPOCH, &mut |hour| {
+            each_hour(&connection, &UsageQuery { of: Some(id), since: Timestamp::UNIX_EPOCH }, &mut |hour| {
                 let number = hour.began_at.as_millisecond() / MILLISECONDS_AN_HOUR - first;
                 let (allowed, denied) = hours.entry(number).or_default();
                 (*allowed, *denied) = (*allowed + hour.allowed, *denied + hour.denied);

@@ -1,28 +1,32 @@
 //! Users.
 
-use rusqlite::{Connection, Params, params};
+use std::sync::LazyLock;
 
-use super::columns::{self, Columns, optional_millisecond, optional_text, text};
-use crate::error::{Conflict, Result};
-use crate::model::{Change, Id, Label, User};
-use crate::store::Flow;
+use rusqlite::{Connection, Params, ToSql, params};
 
-/// The columns of a user in a table of this name.
+use super::columns::{self, Columns, Table, optional_millisecond, optional_text, text};
+use crate::error::Result;
+use crate::model::{Label, User};
+use crate::store::{UserBy, UserQuery, Visit};
+
+const COLUMNS: [&str; 10] = [
+    "id",
+    "name",
+    "email",
+    "role",
+    "os_uid",
+    "external_id",
+    "rate_limit",
+    "created_at",
+    "left_at",
+    "left_reason",
+];
+
+pub(super) static TABLE: LazyLock<Table> = LazyLock::new(|| Table::new("user", &COLUMNS));
+
+/// Names the columns of a user in a table of this name.
 pub(super) fn columns(table: &str) -> String {
-    [
-        "id",
-        "name",
-        "email",
-        "role",
-        "os_uid",
-        "external_id",
-        "rate_limit",
-        "created_at",
-        "left_at",
-        "left_reason",
-    ]
-    .map(|column| format!("{table}.{column}"))
-    .join(", ")
+    COLUMNS.map(|column| format!("{table}.{column}")).join(", ")
 }
 
 fn select() -> String {
@@ -53,56 +57,32 @@ fn find(connection: &Connection, condition: &str, params: impl Params) -> Result
     columns::find(connection, &format!("{} WHERE {condition}", select()), params, read)
 }
 
-pub(super) fn with_id(connection: &Connection, id: Id) -> Result<Option<User>> {
-    find(connection, "id = ?1", [text(&id)])
-}
-
-pub(super) fn named(connection: &Connection, name: &str) -> Result<Option<User>> {
-    find(connection, "name = ?1 AND left_at IS NULL", [name])
-}
-
-pub(super) fn of_uid(connection: &Connection, uid: u32) -> Result<Option<User>> {
-    find(connection, "os_uid = ?1 AND left_at IS NULL", [uid])
-}
-
-pub(super) fn each(connection: &Connection, visit: &mut dyn FnMut(User) -> Flow) -> Result<()> {
-    columns::each(connection, &format!("{} ORDER BY row", select()), [], read, visit)
-}
-
-pub(super) fn save(connection: &Connection, change: &Change<User>) -> Result<()> {
-    if let Change::Delete { .. } = change {
-        let why = "a user is marked as left, never deleted: others name the user";
-        return Err(Conflict::Fault(why.to_owned()).into());
+pub(super) fn get(connection: &Connection, by: UserBy<'_>) -> Result<Option<User>> {
+    match by {
+        UserBy::Id(id) => find(connection, "id = ?1", [text(&id)]),
+        UserBy::Name(name) => find(connection, "name = ?1 AND left_at IS NULL", [name]),
+        UserBy::OsUser(uid) => find(connection, "os_uid = ?1 AND left_at IS NULL", [uid]),
     }
-    let user = change.subject();
-    columns::save(
-        connection,
-        "user",
-        &[
-            "id",
-            "name",
-            "email",
-            "role",
-            "os_uid",
-            "external_id",
-            "rate_limit",
-            "created_at",
-            "left_at",
-            "left_reason",
-        ],
-        change,
-        params![
-            text(&user.id),
-            user.name.as_str(),
-            user.email.as_ref().map(Label::as_str),
-            user.role.as_str(),
-            user.os_uid,
-            user.external_id.as_ref().map(Label::as_str),
-            optional_text(user.rate_limit.as_ref()),
-            user.created_at.as_millisecond(),
-            optional_millisecond(user.left_at),
-            user.left_reason.as_ref().map(Label::as_str),
-        ],
-    )?;
-    Ok(())
+}
+
+pub(super) fn list(connection: &Connection, query: &UserQuery, visit: Visit<'_, User>) -> Result<()> {
+    let present: Option<(&str, &dyn ToSql)> =
+        query.present.then_some(("left_at IS NULL AND ?1 IS NULL", &None::<i64>));
+    columns::page(connection, (&select(), "user", "user"), present, query.page, read, visit)
+}
+
+/// Lends what the columns hold of a user.
+pub(super) fn with_values<T>(user: &User, take: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
+    take(params![
+        text(&user.id),
+        user.name.as_str(),
+        user.email.as_ref().map(Label::as_str),
+        user.role.as_str(),
+        user.os_uid,
+        user.external_id.as_ref().map(Label::as_str),
+        optional_text(user.rate_limit.as_ref()),
+        user.created_at.as_millisecond(),
+        optional_millisecond(user.left_at),
+        user.left_reason.as_ref().map(Label::as_str),
+    ])
 }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use clap::{Args, Subcommand};
 use clap_complete::{ArgValueCandidates, ArgValueCompleter};
 use pdkeys::model::{AuditAction, AuditRecord, FieldChange, Head, Id, Noun, escape, past_moment};
-use pdkeys::store::{AuditFilter, Chain, Difference, Replay};
+use pdkeys::store::{AuditQuery, Chain, Difference, Replay};
 use serde::Serialize;
 
 use crate::complete;
@@ -206,7 +206,7 @@ pub(crate) struct List {
 
     /// At most so many
     #[arg(long, value_name = "NUMBER")]
-    limit: Option<usize>,
+    limit: Option<u64>,
 }
 
 /// A type as records have it.
@@ -236,7 +236,7 @@ impl List {
             let now = session.at();
             let moment =
                 |what, text: Option<String>| text.map(|text| past_moment(what, &text, now)).transpose();
-            let filter = AuditFilter {
+            let query = AuditQuery {
                 since: moment("since", self.since)?,
                 until: moment("until", self.until)?,
                 actor: self
@@ -247,14 +247,11 @@ impl List {
                 action: self.action,
                 target,
                 target_type: self.target_type.map(|noun| noun.resource_type().to_owned()),
+                limit: self.limit,
+                before: None,
             };
-            let mut left = self.limit.unwrap_or(usize::MAX);
             render::list(&context.terminal, context.globals.output, now, |emit| {
-                Ok(session.list_audit(&filter, &mut |record| {
-                    if left == 0 {
-                        return Ok(ControlFlow::Break(()));
-                    }
-                    left -= 1;
+                Ok(session.list_audit(&query, &mut |record| {
                     emit(record)?;
                     Ok(ControlFlow::Continue(()))
                 })?)

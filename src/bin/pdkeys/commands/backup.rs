@@ -11,7 +11,10 @@ use pdkeys::manage::{Session, restore_lost};
 use pdkeys::model::Head;
 use pdkeys::ports::{Clock as _, SystemClock, SystemEntropy};
 use pdkeys::store::sqlite::{Backup as Checked, SqliteStore};
-use pdkeys::store::{Chain, Offered, Place, Preserve as _, Read as _, Replay, Restored, Revived, Store as _};
+use pdkeys::store::{
+    BackupStore as _, Chain, Offered, Place, Reactivated, ReadTx as _, Replay, Restored, Store as _,
+    UserQuery,
+};
 use serde::Serialize;
 
 use super::audit::{DifferenceRecord, all_in_words};
@@ -141,20 +144,20 @@ impl Restore {
             // Whoever may not is told so before a file is looked at.
             session.require_restore()?;
             let backup = self.check(context, place)?;
-            let revived = session.revived_by(&backup)?;
+            let reactivated = session.reactivated_by(&backup)?;
             let replay = SqliteStore::replay_of(&backup).clone();
             let doubts = [doubts_of_backup(&replay), doubts_of_present(session.replay_present())].concat();
-            let what = consequence(place, &backup, Some(&revived), &doubts)?;
+            let what = consequence(place, &backup, Some(&reactivated), &doubts)?;
             context.confirm(&what, "Restore it?")?;
-            let restored = session.restore(backup, &revived)?;
+            let restored = session.restore(backup, &reactivated)?;
             // Without a question nobody has been told yet.
             if context.globals.yes {
-                for revived in &revived {
-                    context.terminal.warning(&format!("{} works again", in_words(revived)));
+                for reactivated in &reactivated {
+                    context.terminal.warning(&format!("{} works again", in_words(reactivated)));
                 }
                 warn_of(context, &doubts);
             }
-            tell(context, &restored, Some(&revived), &replay)
+            tell(context, &restored, Some(&reactivated), &replay)
         })
     }
 
@@ -195,9 +198,9 @@ impl Restore {
 /// Whether there is no store, or one in which nobody could be found who may restore it.
 fn is_lost(place: &Place) -> Result<bool, Failure> {
     let read = SqliteStore::open(place).and_then(|mut store| {
-        let tx = store.read()?;
+        let mut tx = store.read()?;
         tx.account()?;
-        tx.users(&mut |_| Ok(ControlFlow::Continue(())))
+        tx.users(&UserQuery::default(), &mut |_| Ok(ControlFlow::Continue(())))
     });
     match read {
         Ok(()) => Ok(false),
@@ -214,7 +217,7 @@ fn is_lost(place: &Place) -> Result<bool, Failure> {
 fn consequence(
     place: &Place,
     backup: &Checked,
-    revived: Option<&[Revived]>,
+    reactivated: Option<&[Reactivated]>,
     doubts: &[String],
 ) -> Result<Vec<String>, Failure> {
     let (account, Head { number, .. }) = SqliteStore::account_of(backup)?;
@@ -223,15 +226,15 @@ fn consequence(
         place.database().display(),
         account.name
     )];
-    match revived {
+    match reactivated {
         None => what.push(
             "It is not known which keys were disabled, removed or rotated since: there is no store to ask."
                 .to_owned(),
         ),
         Some([]) => what.push("Nothing works again that does not work now.".to_owned()),
-        Some(revived) => {
+        Some(reactivated) => {
             what.push("These work again:".to_owned());
-            what.extend(revived.iter().map(|revived| format!("  {}", in_words(revived))));
+            what.extend(reactivated.iter().map(|reactivated| format!("  {}", in_words(reactivated))));
         }
     }
     if !doubts.is_empty() {
@@ -267,16 +270,16 @@ fn warn_of(context: &Context, doubts: &[String]) {
 }
 
 /// What works again, and why it does not now.
-fn in_words(revived: &Revived) -> String {
-    let hint = revived.hint.as_ref().map(|hint| format!(", ...{hint}")).unwrap_or_default();
-    let (id, standing) = (revived.id, revived.standing.as_str());
-    format!("{} {id} ({}{hint}), {standing} now,", id.noun(), revived.description)
+fn in_words(reactivated: &Reactivated) -> String {
+    let hint = reactivated.hint.as_ref().map(|hint| format!(", ...{hint}")).unwrap_or_default();
+    let (id, standing) = (reactivated.id, reactivated.standing.as_str());
+    format!("{} {id} ({}{hint}), {standing} now,", id.noun(), reactivated.description)
 }
 
 fn tell(
     context: &Context,
     restored: &Restored,
-    revived: Option<&[Revived]>,
+    reactivated: Option<&[Reactivated]>,
     replay: &Replay,
 ) -> Result<Exit, Failure> {
     context.terminal.done("Restored", &format!("the store; {} audit records", restored.head.number));
@@ -288,7 +291,8 @@ fn tell(
             records: restored.head.number,
             head: restored.head.to_string(),
             replaced_store: restored.kept.as_ref().map(|kept| kept.display().to_string()),
-            working_again: revived.map(|all| all.iter().map(|revived| revived.id.to_string()).collect()),
+            working_again: reactivated
+                .map(|all| all.iter().map(|reactivated| reactivated.id.to_string()).collect()),
             differences: replay.differences.iter().map(DifferenceRecord::from).collect(),
         };
         render::show(&context.terminal, context.globals.output, SystemClock.now(), &record)?;

@@ -13,6 +13,7 @@ use pdkeys::model::{
 };
 use pdkeys::ports::{Clock as _, SystemClock};
 use pdkeys::store::sqlite::SqliteStore;
+use pdkeys::store::{KeyQuery, Page};
 use serde::Serialize;
 
 use super::rotation::{Rotated, Rotation};
@@ -259,7 +260,7 @@ pub(crate) struct List {
 
     /// At most so many
     #[arg(long, value_name = "NUMBER")]
-    limit: Option<usize>,
+    limit: Option<u64>,
 }
 
 impl List {
@@ -273,13 +274,10 @@ impl List {
                 Sort::LastUsed => KeyOrder::LastUsed,
                 Sort::Expires => KeyOrder::Expires,
             };
-            let mut left = self.limit.unwrap_or(usize::MAX);
+            let page = Page { limit: self.limit, after: None };
+            let query = KeyQuery { filter, at: now, order, reverse: self.reverse, page };
             render::list(&context.terminal, context.globals.output, now, |emit| {
-                Ok(session.list_keys(&filter, order, self.reverse, &mut |key| {
-                    if left == 0 {
-                        return Ok(ControlFlow::Break(()));
-                    }
-                    left -= 1;
+                Ok(session.list_keys(&query, &mut |key| {
                     emit(KeyRecord::new(key, now))?;
                     Ok(ControlFlow::Continue(()))
                 })?)

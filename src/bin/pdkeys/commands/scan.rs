@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use pdkeys::model::{Hint, Label, Noun};
 use pdkeys::ports::{Clock as _, SystemClock};
 use pdkeys::scan::{Finding, ScanError, Scanner};
-use pdkeys::store::Standing;
+use pdkeys::store::CredentialStatus;
 use pdkeys::store::sqlite::SqliteStore;
 use serde::{Serialize, Serializer};
 
@@ -147,7 +147,7 @@ impl FoundRecord {
 
     /// Whether it works.
     pub(crate) fn is_live(&self) -> bool {
-        self.status == Standing::Live.as_str()
+        self.status == CredentialStatus::Live.as_str()
     }
 
     /// What was found, in a sentence.

@@ -5,7 +5,7 @@ use clap_complete::ArgValueCandidates;
 use pdkeys::model::{Access, CredentialKind, Policy, secrets_within};
 use pdkeys::ports::{Clock as _, SystemClock};
 use pdkeys::store::sqlite::SqliteStore;
-use pdkeys::store::{Read as _, Store as _};
+use pdkeys::store::{ReadTx as _, Store as _};
 use pdkeys::verify::{Api, Counting, Explanation, Reason, Request, Verdict, Verifier, explain};
 use serde::Serialize;
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Guard};
 use pdkeys::ports::SystemClock;
 use pdkeys::store::sqlite::SqliteStore;
-use pdkeys::store::{Place, Read as _, Store as _};
+use pdkeys::store::{Place, ReadTx as _, Store as _};
 use pdkeys::verify::{Counting, Verdict, Verifier};
 use pdkeys::{Error, ErrorKind};
 

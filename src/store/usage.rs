@@ -52,7 +52,7 @@ pub struct UsageCount {
 
 /// What was counted of a credential in one hour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hour {
+pub struct HourlyUsage {
     /// The credential.
     pub id: Id,
     /// When the hour began.

@@ -8,7 +8,7 @@ use crate::model::{Account, Credential, Id, Lapse};
 
 /// What a secret belongs, or belonged, to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Holder {
+pub enum DigestOwner {
     /// A credential that has it.
     Live {
         /// The credential.
@@ -20,7 +20,7 @@ pub enum Holder {
     Dead(Tombstone),
 }
 
-impl Holder {
+impl DigestOwner {
     /// The credential, whether it has the secret still or had it.
     #[must_use]
     pub const fn id(&self) -> Id {
@@ -63,16 +63,16 @@ impl Death {
 
 /// What a check finds: the account's settings, and what the secret belongs to.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct CredentialLookup {
     /// The account.
     pub account: Arc<Account>,
     /// The credential.
-    pub presence: Presence,
+    pub presence: LookupResult,
 }
 
 /// Whether a secret belongs to a credential.
 #[derive(Clone, Debug)]
-pub enum Presence {
+pub enum LookupResult {
     /// To none, and never did.
     Unknown,
     /// To one that is there.
@@ -81,22 +81,24 @@ pub enum Presence {
     Dead(Tombstone),
 }
 
-impl Presence {
+impl LookupResult {
     /// What the secret is good for at a moment.
     #[must_use]
-    pub fn standing(&self, at: Timestamp) -> Standing {
+    pub fn standing(&self, at: Timestamp) -> CredentialStatus {
         match self {
-            Self::Unknown => Standing::Unknown,
-            Self::Known(credential) => credential.lapse(at).map_or(Standing::Live, Standing::Lapsed),
-            Self::Dead(Tombstone { death: Death::Removed, .. }) => Standing::Removed,
-            Self::Dead(Tombstone { death: Death::Rotated, .. }) => Standing::Lapsed(Lapse::Rotated),
+            Self::Unknown => CredentialStatus::Unknown,
+            Self::Known(credential) => {
+                credential.lapse(at).map_or(CredentialStatus::Live, CredentialStatus::Lapsed)
+            }
+            Self::Dead(Tombstone { death: Death::Removed, .. }) => CredentialStatus::Removed,
+            Self::Dead(Tombstone { death: Death::Rotated, .. }) => CredentialStatus::Lapsed(Lapse::Rotated),
         }
     }
 }
 
 /// What a secret is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum CredentialStatus {
     /// It belongs to nothing, and never did.
     Unknown,
     /// It works.
@@ -107,7 +109,7 @@ pub enum Standing {
     Removed,
 }
 
-impl Standing {
+impl CredentialStatus {
     /// The word for it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

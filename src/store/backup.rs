@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::error::Result;
 use crate::model::{Account, Head, Hint, Id, Permit, User};
 use crate::ports::Entropy;
-use crate::store::{Place, Replay, Standing, Store};
+use crate::store::{CredentialStatus, Place, Replay, Store};
 
 /// What is to be restored.
 pub enum Offered<'o> {
@@ -34,7 +34,7 @@ impl<'o> Offered<'o> {
 }
 
 /// A store that can be copied while it is used, and whose copies can be put back.
-pub trait Preserve: Store + Sized {
+pub trait BackupStore: Store + Sized {
     /// A backup that was found to be whole and is ready to take the store's place.
     type Backup;
 
@@ -86,7 +86,7 @@ pub trait Preserve: Store + Sized {
     ///
     /// # Errors
     /// If one of them cannot be read.
-    fn revived_by(&mut self, backup: &Self::Backup, at: Timestamp) -> Result<Vec<Revived>>;
+    fn reactivated_by(&mut self, backup: &Self::Backup, at: Timestamp) -> Result<Vec<Reactivated>>;
 
     /// Puts a backup in the store's place, in one transaction that all who have it open see at once, with the record
     /// of it on the restored audit chain. What is there now is copied aside first. Refused if more would work again
@@ -97,7 +97,7 @@ pub trait Preserve: Store + Sized {
     fn restore(
         &mut self,
         backup: Self::Backup,
-        known: &[Revived],
+        known: &[Reactivated],
         permit: Permit,
         entropy: &mut dyn Entropy,
     ) -> Result<Restored>;
@@ -116,7 +116,7 @@ pub trait Preserve: Store + Sized {
 
 /// Something that will work again when a backup is restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Revived {
+pub struct Reactivated {
     /// The credential, or the app whose client secret it is.
     pub id: Id,
     /// What it is for.
@@ -124,7 +124,7 @@ pub struct Revived {
     /// The last four characters of the secret that will work.
     pub hint: Option<Hint>,
     /// What became of it since.
-    pub standing: Standing,
+    pub standing: CredentialStatus,
 }
 
 /// What was done to restore a backup.
