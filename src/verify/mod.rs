@@ -4,6 +4,7 @@
 //! [`Verifier::verify`], and gets a [`Verdict`]: a "no" is a result here, not an error. What cannot be found out is
 //! an error, and never an "allowed".
 
+mod check;
 mod events;
 mod explain;
 mod folded;
@@ -15,6 +16,7 @@ mod request;
 mod verdict;
 mod verifier;
 
+pub use check::{Batch, Count, Prepared, apply_rate_limit, conclude, prepare};
 pub use events::{EventKeys, EventRequest, ROUTING_KEY_HEADER};
 pub use explain::{Explanation, explain};
 pub use operations::{Operation, known_scope, operations};

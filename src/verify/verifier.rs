@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::limit::{Tally, measure};
-use super::policy::is_method;
-use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Account, Credential, CredentialKind, Digest, Keyring, Lapse};
+use super::check::{Batch, Prepared, apply_rate_limit, conclude, prepare};
+use super::limit::Tally;
+use crate::error::{Error, Result};
+use crate::model::Keyring;
 use crate::ports::{Clock, monotonic};
-use crate::store::{CredentialLookup, Death, LookupResult, Store, Window};
-use crate::verify::{Api, Path, Presented, Reason, Request, Verdict, judge};
+use crate::store::{Store, Window};
+use crate::verify::{Request, Verdict};
 
 /// How often what was counted in memory is added to the store.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
@@ -53,12 +53,6 @@ struct Shared<S> {
     clock: Box<dyn Clock + Send + Sync>,
     flush: Mutex<Flush>,
     wake: Condvar,
-}
-
-/// What the shape of a credential leaves to do.
-enum LookUp {
-    Answered(Verdict),
-    Of(Digest),
 }
 
 /// What the flusher is told, and tells.
@@ -166,42 +160,26 @@ impl<S: Store + Send + 'static> Drop for Verifier<S> {
 
 impl<S: Store + Send + 'static> Shared<S> {
     fn verify(&self, request: &Request<'_>) -> Result<Verdict> {
-        let digest = match self.look_up(request) {
-            LookUp::Answered(verdict) => return Ok(verdict),
-            LookUp::Of(digest) => digest,
+        let digest = match prepare(&self.keyring, request) {
+            Prepared::Decided(verdict) => return Ok(verdict),
+            Prepared::Lookup(digest) => digest,
         };
         self.with_store(|store| {
-            let found = store.find_credential(&digest)?;
-            self.answer(store, request, found, self.clock.now())
+            let lookup = store.find_credential(&digest)?;
+            let at = self.clock.now();
+            conclude(request, lookup, at, &mut |verdict| self.count(store, verdict, at))
         })
     }
 
     fn verify_all(&self, requests: &[Request<'_>]) -> Result<Vec<Verdict>> {
-        let mut digests = Vec::with_capacity(requests.len());
-        let by_shape: Vec<_> = requests
-            .iter()
-            .map(|request| match self.look_up(request) {
-                LookUp::Answered(verdict) => Some(verdict),
-                LookUp::Of(digest) => {
-                    digests.push(digest);
-                    None
-                }
-            })
-            .collect();
-        if digests.is_empty() {
-            return Ok(by_shape.into_iter().flatten().collect());
+        let batch = Batch::prepare(&self.keyring, requests);
+        if batch.digests().is_empty() {
+            return batch.conclude(requests, Vec::new(), Timestamp::UNIX_EPOCH, &mut |_| Ok(()));
         }
         self.with_store(|store| {
-            let mut found = store.find_credentials(&digests)?.into_iter();
+            let lookups = store.find_credentials(batch.digests())?;
             let at = self.clock.now();
-            let answer = |(request, by_shape): (_, Option<Verdict>)| {
-                if let Some(verdict) = by_shape {
-                    return Ok(verdict);
-                }
-                let nothing = || ErrorKind::Damaged("a look-up gave nothing".to_owned());
-                self.answer(store, request, found.next().ok_or_else(nothing)?, at)
-            };
-            requests.iter().zip(by_shape).map(answer).collect()
+            batch.conclude(requests, lookups, at, &mut |verdict| self.count(store, verdict, at))
         })
     }
 
@@ -224,73 +202,16 @@ impl<S: Store + Send + 'static> Shared<S> {
         Ok(done)
     }
 
-    /// What is to be looked up, if the shape alone does not tell.
-    fn look_up(&self, request: &Request<'_>) -> LookUp {
-        let denied = |reason| Verdict::denied(reason, request.api);
-        LookUp::Answered(match &request.presented {
-            Presented::Missing => denied(Reason::Missing),
-            Presented::Malformed { length, other_characters } => {
-                Verdict { malformed: Some((*length, *other_characters)), ..denied(Reason::Malformed) }
-            }
-            Presented::Secret { kind, secret } if !request.api.takes(*kind) => {
-                Verdict { malformed: Some(secret.measure()), ..denied(Reason::WrongApi) }
-            }
-            Presented::Secret { secret, .. } => {
-                return LookUp::Of(self.keyring.digest(&secret.fingerprint()));
-            }
-        })
-    }
-
-    /// Judges and counts what is asked of what was found.
-    fn answer(
-        &self,
-        store: &mut S,
-        request: &Request<'_>,
-        found: CredentialLookup,
-        at: Timestamp,
-    ) -> Result<Verdict> {
-        let api = request.api;
-        let credential = match found.presence {
-            // The stored kind must be the one that the shape tells: a key of one kind is never taken for another.
-            LookupResult::Known(credential) if request.presented.kind() == Some(credential.kind) => {
-                credential
-            }
-            LookupResult::Known(_) | LookupResult::Unknown => {
-                return Ok(Verdict::denied(Reason::Unknown, api));
-            }
-            LookupResult::Dead(remains) => {
-                let reason = match remains.death {
-                    Death::Removed => Reason::Removed,
-                    Death::Rotated => Reason::Rotated,
-                };
-                return Ok(Verdict { remains: Some(remains), ..Verdict::denied(reason, api) });
-            }
-        };
-        if let Some(reason) = switched_off(&credential, at) {
-            return Ok(Verdict { credential: Some(credential), ..Verdict::denied(reason, api) });
-        }
-        let mut verdict = judge_live(&found.account, credential, request);
-        self.count(store, &mut verdict, at)?;
-        Ok(verdict)
-    }
-
     /// Counts a check of a live credential, whatever its verdict; one that was allowed may turn out to be one too
     /// many.
     fn count(&self, store: &mut S, verdict: &mut Verdict, at: Timestamp) -> Result<()> {
         let Some(credential) = verdict.credential.clone() else { return Ok(()) };
-        let (id, counted_as, limit) = (credential.id, credential.counted_as(), credential.limit());
-        let mut settle = |window: Window| {
-            let (state, exceeded) = measure(limit, window, at);
-            verdict.rate_limit = state;
-            if exceeded && verdict.reason == Reason::Allowed {
-                verdict.reason = Reason::RateLimited;
-            }
-            verdict.reason == Reason::Allowed
-        };
+        let (id, counted_as) = (credential.id, credential.counted_as());
+        let mut decide = |window| apply_rate_limit(verdict, credential.limit(), window, at);
         match self.counting {
-            Counting::InStore => store.count_check(id, counted_as, at, &mut settle)?,
+            Counting::InStore => store.count_check(id, counted_as, at, &mut decide)?,
             Counting::InMemory => {
-                if self.tally.count(id, counted_as, at, &mut settle) {
+                if self.tally.count(id, counted_as, at, &mut decide) {
                     lock(&self.flush).now = true;
                     self.wake.notify_all();
                 }
@@ -300,7 +221,7 @@ impl<S: Store + Send + 'static> Shared<S> {
                     .tally
                     .window(counted_as)
                     .map_or_else(|| store.peek_window(counted_as), |w| Ok(Some(w)))?;
-                settle(Window::with_one_more(window, at));
+                decide(Window::with_one_more(window, at));
             }
         }
         Ok(())
@@ -364,58 +285,4 @@ impl<S: Store + Send + 'static> Shared<S> {
             }
         }
     }
-}
-
-/// Why a credential that is in the store does not work, if it does not.
-fn switched_off(credential: &Credential, at: Timestamp) -> Option<Reason> {
-    credential.lapse(at).map(|lapse| match lapse {
-        Lapse::Rotated => Reason::Rotated,
-        Lapse::Disabled => Reason::Disabled,
-        Lapse::Expired => Reason::Expired,
-        Lapse::UserLeft => Reason::UserLeft,
-    })
-}
-
-/// Judges what is asked of a credential that works, but for how often.
-fn judge_live(account: &Account, credential: Arc<Credential>, request: &Request<'_>) -> Verdict {
-    let api = request.api;
-    let reason = |reason| Verdict { reason, ..Verdict::denied(reason, api) };
-    let verdict = match api {
-        Api::EventsV1 | Api::EventsV2 => reason(Reason::Allowed),
-        Api::Rest if !has_ability(account, credential.kind) => reason(Reason::NoAbility),
-        Api::Rest if !is_method(request.method) => reason(Reason::AmbiguousRequest),
-        Api::Rest => match Path::parse(request.path) {
-            None => reason(Reason::AmbiguousPath),
-            Some(path)
-                if request.through_server
-                    && asks_who_the_user_is(request.method, &path)
-                    && credential.owner.is_none() =>
-            {
-                reason(Reason::NoUser)
-            }
-            Some(path) => {
-                let judged = judge(
-                    account.policy,
-                    &credential.access,
-                    credential.owner.as_ref(),
-                    request.method,
-                    &path,
-                );
-                Verdict { needed: judged.needed, operation: judged.operation, ..reason(judged.reason) }
-            }
-        },
-    };
-    Verdict { credential: Some(credential), ..verdict }
-}
-
-fn has_ability(account: &Account, kind: CredentialKind) -> bool {
-    match kind {
-        CredentialKind::UserToken => account.has_user_tokens(),
-        CredentialKind::General | CredentialKind::AppToken => account.rest_api,
-        CredentialKind::Integration => true,
-    }
-}
-
-fn asks_who_the_user_is(method: &str, path: &Path<'_>) -> bool {
-    method == "GET" && path.segments().eq(["users", "me"])
 }
