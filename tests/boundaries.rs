@@ -251,7 +251,7 @@ fn only_the_store_speaks_sql() {
 fn tables_prompts_and_the_time_have_one_door_each() {
     for (word, door) in [
         ("comfy_table", "bin/pdkeys/render.rs"),
-        ("dialoguer", "bin/pdkeys/terminal.rs"),
+        ("signal-hook", "bin/pdkeys/terminal.rs"),
         ("indicatif", "bin/pdkeys/terminal.rs"),
         ("SysRng", "ports.rs"),
         ("SystemTime", "ports.rs"),
@@ -281,7 +281,7 @@ fn the_features_carry_what_the_library_does_without() {
         "comfy-table",
         "csv",
         "csv-core",
-        "dialoguer",
+        "signal-hook",
         "directories",
         "ignore",
         "indicatif",

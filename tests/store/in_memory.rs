@@ -363,7 +363,7 @@ impl ReadTx for Tx<'_> {
 
     fn is_taken(&self, id: Id) -> Result<bool> {
         let is_external = |user: &User| {
-            let external_id = user.external_id.as_ref().map(|external| external.to_string());
+            let external_id = user.external_id.as_ref().map(ToString::to_string);
             !user.has_left()
                 && external_id.is_some_and(|external| external.eq_ignore_ascii_case(&id.to_string()))
         };

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use rusqlite::types::ToSql;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::columns;
+use super::columns::{self, Columns};
 
 use crate::error::{ErrorKind, Result};
 use crate::model::{AuditAction, AuditRecord, Head};
@@ -63,11 +63,12 @@ fn read(row: &Row<'_>) -> Result<AuditRecord> {
 
 /// Returns what records are about, by id, after an id.
 pub(super) fn targets(connection: &Connection, after: &str, limit: u64) -> Result<Vec<String>> {
+    let read = |columns: &mut Columns<'_>| -> Result<String> { columns.value() };
     columns::all(
         connection,
         "SELECT DISTINCT target FROM audit WHERE target > ?1 ORDER BY target LIMIT ?2",
         params![after, columns::most(Some(limit))],
-        |columns| columns.value(),
+        read,
     )
 }
 
