@@ -53,6 +53,10 @@ pub(super) fn open(place: &Place, patience: Duration) -> Result<Connected> {
             connection.pragma_update(None, "synchronous", "NORMAL")?;
             // Found out here, and not by whoever reads a count in the middle of something else.
             connection.prepare_cached("SELECT at FROM last_used WHERE id = ?1")?.exists([""])?;
+            if !watch.has_companions() {
+                // Another program has taken it out of write-ahead mode.
+                connection.pragma_update(None, "journal_mode", "WAL")?;
+            }
             bring_up_to_date(&connection)?;
             Ok(connection)
         })
