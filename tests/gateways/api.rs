@@ -1,4 +1,4 @@
-//! The API behind the gateways: it answers every request with what reached it.
+//! The API behind the gateways: it answers every request with what reached it, and lets every script read that.
 
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::sync::{Arc, Mutex};
@@ -6,6 +6,7 @@ use std::thread;
 
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
+use axum::http::header::{ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, HeaderName};
 use axum::http::{HeaderMap, Method, Uri};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
@@ -76,11 +77,13 @@ async fn answer(
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
-) -> Json<Reached> {
+) -> ([(HeaderName, &'static str); 2], Json<Reached>) {
     seen.lock().unwrap().push(format!("{method} {uri}"));
     let headers = headers
         .iter()
         .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
         .collect();
-    Json(Reached { method: method.to_string(), target: uri.to_string(), headers, length: body.len() })
+    let reached =
+        Reached { method: method.to_string(), target: uri.to_string(), headers, length: body.len() };
+    ([(ACCESS_CONTROL_ALLOW_ORIGIN, "*"), (ACCESS_CONTROL_ALLOW_CREDENTIALS, "true")], Json(reached))
 }

@@ -30,6 +30,7 @@ macro_rules! behind_each_gateway {
 
 mod answers;
 mod api;
+mod cors;
 mod curl;
 mod events;
 mod gateway;
