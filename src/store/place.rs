@@ -16,14 +16,20 @@ const USAGE: &str = ".usage.db";
 /// What SQLite appends to the name of a database for the files that it keeps beside it.
 const OF_SQLITE: [&str; 3] = ["-wal", "-shm", "-journal"];
 const ROOT: u32 = 0;
+/// The most links on the way to a file, as the operating system has it too.
+pub(super) const MOST_LINKS: u32 = 40;
 
 /// The files of one store: `NAME.db`, beside it `NAME.storekey` and `NAME.usage.db`.
 ///
-/// A database of any other name, such as `api.example.com`, has its whole name before `.storekey` and `.usage.db`.
+/// A database of any other name, such as `api.example.com`, has its whole name before `.storekey` and `.usage.db`. Where
+/// a link leads to the database, they lie beside the database, not beside the link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
+    /// What was given, which may be a link.
+    named: PathBuf,
     database: PathBuf,
     store_key: PathBuf,
+    is_key_elsewhere: bool,
     usage: PathBuf,
     opened_as: Option<Opener>,
 }
@@ -52,20 +58,27 @@ impl Place {
     /// there keeps them.
     #[must_use]
     pub fn new(database: impl Into<PathBuf>) -> Self {
-        let database = database.into();
+        let named = database.into();
+        let database = target_of(&named);
         let new = [STORE_KEY, USAGE].map(|suffix| beside(&database, &without_db(&database), suffix));
         let old = [STORE_KEY, USAGE]
             .map(|suffix| beside(&database, database.file_stem().unwrap_or_default(), suffix));
         let is_old =
             old != new && database.exists() && !new[0].exists() && old.iter().any(|file| file.exists());
         let [store_key, usage] = if is_old { old } else { new };
-        Self { database, store_key, usage, opened_as: None }
+        Self { named, database, store_key, is_key_elsewhere: false, usage, opened_as: None }
+    }
+
+    /// The same, as it is now: a link may lead elsewhere than when this was made.
+    pub(super) fn anew(&self) -> Self {
+        let anew = Self { opened_as: self.opened_as, ..Self::new(&self.named) };
+        if self.is_key_elsewhere { anew.with_store_key(&self.store_key) } else { anew }
     }
 
     /// The same, with the store key kept somewhere else.
     #[must_use]
     pub fn with_store_key(self, store_key: impl Into<PathBuf>) -> Self {
-        Self { store_key: store_key.into(), ..self }
+        Self { store_key: store_key.into(), is_key_elsewhere: true, ..self }
     }
 
     /// The same, opened by a process of this effective user, whom the caller asked the kernel for.
@@ -100,7 +113,17 @@ impl Place {
         Some([ROOT, opener.uid].into_iter().chain(owner).collect())
     }
 
-    /// The database.
+    /// The path that was given.
+    pub(super) fn named(&self) -> &Path {
+        &self.named
+    }
+
+    /// Whether the path that was given leads to the database now.
+    pub(super) fn leads_to_database(&self) -> bool {
+        target_of(&self.named) == self.database
+    }
+
+    /// The database, links followed.
     #[must_use]
     pub fn database(&self) -> &Path {
         &self.database
@@ -196,6 +219,20 @@ impl Place {
             || is_replaced
             || is_beside_a_database(path)
     }
+}
+
+/// The file that a path names, which need not be there: a link is followed to its end. Links among the directories stay
+/// for the operating system to follow.
+fn target_of(path: &Path) -> PathBuf {
+    let mut at = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        match fs::read_link(&at) {
+            Ok(target) => at = at.parent().unwrap_or(Path::new("")).join(target),
+            Err(_) => return at,
+        }
+    }
+    // It leads to itself.
+    path.to_owned()
 }
 
 /// Whether a name is that of a file, or of a draft of it.

@@ -34,6 +34,7 @@ mod import;
 mod integrations;
 mod keys;
 mod limits;
+mod links;
 mod manners;
 mod names;
 mod own_names;

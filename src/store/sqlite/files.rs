@@ -17,7 +17,7 @@ use crate::error::{Conflict, Error, ErrorKind, KeyFault, Refusal, Result};
 use crate::model::StoreKey;
 use crate::ports::Entropy;
 use crate::store::Place;
-use crate::store::place::{DRAFT, directory_of};
+use crate::store::place::{DRAFT, MOST_LINKS, directory_of};
 
 const READABLE_BY_OTHERS: u32 = 0o044;
 const WRITABLE_BY_OTHERS: u32 = 0o022;
@@ -58,7 +58,7 @@ impl Identity {
 /// If there is no store, it is something else, or others own it or can write it.
 pub(super) fn guard(place: &Place) -> Result<(Identity, Vec<Exposed>)> {
     let path = place.database();
-    guard_way(place, path)?;
+    guard_way_to_database(place)?;
     let cannot = |error: std::io::Error| match error.kind() {
         IoErrorKind::NotFound => ErrorKind::NoStore(path.to_owned()).into(),
         IoErrorKind::PermissionDenied => refuse(path, Refusal::PermissionDenied),
@@ -156,9 +156,6 @@ pub(super) fn guard_from_others(place: &Place, path: &Path, metadata: &Metadata)
     Ok(mode)
 }
 
-/// The most links on the way to a file, as the operating system has it too.
-const MOST_LINKS: u32 = 40;
-
 /// Refuses a path that another operating-system user can make lead elsewhere: through a directory or a link that
 /// belongs to neither the process nor root, or a directory that others can write. What this lets pass leads to the
 /// same file afterwards, too: only those who are trusted can change a step of the way, so that the path is as good as
@@ -181,6 +178,16 @@ pub(super) fn guard_way(place: &Place, path: &Path) -> Result<()> {
         return guard_steps(&trusted, &here.join(path));
     }
     guard_steps(&trusted, path)
+}
+
+/// Does the same for the database, and for the link by which it was named.
+pub(super) fn guard_way_to_database(place: &Place) -> Result<()> {
+    guard_way(place, place.named())?;
+    // A link that was taken away or changed was followed unseen.
+    if !place.leads_to_database() {
+        return Err(ErrorKind::NoStore(place.named().to_owned()).into());
+    }
+    if place.named() == place.database() { Ok(()) } else { guard_way(place, place.database()) }
 }
 
 fn guard_steps(trusted: &[u32], path: &Path) -> Result<()> {
@@ -228,7 +235,7 @@ fn guard_steps(trusted: &[u32], path: &Path) -> Result<()> {
 /// Makes the directory of a new store, for its owner alone, or looks at the one that is there.
 pub(super) fn make_directory(place: &Place) -> Result<()> {
     let directory = place.directory();
-    guard_way(place, directory)?;
+    guard_way_to_database(place)?;
     DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|error| match error.kind() {
         IoErrorKind::PermissionDenied => refuse(directory, Refusal::PermissionDenied),
         _ => file_error(directory)(error),

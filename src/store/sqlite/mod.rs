@@ -102,6 +102,7 @@ impl SqliteStore {
     /// # Errors
     /// Those of [`SqliteStore::open`].
     pub fn open_waiting(place: &Place, patience: Duration) -> Result<Self> {
+        let place = &place.anew();
         let (file, exposed) = files::guard(place)?;
         let main = Connected::open(place.database(), |watch| {
             // What was looked at is what is opened.
