@@ -81,19 +81,6 @@ fn init_refuses_a_place_where_there_is_a_store() {
 }
 
 #[test]
-fn init_without_a_name_and_without_a_terminal_is_a_usage_error() {
-    let machine = Machine::new();
-    assert_snapshot!(machine.run(["init"]), @r"
-    exit: 2
-    --- stdout
-    --- stderr
-    error: account name is missing
-    hint: without a terminal nothing is asked; --help shows what to give
-    ");
-    assert!(!machine.directory().exists());
-}
-
-#[test]
 fn init_refuses_a_policy_that_is_none() {
     let machine = Machine::new();
     assert_snapshot!(machine.run(["init", "acme", "--policy", "lenient"]), @r"

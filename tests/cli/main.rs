@@ -40,6 +40,7 @@ mod names;
 mod own_names;
 mod pasted;
 mod permissions;
+mod places;
 mod replay;
 mod revoke;
 mod roles;

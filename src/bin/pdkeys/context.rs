@@ -25,7 +25,7 @@ use zeroize::Zeroizing;
 
 use crate::complete;
 use crate::failure::Failure;
-use crate::paths::{no_stream, refuse_stream};
+use crate::paths::{self, no_stream, refuse_stream};
 use crate::render::Format;
 use crate::rights::Rights;
 use crate::terminal::{Color, Terminal};
@@ -105,13 +105,7 @@ impl Context {
     pub(crate) fn place(&self) -> Result<(Place, bool), Failure> {
         let named = self.globals.store.clone().or_else(|| variable("PDKEYS_STORE").map(PathBuf::from));
         let is_default = named.is_none();
-        let database = match named {
-            Some(path) if path.as_os_str().is_empty() => {
-                return Err(Failure::usage("the store's path is empty"));
-            }
-            Some(path) => refuse_stream("store", path)?,
-            None => default_database()?,
-        };
+        let database = named.map_or_else(default_database, paths::of_store)?;
         let (place, uid) = (Place::new(database), rustix::process::geteuid().as_raw());
         let place = match self.rights {
             Rights::Callers => place.opened_as(uid),
@@ -125,7 +119,11 @@ impl Context {
             Rights::Deputys(caller) => place.opened_for_another(uid, caller),
         };
         let place = match variable("PDKEYS_STORE_KEY_FILE") {
-            Some(path) => place.with_store_key(refuse_stream("store key", path.into())?),
+            Some(path) => {
+                let path = refuse_stream("store key", path.into())?;
+                paths::refuse_home("PDKEYS_STORE_KEY_FILE", &path)?;
+                place.with_store_key(path)
+            }
             None => place,
         };
         Ok((place, is_default))
@@ -372,7 +370,7 @@ impl Context {
         match given {
             Some(given) => Ok(given),
             None if self.terminal.is_interactive() => self.terminal.ask(what, preset, check),
-            None => Err(missing(what)),
+            None => preset.map(str::to_owned).ok_or_else(|| missing(what)),
         }
     }
 

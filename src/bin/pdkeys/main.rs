@@ -63,13 +63,14 @@ fn main() -> ExitCode {
     }
 }
 
-/// Parses the command line, and tells whether the files that it names may be used.
+/// Parses the command line, and tells whether the files that it names can be used.
 fn parse(arguments: &[OsString], rights: Rights) -> Result<(Cli, Result<(), Failure>), clap::Error> {
     let mut command = Cli::command();
     refuse_repeated(&mut command, arguments)?;
     let matches = command.try_get_matches_from_mut(arguments)?;
     let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
-    Ok((cli, rights.refuse_files(&command, &matches)))
+    let files = paths::refuse_unexpanded(&command, &matches);
+    Ok((cli, files.and_then(|()| rights.refuse_files(&command, &matches))))
 }
 
 /// Refuses a global option that says which store is meant or who acts, and is given both before and after the name of

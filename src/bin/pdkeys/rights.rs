@@ -6,7 +6,7 @@
 
 use std::any::TypeId;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgMatches, Command};
 
@@ -59,15 +59,10 @@ impl Rights {
         if !self.are_a_deputys() {
             return Ok(());
         }
-        let (mut command, mut matches) = (command, matches);
-        loop {
-            if let Some(argument) = command.get_arguments().find(|argument| names_file(argument, matches)) {
-                return Err(refused(&shown(argument)));
-            }
-            let Some((name, below)) = matches.subcommand() else { return Ok(()) };
-            let Some(found) = command.find_subcommand(name) else { return Ok(()) };
-            (command, matches) = (found, below);
-        }
+        files_named(command, matches, |argument, path| {
+            let is_refused = argument.get_id() != STORE && path.as_os_str() != STREAM;
+            if is_refused { Err(refused(&shown(argument))) } else { Ok(()) }
+        })
     }
 
     /// Refuses what the caller would have the process do to files without naming one.
@@ -91,7 +86,7 @@ fn refused(what: &str) -> Failure {
 }
 
 /// How an argument is called in messages.
-fn shown(argument: &Arg) -> String {
+pub(crate) fn shown(argument: &Arg) -> String {
     match argument.get_long() {
         Some(long) => format!("--{long}"),
         None => argument.to_string(),
@@ -114,19 +109,35 @@ fn is_address(_: &Arg) -> bool {
     false
 }
 
-/// Whether an argument was given a file's name.
-fn names_file(argument: &Arg, matches: &ArgMatches) -> bool {
-    let id = argument.get_id().as_str();
-    if id == STORE || !takes_file(argument) {
-        return false;
+/// Calls a function with each path that the command line names, until it refuses one.
+pub(crate) fn files_named(
+    command: &Command,
+    matches: &ArgMatches,
+    mut judge: impl FnMut(&Arg, &Path) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let (mut command, mut matches) = (command, matches);
+    loop {
+        for argument in command.get_arguments().filter(|argument| takes_file(argument)) {
+            for path in paths_of(argument, matches) {
+                judge(argument, path)?;
+            }
+        }
+        let Some((name, below)) = matches.subcommand() else { return Ok(()) };
+        let Some(found) = command.find_subcommand(name) else { return Ok(()) };
+        (command, matches) = (found, below);
     }
+}
+
+/// The paths that an argument was given.
+fn paths_of<'m>(argument: &Arg, matches: &'m ArgMatches) -> Vec<&'m Path> {
+    let id = argument.get_id().as_str();
     #[cfg(feature = "serve")]
     if is_address(argument) {
-        let mut addresses = matches.try_get_many::<Address>(id).ok().flatten().into_iter().flatten();
-        return addresses.any(|address| matches!(address, Address::Unix(_)));
+        let addresses = matches.try_get_many::<Address>(id).ok().flatten().into_iter().flatten();
+        return addresses.filter_map(Address::path).collect();
     }
-    let mut paths = matches.try_get_many::<PathBuf>(id).ok().flatten().into_iter().flatten();
-    paths.any(|path| path.as_os_str() != STREAM)
+    let paths = matches.try_get_many::<PathBuf>(id).ok().flatten().into_iter().flatten();
+    paths.map(PathBuf::as_path).collect()
 }
 
 #[cfg(test)]

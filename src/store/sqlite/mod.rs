@@ -392,7 +392,9 @@ impl Store for SqliteStore {
 
 fn connect(path: &Path) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(|error| refused(path, error))?;
+    // To SQLite `:memory:` and `file:keys.db` are no names of files; behind a directory everything is one.
+    let named = if path.is_relative() { &Path::new(".").join(path) } else { path };
+    let connection = Connection::open_with_flags(named, flags).map_err(|error| refused(path, error))?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     Ok(connection)
 }

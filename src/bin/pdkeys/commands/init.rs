@@ -18,7 +18,7 @@ use crate::failure::{Exit, Failure};
 /// store: without it the store's contents are worthless, so keep a copy elsewhere.
 #[derive(Args, Debug)]
 pub(crate) struct Init {
-    /// What to call the account
+    /// What to call the account; `default` if not given
     account: Option<String>,
 
     /// What to call the Account Owner; the login name if not given

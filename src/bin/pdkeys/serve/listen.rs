@@ -49,6 +49,16 @@ impl Address {
     }
 }
 
+impl Address {
+    /// The file of a Unix socket.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Unix(path) => Some(path),
+            Self::Tcp(_) | Self::Systemd => None,
+        }
+    }
+}
+
 impl FromStr for Address {
     type Err = &'static str;
 
