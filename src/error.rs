@@ -414,6 +414,18 @@ pub enum Refusal {
     /// The operating system refuses.
     #[error("permission denied")]
     PermissionDenied,
+    /// It can be read, and is not to be changed from here.
+    #[error("can be read here, but not written")]
+    ReadOnly,
+    /// What it holds belongs to the database beside it, and is not to be read without writing there.
+    #[error("holds changes that cannot be read where nothing can be written")]
+    UnreadableLog,
+    /// SQLite takes no path of this length.
+    #[error("the path is too long: {longest} bytes at most")]
+    TooLong {
+        /// How long it may be, in bytes.
+        longest: usize,
+    },
     /// SQLite finds it damaged.
     #[error("damaged or cut off")]
     Corrupt,
@@ -440,6 +452,9 @@ pub enum Displacement {
     /// It is mounted without its directory, and so without its write-ahead log.
     #[error("is mounted on its own: what is changed where it comes from is not seen here")]
     Mounted,
+    /// It was read without a log, where none can be made, and others have begun to change it.
+    #[error("was changed by others while it was read where nothing can be written")]
+    Awake,
     /// Its content was changed, and not by a commit.
     #[error("was written by something other than SQLite while the store was in use")]
     Overwritten,

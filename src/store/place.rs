@@ -290,6 +290,6 @@ pub(super) fn directory_of(file: &Path) -> &Path {
 }
 
 /// A path with the current directory, which is empty among the ancestors of a relative path, spelled out.
-fn in_words(path: &Path) -> &Path {
+pub(super) fn in_words(path: &Path) -> &Path {
     if path.as_os_str().is_empty() { Path::new(".") } else { path }
 }

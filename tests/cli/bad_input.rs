@@ -66,7 +66,7 @@ fn a_store_without_permission_is_refused() {
     exit: 1
     --- stdout
     --- stderr
-    error: [HOME]/pdkeys/pdkeys.db: permission denied
+    error: [HOME]/pdkeys: permission denied
     hint: run it as the user who owns the store, through sudo for instance
     ");
     set_mode(&machine.directory(), 0o755);
@@ -90,7 +90,7 @@ fn a_place_without_permission_gets_no_store() {
     exit: 1
     --- stdout
     --- stderr
-    error: [HOME]/pdkeys: permission denied
+    error: [HOME]: permission denied
     hint: run it as the user who owns the store, through sudo for instance
     ");
     assert_eq!(names_in(machine.home()), [""; 0]);

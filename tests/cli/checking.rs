@@ -1,7 +1,7 @@
 //! What the tests of checking share: credentials of every kind, and programs that are asked through a pipe.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread;
 
 use serde_json::{Value, json};
@@ -112,7 +112,10 @@ pub(crate) struct Coprocess {
 
 impl Coprocess {
     pub(crate) fn start(machine: &Machine) -> Self {
-        let mut command = machine.command(["verify", "--batch"]);
+        Self::of(machine.command(["verify", "--batch"]))
+    }
+
+    pub(crate) fn of(mut command: Command) -> Self {
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let questions = child.stdin.take().unwrap();

@@ -41,6 +41,7 @@ mod own_names;
 mod pasted;
 mod permissions;
 mod places;
+mod read_only;
 mod replay;
 mod revoke;
 mod roles;

@@ -388,3 +388,48 @@ fn a_usage_file_that_cannot_be_used_stops_no_check_and_is_told() {
         drop(server);
     }
 }
+
+#[test]
+fn on_a_read_only_mount_what_others_change_holds_at_once() {
+    if !can_mount() {
+        return;
+    }
+    let world = World::new();
+    let (id, key) = world.key();
+    let script = "mount --bind $HOME $HOME && mount -o remount,bind,ro $HOME && exec $pdkeys serve --listen 127.0.0.1:0";
+    let mut command = std::process::Command::new("unshare");
+    command.args(["-m", "/bin/sh", "-c", script]).env("HOME", world.store().parent().unwrap());
+    command.env("PDKEYS_STORE", world.store()).env("pdkeys", world.command(&[]).get_program());
+    let server = Server::start(command, 1);
+    // It is not ready, since it cannot count; it answers all the same.
+    let allows = |server: &Server| server.auth(&key, "GET", "/incidents").status == 200;
+    server.wait_until("it can be used", allows);
+    for _ in 0..3 {
+        world.run(&["disable", &id, "--yes"]);
+        denies_or_cannot_tell(&server, &key, 401, "disabled");
+        world.run(&["enable", &id]);
+        server.wait_until("it can be used again", allows);
+    }
+    assert!(server.log().contains("counts cannot be written"), "{}", server.log());
+}
+
+#[test]
+fn a_link_that_leads_to_another_store_is_followed() {
+    let world = World::new();
+    let (_, key) = world.key();
+    let link = world.file("current.db");
+    std::os::unix::fs::symlink("keys.db", &link).unwrap();
+    let other = world.file("other.db");
+    world.run(&["--store", other.to_str().unwrap(), "init", "other", "--owner", "ann"]);
+    let mut command = world.command(&["serve", "--listen", "127.0.0.1:0"]);
+    command.env("PDKEYS_STORE", &link);
+    let server = Server::start(command, 1);
+    sees_it_usable(&server, &key);
+    std::os::unix::fs::symlink("other.db", world.file("next.db")).unwrap();
+    fs::rename(world.file("next.db"), &link).unwrap();
+    // Within a second, and with the key that belongs to it.
+    server.wait_until("it is noticed", |server| server.auth(&key, "GET", "/incidents").status == 401);
+    std::os::unix::fs::symlink("keys.db", world.file("next.db")).unwrap();
+    fs::rename(world.file("next.db"), &link).unwrap();
+    server.wait_until("it is back", |server| is_usable(server, &key));
+}

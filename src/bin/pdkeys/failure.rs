@@ -170,6 +170,14 @@ impl From<pdkeys::Error> for Failure {
                 Refusal::PermissionDenied => {
                     failure(Exit::Failed).with_hint("run it as the user who owns the store, through sudo for instance")
                 }
+                Refusal::ReadOnly => failure(Exit::Failed)
+                    .with_hint("changes, and counts of checks, need the store's files and directory to be writable"),
+                Refusal::UnreadableLog => failure(Exit::Failed).with_hint(
+                    "run pdkeys list once where the directory can be written, or copy the store with pdkeys backup there",
+                ),
+                Refusal::TooLong { .. } => failure(Exit::Failed).with_hint(
+                    "SQLite takes no longer ones; --store names another place",
+                ),
                 Refusal::Corrupt | Refusal::Damaged(_) => {
                     failure(Exit::Failed).with_hint("pdkeys restore FILE puts a backup in its place")
                 }
@@ -205,6 +213,7 @@ impl From<pdkeys::Error> for Failure {
 /// What to do where others do not find the files that are in use.
 fn undo(how: Displacement) -> &'static str {
     match how {
+        Displacement::Awake => "run it again",
         Displacement::Gone | Displacement::Replaced => {
             "run it again; -wal and -shm stay beside the store, and go where it goes, while anything has it open"
         }

@@ -148,6 +148,7 @@ impl BackupStore for SqliteStore {
         permit: Permit,
         entropy: &mut dyn Entropy,
     ) -> Result<Restored> {
+        self.must_be_writable()?;
         let at = permit.at();
         let present = connect(self.place.database())?;
         let head = backup.record(permit, Some(audit::head(&present)?))?;

@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 
 use zeroize::Zeroizing;
 
+use super::obstacle::{LONGEST_PATH, length_of, permission_denied};
 use super::{Exposed, file_error, schema, sync_directory};
 use crate::error::{Conflict, Error, ErrorKind, KeyFault, Refusal, Result};
 use crate::model::StoreKey;
@@ -61,7 +62,7 @@ pub(super) fn guard(place: &Place) -> Result<(Identity, Vec<Exposed>)> {
     guard_way_to_database(place)?;
     let cannot = |error: std::io::Error| match error.kind() {
         IoErrorKind::NotFound => ErrorKind::NoStore(path.to_owned()).into(),
-        IoErrorKind::PermissionDenied => refuse(path, Refusal::PermissionDenied),
+        IoErrorKind::PermissionDenied => permission_denied(path),
         IoErrorKind::NotADirectory => refuse(path, Refusal::NotAFile),
         _ => file_error(path)(error),
     };
@@ -93,7 +94,7 @@ fn guard_content(path: &Path, identity: Identity) -> Result<()> {
     }
     let cannot = |error: std::io::Error| match error.kind() {
         IoErrorKind::UnexpectedEof => refuse(path, Refusal::NotAStore),
-        IoErrorKind::PermissionDenied => refuse(path, Refusal::PermissionDenied),
+        IoErrorKind::PermissionDenied => permission_denied(path),
         _ => file_error(path)(error),
     };
     let file = File::open(path).map_err(cannot)?;
@@ -206,7 +207,7 @@ fn guard_steps(trusted: &[u32], path: &Path) -> Result<()> {
             Ok(metadata) => metadata,
             Err(error) => match error.kind() {
                 IoErrorKind::NotFound | IoErrorKind::NotADirectory => return Ok(()),
-                IoErrorKind::PermissionDenied => return Err(refuse(path, Refusal::PermissionDenied)),
+                IoErrorKind::PermissionDenied => return Err(permission_denied(&next)),
                 _ => return Err(file_error(&next)(error)),
             },
         };
@@ -236,12 +237,33 @@ fn guard_steps(trusted: &[u32], path: &Path) -> Result<()> {
 pub(super) fn make_directory(place: &Place) -> Result<()> {
     let directory = place.directory();
     guard_way_to_database(place)?;
+    guard_length(place)?;
     DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|error| match error.kind() {
-        IoErrorKind::PermissionDenied => refuse(directory, Refusal::PermissionDenied),
+        IoErrorKind::PermissionDenied => permission_denied(directory),
         _ => file_error(directory)(error),
     })?;
     guard_way(place, directory)?;
     guard_directory(place)
+}
+
+/// Refuses a path that leaves no room for the longest name beside it, which is that of a usage file in the making.
+fn guard_length(place: &Place) -> Result<()> {
+    let database = place.database();
+    let room = draft_name(&place.usage(), 0).len().saturating_sub(name_len(database));
+    let longest = LONGEST_PATH - room.min(LONGEST_PATH);
+    if length_of(database) > longest { Err(refuse(database, Refusal::TooLong { longest })) } else { Ok(()) }
+}
+
+fn name_len(path: &Path) -> usize {
+    path.file_name().unwrap_or_default().len()
+}
+
+/// The name of a file in the making.
+fn draft_name(target: &Path, random: u64) -> OsString {
+    let mut name = OsString::from(".");
+    name.push(target.file_name().unwrap_or_default());
+    name.push(format!(".{random:016x}{DRAFT}"));
+    name
 }
 
 /// Refuses to make a store where there is one, or another one has its files under the same names; or where the
@@ -411,14 +433,11 @@ impl Draft {
     pub(super) fn anywhere(target: &Path, entropy: &mut dyn Entropy) -> Result<Self> {
         let mut random = [0; 8];
         entropy.fill(&mut random)?;
-        let mut name = OsString::from(".");
-        name.push(target.file_name().unwrap_or_default());
-        name.push(format!(".{:016x}{DRAFT}", u64::from_ne_bytes(random)));
-        let path = target.with_file_name(name);
+        let path = target.with_file_name(draft_name(target, u64::from_ne_bytes(random)));
         let file =
             OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path).map_err(
                 |error| match error.kind() {
-                    IoErrorKind::PermissionDenied => refuse(target, Refusal::PermissionDenied),
+                    IoErrorKind::PermissionDenied => permission_denied(target),
                     _ => file_error(target)(error),
                 },
             )?;

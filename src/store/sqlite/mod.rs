@@ -20,6 +20,7 @@ mod keys;
 mod log_index;
 mod lookup;
 mod memory;
+mod obstacle;
 mod rows;
 mod schema;
 mod secrets;
@@ -31,13 +32,13 @@ mod watch;
 
 use std::cell::OnceCell;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, TransactionBehavior};
 
 use crate::error::{Error, ErrorKind, KeyFault, Refusal, Result};
 use crate::model::{Digest, Head, Id, Keyring};
@@ -52,8 +53,10 @@ use log_index::Witness;
 use memory::Memory;
 
 pub use backup::Backup;
+use obstacle::file_error;
 use transaction::Usage;
 pub use transaction::{Reading, SqliteTx, Writing};
+use watch::Watch;
 
 /// How often a store that is used on and on makes sure that its files are still the ones that others find.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -109,7 +112,7 @@ impl SqliteStore {
             if watch.database() != file {
                 return Err(ErrorKind::NoStore(place.database().to_owned()).into());
             }
-            let mut main = connect(watch.path())?;
+            let mut main = connect_to(watch)?;
             main.busy_timeout(patience)?;
             if let Err(refused) = schema::bring_up_to_date(&mut main, place.database()) {
                 // It stays as it is, and what waits in its log stays there.
@@ -119,7 +122,7 @@ impl SqliteStore {
                 )?;
                 return Err(refused);
             }
-            if !watch.has_companions() {
+            if !watch.has_companions() && !watch.is_at_rest() {
                 // Another program has taken it out of write-ahead mode.
                 main.pragma_update(None, "journal_mode", "WAL")?;
                 schema::bring_up_to_date(&mut main, place.database())?;
@@ -197,7 +200,7 @@ impl SqliteStore {
     /// If they are not. This store can be used no more then: close it, and every other that this process has open at the
     /// place, before it is opened anew.
     pub fn look_at_files(&mut self) -> Result<()> {
-        self.main.watch().database().is_still_at(self.place.database())?;
+        self.main.watch().database().is_still_at(self.place.named())?;
         match &mut self.witness {
             Some(witness) => {
                 if witness.look_again(self.main.watch())? {
@@ -221,6 +224,14 @@ impl SqliteStore {
             self.usage = None;
             usage::fault(&self.place, error)
         })
+    }
+
+    /// Makes sure that the store can be changed from here.
+    fn must_be_writable(&self) -> Result<()> {
+        if self.main.is_readonly(MAIN_DB)? {
+            return Err(obstacle::read_only(self.main.watch().path()));
+        }
+        Ok(())
     }
 
     /// The keys derived from the store key, read at first use.
@@ -316,6 +327,7 @@ impl Store for SqliteStore {
     }
 
     fn begin_write(&mut self, _: Unaudited) -> Result<Self::WriteTx<'_>> {
+        self.must_be_writable()?;
         self.load_keyring()?;
         self.open_usage();
         self.end_read()?;
@@ -330,15 +342,21 @@ impl Store for SqliteStore {
 
     fn find_credentials(&mut self, digests: &[Digest]) -> Result<Vec<CredentialLookup>> {
         // What is found is remembered from the first time on, and what the files are compared with is as old.
-        if self.witness.is_none() || self.looked_at.elapsed() >= LOOK_EVERY {
+        let is_at_rest = self.main.watch().is_at_rest();
+        if is_at_rest || self.witness.is_none() || self.looked_at.elapsed() >= LOOK_EVERY {
             self.look_at_files()?;
         }
-        self.memory.find(&self.main, digests)
+        let found = self.memory.find(&self.main, digests);
+        if is_at_rest {
+            // What was changed meanwhile was read half before and half after.
+            self.look_at_files()?;
+        }
+        found
     }
 
     fn end_read(&mut self) -> Result<()> {
         self.memory.end_read(&self.main)?;
-        if self.looked_at.elapsed() >= LOOK_EVERY {
+        if self.main.watch().is_at_rest() || self.looked_at.elapsed() >= LOOK_EVERY {
             self.look_at_files()?;
             // It is opened anew when it is needed, and tells then if it cannot be.
             let _ = self.look_at_usage_file();
@@ -390,6 +408,18 @@ impl Store for SqliteStore {
     }
 }
 
+/// Connects to a database that lies in its place.
+fn connect_to(watch: &Watch) -> Result<Connection> {
+    if !watch.is_at_rest() {
+        return connect(watch.path());
+    }
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let path = percent_encode(watch.path().as_os_str().as_encoded_bytes(), NON_ALPHANUMERIC);
+    Connection::open_with_flags(format!("file:{path}?immutable=1"), flags)
+        .map_err(|error| refused(watch.path(), error))
+}
+
 fn connect(path: &Path) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     // To SQLite `:memory:` and `file:keys.db` are no names of files; behind a directory everything is one.
@@ -402,9 +432,8 @@ fn connect(path: &Path) -> Result<Connection> {
 /// Names the file in what SQLite says at the first touch of it.
 fn refused(path: &Path, error: rusqlite::Error) -> Error {
     let refusal = match error.sqlite_error_code() {
-        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
-            Refusal::PermissionDenied
-        }
+        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => return obstacle::cannot_open(path),
+        Some(ErrorCode::ReadOnly) => return obstacle::read_only(path),
         Some(ErrorCode::DatabaseCorrupt) => Refusal::Corrupt,
         Some(ErrorCode::NotADatabase) => Refusal::NotAStore,
         _ => return error.into(),
@@ -425,10 +454,6 @@ impl From<rusqlite::Error> for Error {
         }
         .into()
     }
-}
-
-fn file_error(path: &Path) -> impl FnOnce(io::Error) -> Error + '_ {
-    move |source| ErrorKind::File { path: path.to_owned(), source }.into()
 }
 
 /// Makes what happened to the names in a directory survive a power cut.

@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, MAIN_DB, Row, Transaction, TransactionBehavior, params};
 
 use super::columns::{self, Columns, optional_text, text};
 use super::connected::Connected;
 use super::files::{Draft, beside, guard_from_others, guard_way, log_of};
-use super::{BUSY_TIMEOUT, connect, file_error};
+use super::obstacle::{can_write, read_only};
+use super::{BUSY_TIMEOUT, connect, connect_to, file_error};
 use crate::error::{Error, ErrorKind, Refusal, Result};
 use crate::model::Id;
 use crate::ports::SystemEntropy;
+use crate::store::place::directory_of;
 use crate::store::{HourlyUsage, Place, UsageCount, UsageQuery, Visit, Window};
 
 const SCHEMA: &str = include_str!("usage.sql");
@@ -47,13 +49,13 @@ pub(super) fn open(place: &Place, patience: Duration) -> Result<Connected> {
     };
     let opened = guard().and_then(|_| {
         Connected::open(path, |watch| {
-            let connection = connect(watch.path())?;
+            let connection = connect_to(watch)?;
             connection.busy_timeout(patience)?;
             // Counts may be lost to a power cut; checks are many.
             connection.pragma_update(None, "synchronous", "NORMAL")?;
             // Found out here, and not by whoever reads a count in the middle of something else.
             connection.prepare_cached("SELECT at FROM last_used WHERE id = ?1")?.exists([""])?;
-            if !watch.has_companions() {
+            if !watch.has_companions() && !watch.is_at_rest() {
                 // Another program has taken it out of write-ahead mode.
                 connection.pragma_update(None, "journal_mode", "WAL")?;
             }
@@ -68,7 +70,9 @@ pub(super) fn open(place: &Place, patience: Duration) -> Result<Connected> {
 pub(super) fn fault(place: &Place, error: Error) -> Error {
     let path = place.usage();
     let why = match error.kind() {
-        ErrorKind::UsageFile { .. } => return error,
+        ErrorKind::UsageFile { .. } | ErrorKind::StoreRefused { refusal: Refusal::ReadOnly, .. } => {
+            return error;
+        }
         ErrorKind::StoreLocked { .. } => "locked by another process".to_owned(),
         ErrorKind::NoStore(_) => "was removed just now".to_owned(),
         ErrorKind::StoreRefused { path: file, refusal } if *file == path => refusal.to_string(),
@@ -96,10 +100,18 @@ fn bring_up_to_date(connection: &Connection) -> Result<()> {
 
 /// Opens the usage file, and makes it first if it is not there.
 pub(super) fn open_or_make(place: &Place) -> Result<Connected> {
-    if !place.usage().exists() {
+    let path = place.usage();
+    if !path.exists() {
+        if !can_write(directory_of(&path)) {
+            return Err(read_only(&path));
+        }
         make(place).map_err(|error| fault(place, error))?;
     }
-    open(place, BUSY_TIMEOUT)
+    let usage = open(place, BUSY_TIMEOUT)?;
+    if usage.is_readonly(MAIN_DB)? {
+        return Err(read_only(&path));
+    }
+    Ok(usage)
 }
 
 /// Makes the usage file, whole before anybody sees it under its name.

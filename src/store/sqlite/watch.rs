@@ -15,6 +15,10 @@
 //! - From then on each must be a plain file under its name, with no second name, and on the mount of its directory. Under
 //!   another name, or through a mount of the database alone, others would use another log.
 //!
+//! Where SQLite can make neither log nor index, on a read-only medium, a database that has none is read as it lies there,
+//! *at rest*. SQLite takes it for a file that nobody changes then, and notices nothing. So it is looked at before every
+//! use: it must not have been written since, and nobody may have begun a log beside it, which comes before any change.
+//!
 //! A process that finds its files displaced closes all its connections before it opens the store anew, and writes
 //! nothing back while it does: the log that it has open may be older than what is in the database by then.
 
@@ -24,9 +28,11 @@ use std::io::ErrorKind as IoErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
+use std::time::Duration;
 
-use super::file_error;
 use super::files::{Identity, beside, itself, log_of, remove_second_links};
+use super::obstacle::{can_write, file_error};
 use crate::error::{Displacement, Error, ErrorKind, Refusal, Result};
 use crate::store::place::directory_of;
 
@@ -116,6 +122,8 @@ pub(super) struct Watch {
     path: PathBuf,
     database: Identity,
     before: Option<Companions>,
+    /// The database as it lies there without a log, if none can be made.
+    at_rest: Option<Stamp>,
     in_use: Arc<InUse>,
 }
 
@@ -138,9 +146,10 @@ impl Watch {
         let mount = mount_of(directory_of(&path));
         only_name_of(&path, identity, mount)?;
         let before = Companions::at(&path);
+        let at_rest = if before.is_none() { stamp_at_rest(&path)? } else { None };
         let in_use = Arc::clone(in_use().entry(identity).or_default());
-        let watch = Self { path, database: identity, before, in_use };
-        if watch.in_use.companions.get().is_some() {
+        let watch = Self { path, database: identity, before, at_rest, in_use };
+        if watch.at_rest.is_none() && watch.in_use.companions.get().is_some() {
             // Before SQLite makes what is missing.
             watch.look()?;
         }
@@ -157,6 +166,11 @@ impl Watch {
         self.database
     }
 
+    /// Whether the database is read as it lies there, and so must be looked at before every use.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.at_rest.is_some()
+    }
+
     /// Whether the log and its index are there. SQLite makes them at the first read of a database in write-ahead mode.
     pub(super) fn has_companions(&self) -> bool {
         Companions::at(&self.path).is_some()
@@ -167,6 +181,9 @@ impl Watch {
     /// # Errors
     /// If they are not the ones beside the database, or not those of the other connections of this process.
     pub(super) fn settle(&self) -> Result<()> {
+        if self.is_at_rest() {
+            return self.look().map(drop);
+        }
         let index = index_of(&self.path);
         let found = Companions::at(&self.path).ok_or_else(|| displaced(&index, Displacement::Gone))?;
         let are_open = self.before == Some(found) || found.are_open() != Some(false);
@@ -184,6 +201,13 @@ impl Watch {
     pub(super) fn look(&self) -> Result<Stamps> {
         let mount = mount_of(directory_of(&self.path));
         let database = only_name_of(&self.path, self.database, mount)?;
+        if let Some(at_rest) = self.at_rest {
+            let database = Stamp::of(&database);
+            if database != at_rest || waits_beside(&self.path) {
+                return Err(displaced(&self.path, Displacement::Awake));
+            }
+            return Ok(Stamps { database, log: database });
+        }
         let index = index_of(&self.path);
         let (path, companions) =
             self.in_use.companions.get().ok_or_else(|| displaced(&index, Displacement::Gone))?;
@@ -226,14 +250,40 @@ impl Drop for Watch {
     }
 }
 
+/// How long a file must have been left alone for the clock of its file system to show the next change.
+const CLOCK_TICK: Duration = Duration::from_millis(50);
+
+/// What a database without a log is like, if none can be made beside it.
+fn stamp_at_rest(path: &Path) -> Result<Option<Stamp>> {
+    let directory = directory_of(path);
+    if can_write(directory) || waits_beside(path) {
+        return Ok(None);
+    }
+    let look = || fs::symlink_metadata(path).map_err(file_error(path));
+    let age = look()?.modified().ok().and_then(|written| written.elapsed().ok());
+    if age.is_some_and(|age| age < CLOCK_TICK) {
+        thread::sleep(CLOCK_TICK);
+    }
+    Ok(Some(Stamp::of(&look()?)))
+}
+
+/// Whether changes wait beside a database, to be written to it or taken back.
+fn waits_beside(path: &Path) -> bool {
+    [log_of(path), beside(path, "-journal")]
+        .iter()
+        .any(|file| fs::symlink_metadata(file).is_ok_and(|found| found.len() > 0))
+}
+
 /// Makes sure that a name is that of a file, which has no other and is mounted with its directory.
 fn only_name_of(path: &Path, file: Identity, mount: Mount) -> Result<Metadata> {
     let found = fs::symlink_metadata(path).map_err(|error| match error.kind() {
         IoErrorKind::NotFound => displaced(path, Displacement::Gone),
         _ => file_error(path)(error),
     })?;
-    let how = if Identity::of(&found) != file || !found.is_file() {
+    let how = if Identity::of(&found) != file || found.is_symlink() {
         Displacement::Replaced
+    } else if !found.is_file() {
+        return Err(ErrorKind::StoreRefused { path: path.to_owned(), refusal: Refusal::NotAFile }.into());
     } else if found.nlink() != 1 {
         Displacement::Linked(found.nlink())
     } else if mount_of(path) != mount {
