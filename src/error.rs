@@ -8,7 +8,9 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::model::{Ability, Action, Id, KeyState, Name, Noun, Role};
+use crate::authz::{NotCovered, NotPermitted};
+use crate::model::{self, Ability, Id, KeyState, Name, Noun, Role};
+use crate::ports::EntropyError;
 
 /// The result of nearly everything here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -42,6 +44,36 @@ impl Error {
     /// An argument or a value that is refused: what it is, and why.
     pub(crate) fn invalid(what: &'static str, why: impl Into<String>) -> Self {
         ErrorKind::Invalid { what, why: why.into() }.into()
+    }
+}
+
+impl From<model::Error> for Error {
+    fn from(error: model::Error) -> Self {
+        match error {
+            model::Error::Invalid { what, why } => ErrorKind::Invalid { what, why }.into(),
+            model::Error::WiderAccess(gained) => Conflict::WiderAccess(gained).into(),
+            model::Error::WiderApp => Conflict::WiderApp.into(),
+            model::Error::Damaged(what) => ErrorKind::Damaged(what).into(),
+            model::Error::Entropy(error) => error.into(),
+        }
+    }
+}
+
+impl From<EntropyError> for Error {
+    fn from(error: EntropyError) -> Self {
+        ErrorKind::from(error).into()
+    }
+}
+
+impl From<NotPermitted> for Error {
+    fn from(error: NotPermitted) -> Self {
+        ErrorKind::from(error).into()
+    }
+}
+
+impl From<NotCovered> for Error {
+    fn from(error: NotCovered) -> Self {
+        Conflict::Fault(error.to_string()).into()
     }
 }
 
@@ -87,17 +119,8 @@ pub enum ErrorKind {
         near: Vec<String>,
     },
     /// The acting user lacks the permission.
-    #[error("{actor} ({role}) may not {action}{}", describe_limit(limit.as_deref()))]
-    NotPermitted {
-        /// The acting user's name.
-        actor: String,
-        /// The acting user's role.
-        role: Role,
-        /// What was to be done.
-        action: Action,
-        /// What stood in the way, where the role alone does not say it.
-        limit: Option<String>,
-    },
+    #[error(transparent)]
+    NotPermitted(#[from] NotPermitted),
     /// Nobody could be made out on whose behalf to act.
     #[error(transparent)]
     Unidentified(#[from] Unidentified),
@@ -182,9 +205,9 @@ pub enum ErrorKind {
     /// The store holds something that this program would not have written.
     #[error("the store is damaged: {0}")]
     Damaged(String),
-    /// The operating system gave no random bytes.
-    #[error("the operating system gave no random bytes")]
-    Entropy(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// No random bytes were available.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
 }
 
 /// What in the state of the store, or of the files around it, stands in the way of a change.
@@ -481,8 +504,4 @@ pub enum KeyFault {
     /// The operating system refuses.
     #[error("{0}")]
     Unreadable(String),
-}
-
-fn describe_limit(limit: Option<&str>) -> String {
-    limit.map_or_else(String::new, |limit| format!(": {limit}"))
 }

@@ -65,8 +65,9 @@
 //! Dependencies point one way: [`manage`] and [`verify`] stand on [`model`] and on the interface of [`store`], behind
 //! which is SQLite.
 //!
-//! * [`model`]: values and their rules, without I/O, clock or SQL. The permission table is there, and makes the
-//!   [`Permit`](model::Permit) that every changing call of a store uses up.
+//! * [`model`]: values and their rules, without I/O, clock or SQL.
+//! * [`authz`]: who may manage what: the permission table, and the [`Permit`](authz::Permit) that every changing call
+//!   of a store consumes.
 //! * [`manage`]: what an acting user may do, one file a noun.
 //! * [`verify`]: what a presented credential may do: present, find, judge, count, answer.
 //! * [`scan`]: finds the account's credentials in any bytes.
@@ -77,6 +78,7 @@
 //! The command line, `pdkeys`, is built on nothing but this; the library knows no flag, stream, environment variable
 //! or exit code.
 
+pub mod authz;
 pub mod error;
 pub mod manage;
 pub mod model;

@@ -1,4 +1,4 @@
-//! The two doors to what a test must hold still: time and randomness.
+//! Time and randomness: the two dependencies that tests replace.
 
 use std::time::Instant;
 
@@ -6,51 +6,54 @@ use jiff::Timestamp;
 use rand::TryRng as _;
 use rand::rngs::SysRng;
 
-use crate::error::{ErrorKind, Result};
-
 /// Tells the time.
 pub trait Clock {
-    /// The present moment, in whole milliseconds: the resolution of everything that is stored.
+    /// Returns the present time in whole milliseconds, which is the resolution of everything that is stored.
     fn now(&self) -> Timestamp;
 }
 
-/// A point on the monotonic clock: for how long ago something was, never for when.
+/// Reads the monotonic clock, for measuring durations.
 #[must_use]
 pub fn monotonic() -> Instant {
     Instant::now()
 }
 
-/// Gives random bytes that nobody can guess.
+/// A source of unpredictable random bytes, for secrets and ids.
 pub trait Entropy {
     /// Fills `bytes`.
     ///
     /// # Errors
-    /// If the source has none to give; nothing secret may be made then.
-    fn fill(&mut self, bytes: &mut [u8]) -> Result<()>;
+    /// If the source fails. The content of `bytes` must not be used then.
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), EntropyError>;
 }
 
-/// The operating system's clock.
+/// The error returned if a source of random bytes fails. Its source is the underlying error.
+#[derive(Debug, thiserror::Error)]
+#[error("the operating system gave no random bytes")]
+pub struct EntropyError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+/// The clock of the operating system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the door to time that the lint points to")]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that the lint points to")]
     fn now(&self) -> Timestamp {
         whole_milliseconds(Timestamp::now())
     }
 }
 
-/// Cuts a moment to the resolution of the store.
-pub(crate) fn whole_milliseconds(moment: Timestamp) -> Timestamp {
-    Timestamp::from_millisecond(moment.as_millisecond()).unwrap_or(moment)
+/// Truncates a timestamp to milliseconds, the resolution of the store.
+pub(crate) fn whole_milliseconds(timestamp: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(timestamp.as_millisecond()).unwrap_or(timestamp)
 }
 
-/// The operating system's random number generator.
+/// The random number generator of the operating system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemEntropy;
 
 impl Entropy for SystemEntropy {
-    fn fill(&mut self, bytes: &mut [u8]) -> Result<()> {
-        SysRng.try_fill_bytes(bytes).map_err(|source| ErrorKind::Entropy(Box::new(source)).into())
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), EntropyError> {
+        SysRng.try_fill_bytes(bytes).map_err(|source| EntropyError(Box::new(source)))
     }
 }

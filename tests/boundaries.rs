@@ -29,6 +29,24 @@ impl Source {
     }
 }
 
+impl Source {
+    /// The part of the library that the file belongs to: its first directory, or its name.
+    fn part(&self) -> &str {
+        self.path.split('/').next().unwrap().trim_end_matches(".rs")
+    }
+
+    /// The parts of the library that the file names, by `crate::` or by a chain of `super::` that leads to the root.
+    fn parts_named(&self) -> BTreeSet<String> {
+        let code = blank(&self.text);
+        let is_nested = !self.path.ends_with("mod.rs");
+        let depth = self.path.split('/').count() - 1 + usize::from(is_nested);
+        let to_root = "super::".repeat(depth.max(1));
+        let mut named = modules_named(&code, "crate::");
+        named.extend(modules_named(&self.code(), &to_root));
+        named
+    }
+}
+
 fn sources() -> Vec<Source> {
     fn visit(directory: &Path, files: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(directory).unwrap() {
@@ -51,8 +69,7 @@ fn sources() -> Vec<Source> {
             text: fs::read_to_string(&file).unwrap(),
         })
         .collect();
-    for expected in ["lib.rs", "ports.rs", "model/permission.rs", "store/sqlite/mod.rs", "bin/pdkeys/main.rs"]
-    {
+    for expected in ["lib.rs", "ports.rs", "authz/table.rs", "store/sqlite/mod.rs", "bin/pdkeys/main.rs"] {
         assert!(sources.iter().any(|source| source.path == expected), "{expected} has moved");
     }
     sources
@@ -121,10 +138,10 @@ fn words(code: &str) -> BTreeSet<&str> {
     code.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty()).collect()
 }
 
-/// What stands right after `crate::`, also in braces.
-fn modules_named(code: &str) -> BTreeSet<String> {
+/// What stands right after the root of a path, also in braces.
+fn modules_named(code: &str, root: &str) -> BTreeSet<String> {
     let mut named = BTreeSet::new();
-    for after in code.split("crate::").skip(1) {
+    for after in code.split(root).skip(1) {
         let group = after.strip_prefix('{').map(|group| {
             let mut depth = 0_u32;
             group
@@ -199,27 +216,47 @@ fn the_library_knows_no_stream_environment_or_process() {
     }
 }
 
-/// `error` is below everything; `model` knows no store, and a store knows no use case.
+/// The parts of the library, each with the parts that it may name: itself, and parts that stand above it in this list.
+/// An entry that named a later part would allow a cycle; `the_parts_of_the_library_are_in_order` refuses it.
+const MAY_NAME: [(&str, &[&str]); 8] = [
+    ("ports", &[]),
+    ("model", &["ports"]),
+    ("authz", &["model"]),
+    ("error", &["ports", "model", "authz"]),
+    ("store", &["ports", "model", "authz", "error"]),
+    ("verify", &["ports", "model", "error", "store"]),
+    ("scan", &["model", "error", "store"]),
+    ("manage", &["ports", "model", "authz", "error", "store"]),
+];
+
 #[test]
-fn dependencies_point_one_way() {
-    const MAY_NAME: [(&str, &[&str]); 7] = [
-        ("error.rs", &["error", "model"]),
-        ("ports.rs", &["error", "ports"]),
-        ("model/", &["error", "model", "ports"]),
-        ("store/", &["error", "model", "ports", "store"]),
-        ("scan/", &["error", "model", "store", "scan"]),
-        ("manage/", &["error", "model", "ports", "store", "manage"]),
-        ("verify/", &["error", "model", "ports", "store", "verify"]),
-    ];
-    for source in sources().iter().filter(|source| source.is_library() && source.path != "lib.rs") {
-        let (_, may_name) = MAY_NAME
-            .iter()
-            .find(|(part, _)| source.path.starts_with(part))
-            .unwrap_or_else(|| panic!("{} is in no part of the library", source.path));
-        for module in modules_named(&blank(&source.text)) {
-            assert!(may_name.contains(&module.as_str()), "{} names crate::{module}", source.path);
+fn the_parts_of_the_library_are_in_order() {
+    for (place, (part, may_name)) in MAY_NAME.iter().enumerate() {
+        for named in *may_name {
+            assert!(MAY_NAME[..place].iter().any(|(earlier, _)| earlier == named), "{part} may name {named}");
         }
     }
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    let mut seen = BTreeSet::new();
+    for source in sources().iter().filter(|source| source.is_library() && source.path != "lib.rs") {
+        let part = source.part();
+        let (_, may_name) = MAY_NAME
+            .iter()
+            .find(|(name, _)| *name == part)
+            .unwrap_or_else(|| panic!("{} is in no part of the library", source.path));
+        for named in source.parts_named() {
+            assert!(
+                named == part || may_name.contains(&named.as_str()),
+                "{} names {named}, and {part} may not",
+                source.path
+            );
+        }
+        seen.insert(part.to_owned());
+    }
+    assert_eq!(seen, MAY_NAME.iter().map(|(part, _)| (*part).to_owned()).collect());
 }
 
 #[test]
@@ -311,9 +348,17 @@ fn reading_source_tells_code_from_comments_and_quotes() {
     );
     let words: Vec<_> = words(&code).into_iter().collect();
     assert_eq!(words, ["a", "c", "char", "env", "f", "fn", "let", "stdin"]);
-    let named: Vec<_> =
-        modules_named("use crate::store::{a, b}; use crate::{error::{X, y::Z}, verify}; crate::model::M")
-            .into_iter()
-            .collect();
+    let named: Vec<_> = modules_named(
+        "use crate::store::{a, b}; use crate::{error::{X, y::Z}, verify}; crate::model::M",
+        "crate::",
+    )
+    .into_iter()
+    .collect();
     assert_eq!(named, ["error", "model", "store", "verify"]);
+    let source = |path: &str, text: &str| Source { path: path.to_owned(), text: text.to_owned() };
+    let nested =
+        source("store/sqlite/keys.rs", "use super::super::super::manage::X; use super::super::query::Y;");
+    assert_eq!((nested.part(), nested.parts_named()), ("store", BTreeSet::from(["manage".to_owned()])));
+    let head = source("model/mod.rs", "pub use id::Id; use super::error::Error; mod tests { use super::*; }");
+    assert_eq!((head.part(), head.parts_named()), ("model", BTreeSet::from(["error".to_owned()])));
 }

@@ -128,7 +128,7 @@ proptest! {
     fn a_drawn_id_reads_back(number in 0_u64..) {
         struct Fixed([u8; 8]);
         impl pdkeys::ports::Entropy for Fixed {
-            fn fill(&mut self, bytes: &mut [u8]) -> pdkeys::Result<()> {
+            fn fill(&mut self, bytes: &mut [u8]) -> Result<(), pdkeys::ports::EntropyError> {
                 bytes.copy_from_slice(&self.0[..bytes.len()]);
                 Ok(())
             }

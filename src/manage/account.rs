@@ -4,10 +4,9 @@ use jiff::Timestamp;
 
 use super::session::Session;
 use super::work::{fresh_id, request_id};
+use crate::authz::{Action, Permit, Target, require};
 use crate::error::Result;
-use crate::model::{
-    Account, AccountEdit, Action, Change, Name, Noun, Permit, Policy, Role, Target, User, UserRef, require,
-};
+use crate::model::{Account, AccountEdit, Change, Name, Noun, Policy, Role, User, UserRef};
 use crate::ports::{Clock, Entropy};
 use crate::store::{CreateStore, ReadTx as _, Store, Transaction, WriteTx};
 

@@ -3,10 +3,9 @@
 use jiff::Timestamp;
 
 use super::find;
+use crate::authz::{Acting, Action, Target, require};
 use crate::error::{Error, ErrorKind, Result, TokenRefusal, Unidentified};
-use crate::model::{
-    Access, Acting, Action, CredentialKind, Digest, Hint, Id, KeyState, Noun, Secret, Target, User, require,
-};
+use crate::model::{Access, CredentialKind, Digest, Hint, Id, KeyState, Noun, Secret, User};
 use crate::store::{DigestOwner, ReadTx, Store, UserBy};
 
 /// How the acting user makes himself known.
@@ -59,7 +58,7 @@ impl Claim {
         // Asked before the other is looked for, lest the answer tell who is there.
         require(&acting, Action::ActAsUser, &Target::all(Noun::Account))?;
         let other = present_user(tx, reference)?;
-        acting.on_behalf_of(other)
+        Ok(acting.on_behalf_of(other)?)
     }
 }
 

@@ -7,10 +7,11 @@ use jiff::SignedDuration;
 use super::find;
 use super::session::Session;
 use super::work::{HandOver, Work};
+use crate::authz::{Acting, Action, Decision, Target, decide, require};
 use crate::error::{Conflict, Error, Result};
 use crate::model::{
-    APP_TOKEN_LIFE, Ability, Acting, Action, App, AppEdit, AppSpec, AppToken, Change, Decision, Id, Label,
-    Name, Noun, Scope, ScopeSet, Secret, SecretChange, Target, decide, require,
+    APP_TOKEN_LIFE, Ability, App, AppEdit, AppSpec, AppToken, Change, Id, Label, Name, Noun, Scope, ScopeSet,
+    Secret, SecretChange,
 };
 use crate::store::{AppQuery, ReadTx, Store, Visit, WriteTx};
 

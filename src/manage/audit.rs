@@ -1,8 +1,9 @@
 //! The audit trail: read it, verify it.
 
 use super::session::Session;
+use crate::authz::{Action, Target, require};
 use crate::error::Result;
-use crate::model::{Action, AuditRecord, Head, Noun, Target, require};
+use crate::model::{AuditRecord, Head, Noun};
 use crate::store::{AuditQuery, Chain, ReadTx as _, Replay, Store, Visit};
 
 impl<S: Store> Session<'_, S> {
@@ -34,7 +35,7 @@ impl<S: Store> Session<'_, S> {
     /// # Errors
     /// If the acting user may not, or the store key is not to be had.
     pub fn verify_audit(&mut self, kept: Option<Head>) -> Result<Chain> {
-        self.read(|_, acting| require(acting, Action::VerifyAudit, &Target::all(Noun::Account)))?;
+        self.read(|_, acting| Ok(require(acting, Action::VerifyAudit, &Target::all(Noun::Account))?))?;
         self.store().0.verify_audit(kept)
     }
 
@@ -43,7 +44,7 @@ impl<S: Store> Session<'_, S> {
     /// # Errors
     /// If the acting user may not, the store is damaged, or the store key is not to be had.
     pub fn verify_state(&mut self, kept: Option<Head>) -> Result<(Chain, Option<Replay>)> {
-        self.read(|_, acting| require(acting, Action::VerifyAudit, &Target::all(Noun::Account)))?;
+        self.read(|_, acting| Ok(require(acting, Action::VerifyAudit, &Target::all(Noun::Account))?))?;
         self.store().0.verify_state(kept)
     }
 }

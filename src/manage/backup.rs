@@ -5,8 +5,9 @@ use std::path::Path;
 
 use super::session::Session;
 use super::work::request_id;
+use crate::authz::{Action, Permit, Target, authorize, require};
 use crate::error::Result;
-use crate::model::{Action, Head, Noun, Permit, Target, authorize, require};
+use crate::model::{Head, Noun};
 use crate::ports::{Clock, Entropy};
 use crate::store::{BackupStore, Chain, Place, Reactivated, ReadTx as _, Replay, Restored};
 
@@ -17,7 +18,7 @@ impl<S: BackupStore> Session<'_, S> {
     /// # Errors
     /// If the acting user may not, or a whole copy cannot be made; then there is no file of the name.
     pub fn back_up(&mut self, to: &Path, store_key_to: Option<&Path>) -> Result<Head> {
-        self.read(|_, acting| require(acting, Action::BackUp, &Target::all(Noun::Account)))?;
+        self.read(|_, acting| Ok(require(acting, Action::BackUp, &Target::all(Noun::Account))?))?;
         let (store, entropy) = self.store();
         store.back_up(to, store_key_to, entropy)
     }
@@ -27,7 +28,7 @@ impl<S: BackupStore> Session<'_, S> {
     /// # Errors
     /// If the acting user may not, or a whole copy cannot be made; what was written by then is no backup.
     pub fn stream_backup(&mut self, out: &mut dyn Write) -> Result<Head> {
-        self.read(|_, acting| require(acting, Action::BackUp, &Target::all(Noun::Account)))?;
+        self.read(|_, acting| Ok(require(acting, Action::BackUp, &Target::all(Noun::Account))?))?;
         let (store, entropy) = self.store();
         store.stream_backup(out, entropy)
     }
@@ -37,7 +38,7 @@ impl<S: BackupStore> Session<'_, S> {
     /// # Errors
     /// If not.
     pub fn require_restore(&mut self) -> Result<()> {
-        self.read(|_, acting| require(acting, Action::Restore, &Target::all(Noun::Account)))
+        self.read(|_, acting| Ok(require(acting, Action::Restore, &Target::all(Noun::Account))?))
     }
 
     /// Whether the store that a backup will replace holds what its audit trail says.
@@ -66,7 +67,7 @@ impl<S: BackupStore> Session<'_, S> {
     /// If the acting user may not, or it cannot be done; the store is as it was then.
     pub fn restore(&mut self, backup: S::Backup, known: &[Reactivated]) -> Result<Restored> {
         let permit =
-            self.read(|tx, acting| authorize(acting, Action::Restore, &Target::of(&tx.account()?)))?;
+            self.read(|tx, acting| Ok(authorize(acting, Action::Restore, &Target::of(&tx.account()?))?))?;
         let (store, entropy) = self.store();
         store.restore(backup, known, permit, entropy)
     }

@@ -5,8 +5,9 @@ use std::ops::ControlFlow;
 use jiff::{SignedDuration, Timestamp};
 
 use super::session::Session;
+use crate::authz::{Action, Target, require};
 use crate::error::Result;
-use crate::model::{Action, Id, KeyState, Noun, Target, require};
+use crate::model::{Id, KeyState, Noun};
 use crate::store::{AuditQuery, ExamineStore, Fault, KeyQuery, ReadTx as _, TokenQuery};
 
 /// How far the clock of whoever wrote something may be ahead before it is a finding.
@@ -77,7 +78,7 @@ impl<S: ExamineStore> Session<'_, S> {
     /// # Errors
     /// If the acting user may not, or the store cannot be read.
     pub fn examine(&mut self, checkup: Checkup) -> Result<Vec<Ailment>> {
-        self.read(|_, acting| require(acting, Action::RunDoctor, &Target::all(Noun::Account)))?;
+        self.read(|_, acting| Ok(require(acting, Action::RunDoctor, &Target::all(Noun::Account))?))?;
         let mut found: Vec<_> = self.store().0.examine()?.into_iter().map(Ailment::Store).collect();
         // Of a damaged store, what its keys seem to be is nothing to go by.
         if found.iter().any(|ailment| matches!(ailment, Ailment::Store(Fault::Damaged(_)))) {

@@ -2,8 +2,9 @@
 
 use super::services::{DestinationKind, WithIntegrations};
 use super::session::Session;
+use crate::authz::{Action, Target, require};
 use crate::error::Result;
-use crate::model::{Action, AuditRecord, GeneralKey, Noun, Target, User, require};
+use crate::model::{AuditRecord, GeneralKey, Noun, User};
 use crate::store::{AuditQuery, KeyQuery, ReadTx as _, Store, UserQuery, Visit};
 
 impl<S: Store> Session<'_, S> {

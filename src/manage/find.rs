@@ -6,10 +6,10 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
+use crate::authz::{Acting, Action, Target, require};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
-    Acting, Action, App, Destination, GeneralKey, Id, Integration, Name, Noun, Secret, Target, User, fold,
-    looks_secret, require,
+    App, Destination, GeneralKey, Id, Integration, Name, Noun, Secret, User, fold, looks_secret,
 };
 use crate::store::{AppBy, AppQuery, DestinationBy, DestinationQuery, ReadTx, UserBy, UserQuery, Visit};
 

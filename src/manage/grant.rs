@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 
 use super::work::{HandOver, request_id};
+use crate::authz::Permit;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{APP_TOKEN_LIFE, Account, App, AppToken, Digest, Id, Permit, Scope, ScopeSet, Secret};
+use crate::model::{APP_TOKEN_LIFE, Account, App, AppToken, Digest, Id, Scope, ScopeSet, Secret};
 use crate::ports::{Clock, Entropy};
 use crate::store::{AppBy, ReadTx, Store, Transaction};
 

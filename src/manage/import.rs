@@ -12,11 +12,12 @@ use super::find;
 use super::session::Session;
 use super::tokens::refuse_beyond;
 use super::work::{Work, fresh_id};
+use crate::authz::{Acting, Action, Decision, Target, decide, require};
 use crate::error::{Conflict, Error, ErrorKind, Result};
 use crate::model::{
-    Ability, Access, Account, Acting, Action, CredentialKind, Decision, Destination, DestinationRef,
-    Fingerprint, GeneralKey, Hint, Id, Imported, Integration, IntegrationType, Label, Name, Noun, RateLimit,
-    Role, Secret, Target, User, UserToken, candidates::digests_in, decide, fold, require,
+    Ability, Access, Account, CredentialKind, Destination, DestinationRef, Fingerprint, GeneralKey, Hint, Id,
+    Imported, Integration, IntegrationType, Label, Name, Noun, RateLimit, Role, Secret, User, UserToken,
+    candidates::digests_in, fold,
 };
 use crate::ports::Entropy;
 use crate::store::{
@@ -413,7 +414,7 @@ impl KeyImport {
             kind: IntegrationType::EventsApiV2,
             destination,
             hint: secret.hint(),
-            sealed_key: secret.seal(intake.keyring(), id, entropy)?,
+            sealed_key: secret.seal(intake.keyring(), id, entropy).map_err(Error::from)?,
             created_at,
             created_by: (&self.acting).into(),
             rate_limit: None,
@@ -586,9 +587,9 @@ impl Take<UserEntry> for UserImport {
             return Err("role: an account has exactly one owner".into());
         }
         let target = Target::all(Noun::User).granting(role);
-        require(&self.acting, Action::AddUser, &target).map_err(|error| match error.kind() {
-            ErrorKind::NotPermitted { limit: Some(limit), .. } => Refused::Line(format!("role: {limit}")),
-            _ => Refused::Import(error),
+        require(&self.acting, Action::AddUser, &target).map_err(|refusal| match &refusal.limit {
+            Some(limit) => Refused::Line(format!("role: {limit}")),
+            None => Refused::Import(refusal.into()),
         })?;
         let user = User {
             id: fresh_id(intake.rows(), Noun::User, entropy)?,

@@ -6,10 +6,11 @@ use super::find;
 use super::services::DestinationKind;
 use super::session::Session;
 use super::work::{HandOver, Work};
+use crate::authz::{Acting, Action, Decision, Target, decide, require};
 use crate::error::{Conflict, Result};
 use crate::model::{
-    Acting, Action, Change, Decision, Destination, DestinationRef, Id, Integration, IntegrationType, Keyring,
-    Label, Name, Noun, RateLimit, Secret, SecretChange, Target, decide, require,
+    Change, Destination, DestinationRef, Id, Integration, IntegrationType, Keyring, Label, Name, Noun,
+    RateLimit, Secret, SecretChange,
 };
 use crate::store::{IntegrationQuery, ReadTx, Store, Visit, WriteTx};
 

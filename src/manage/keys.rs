@@ -5,10 +5,10 @@ use jiff::SignedDuration;
 use super::find;
 use super::session::Session;
 use super::work::{HandOver, Work};
+use crate::authz::{Action, Target, require};
 use crate::error::{Conflict, Result};
 use crate::model::{
-    Ability, Action, Change, Disabled, GeneralKey, KeyEdit, KeySpec, KeyState, Label, Noun, Secret,
-    SecretChange, Target, require,
+    Ability, Change, Disabled, GeneralKey, KeyEdit, KeySpec, KeyState, Label, Noun, Secret, SecretChange,
 };
 use crate::store::{KeyQuery, ReadTx as _, Store, Visit, WriteTx};
 

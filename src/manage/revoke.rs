@@ -7,10 +7,11 @@
 use jiff::Timestamp;
 
 use super::work::{Rotated, request_id};
+use crate::authz::{Action, Permit};
 use crate::error::{Conflict, Result};
 use crate::model::{
-    Action, AppToken, Audited, Change, CredentialKind, Digest, Disabled, GeneralKey, Hint, Id, Integration,
-    Label, Noun, Permit, Secret, SecretChange,
+    AppToken, Audited, Change, CredentialKind, Digest, Disabled, GeneralKey, Hint, Id, Integration, Label,
+    Noun, Secret, SecretChange,
 };
 use crate::ports::{Clock, Entropy};
 use crate::store::{AppBy, Death, DigestOwner, HasSecrets, ReadTx, Store, Transaction, WriteTx};

@@ -6,10 +6,10 @@ use super::find;
 use super::integrations::{NewIntegration, Shown};
 use super::session::Session;
 use super::work::{HandOver, Work};
+use crate::authz::{Acting, Action, Target, require};
 use crate::error::{Conflict, Result};
 use crate::model::{
-    Acting, Action, Change, Destination, DestinationEdit, Id, Integration, IntegrationType, Keyring, Label,
-    Name, Noun, Target, require,
+    Change, Destination, DestinationEdit, Id, Integration, IntegrationType, Keyring, Label, Name, Noun,
 };
 use crate::store::{DestinationQuery, Flow, IntegrationQuery, Page, ReadTx, Store, Visit, WriteTx};
 

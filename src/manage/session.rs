@@ -4,8 +4,9 @@ use jiff::Timestamp;
 
 use super::acting::{Claim, Identity};
 use super::work::{Work, request_id};
+use crate::authz::Acting;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Acting, Keyring};
+use crate::model::Keyring;
 use crate::ports::{Clock, Entropy};
 use crate::store::{Store, Transaction};
 

@@ -5,10 +5,11 @@ use jiff::SignedDuration;
 use super::find;
 use super::session::Session;
 use super::work::{HandOver, Work};
+use crate::authz::{Acting, Action, Decision, Target, decide, require};
 use crate::error::{Conflict, Result};
 use crate::model::{
-    Ability, Acting, Action, Change, Decision, Id, KeyState, Label, Noun, Role, Scope, ScopeSet, Secret,
-    SecretChange, Target, TokenEdit, TokenSpec, UserToken, decide, require,
+    Ability, Change, Id, KeyState, Label, Noun, Role, Scope, ScopeSet, Secret, SecretChange, TokenEdit,
+    TokenSpec, UserToken,
 };
 use crate::store::{ReadTx, Store, TokenQuery, Visit, WriteTx};
 

@@ -10,11 +10,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::session::Session;
 use super::{find, tokens};
+use crate::authz::{Acting, Action, Decision, Target, decide, require};
 use crate::error::Result;
-use crate::model::{
-    Acting, Action, App, CredentialKind, Decision, GeneralKey, Id, Integration, Noun, Target, UserToken,
-    decide, require,
-};
+use crate::model::{App, CredentialKind, GeneralKey, Id, Integration, Noun, UserToken};
 use crate::store::{
     AppBy, AppQuery, HourlyUsage, IntegrationQuery, KeyQuery, ReadTx, Store, TokenQuery, UsageQuery, Visit,
 };

@@ -5,11 +5,9 @@ use std::ops::ControlFlow;
 use super::find;
 use super::session::Session;
 use super::work::Work;
+use crate::authz::{Action, Decision, Target, decide};
 use crate::error::{Conflict, Error, Result};
-use crate::model::{
-    Action, Audited as _, Change, Decision, Id, Label, Name, Noun, RateLimit, Role, Target, User, UserEdit,
-    decide,
-};
+use crate::model::{Audited as _, Change, Id, Label, Name, Noun, RateLimit, Role, User, UserEdit};
 use crate::store::{ReadTx, Store, UserQuery, Visit, WriteTx};
 
 /// A user to be added.

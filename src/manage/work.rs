@@ -4,10 +4,10 @@ use std::io;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::authz::{Acting, Action, Permit, Target, authorize, require};
 use crate::error::{Conflict, Error, ErrorKind, Result};
 use crate::model::{
-    Acting, Action, App, Audited, Change, GeneralKey, Hint, Id, Label, Noun, Permit, Secret, SecretChange,
-    Target, UserToken, authorize, require,
+    App, Audited, Change, GeneralKey, Hint, Id, Label, Noun, Secret, SecretChange, UserToken,
 };
 use crate::ports::Entropy;
 use crate::store::{HasSecrets, ReadTx, Transaction, WriteTx};
@@ -78,12 +78,12 @@ impl<'w, T: WriteTx> Work<'w, T> {
 
     /// Asks for the receipt that a change needs.
     pub(super) fn authorize(&self, action: Action, target: &Target) -> Result<Permit> {
-        authorize(self.acting, action, target)
+        Ok(authorize(self.acting, action, target)?)
     }
 
     /// Asks without taking a receipt, before there is a thing to name, or before it is looked for.
     pub(super) fn require(&self, action: Action, target: &Target) -> Result<()> {
-        require(self.acting, action, target)
+        Ok(require(self.acting, action, target)?)
     }
 
     /// Draws an id that was never used.

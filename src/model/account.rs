@@ -6,8 +6,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::error::{Error, Result};
-use crate::model::{Audited, Name, Noun, UserRef};
+use crate::model::{Audited, Error, Name, Noun, Result, UserRef};
 
 /// How a request is turned into the scopes that it needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

@@ -2,8 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::error::{Conflict, Result};
-use crate::model::{Audited, Hint, Id, Label, Name, Noun, RateLimit, ScopeSet, UserRef};
+use crate::model::{Audited, Error, Hint, Id, Label, Name, Noun, RateLimit, Result, ScopeSet, UserRef};
 
 /// How long an app token works.
 pub const APP_TOKEN_LIFE: SignedDuration = SignedDuration::from_hours(24);
@@ -109,7 +108,7 @@ impl AppEdit {
         let mut app = app.clone();
         if let Some(scopes) = self.scopes {
             if !scopes.is_subset(&app.scopes) {
-                return Err(Conflict::WiderApp.into());
+                return Err(Error::WiderApp);
             }
             app.scopes = scopes;
         }

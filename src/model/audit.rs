@@ -11,8 +11,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Account, Audited, Evidence, Name, Noun};
-use crate::error::{Error, Result};
+use crate::model::{Account, Audited, Error, Evidence, Name, Noun, Result};
 
 /// What a change did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

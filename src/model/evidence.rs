@@ -11,8 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Audited, Digest, Keyring, SecretChange};
-use crate::error::{ErrorKind, Result};
+use crate::model::{Audited, Digest, Error, Keyring, Result, SecretChange};
 
 /// What audit records name a secret by: an HMAC of its digest, in hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -130,7 +129,7 @@ impl ImportedThing {
     }
 
     pub(crate) fn to_text(&self) -> Result<String> {
-        serde_json::to_string(self).map_err(|error| ErrorKind::Damaged(error.to_string()).into())
+        serde_json::to_string(self).map_err(|error| Error::Damaged(error.to_string()))
     }
 }
 

@@ -6,8 +6,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::error::{Conflict, Error, Result};
-use crate::model::{Audited, Hint, Id, Label, Name, Noun, RateLimit, Scope, ScopeSet};
+use crate::model::{Audited, Error, Hint, Id, Label, Name, Noun, RateLimit, Result, Scope, ScopeSet};
 
 /// The API version that keys carry, as lists show it.
 pub const API_VERSION: &str = "v2";
@@ -307,7 +306,7 @@ pub(crate) fn narrow(access: &mut Access, to: Access) -> Result<()> {
             }
             _ => format!("from {} to {}", access.kind(), to.kind()),
         };
-        return Err(Conflict::WiderAccess(gained).into());
+        return Err(Error::WiderAccess(gained));
     }
     *access = to;
     Ok(())

@@ -14,8 +14,7 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use crate::error::{ErrorKind, Result};
-use crate::model::{Commitment, Fingerprint, Id, SecretMark};
+use crate::model::{Commitment, Error, Fingerprint, Id, Result, SecretMark};
 use crate::ports::Entropy;
 
 /// The 32 random bytes in a file beside the store, without which the store's contents are worthless.
@@ -126,11 +125,11 @@ impl Keyring {
             let mut key = Zeroizing::new([0; 32]);
             derivation
                 .expand(purpose.as_bytes(), key.as_mut())
-                .map_err(|_| ErrorKind::Damaged("a key cannot be derived".to_owned()))?;
+                .map_err(|_| Error::Damaged("a key cannot be derived".to_owned()))?;
             Ok(key)
         };
         let mac = |key: &[u8; 32]| {
-            Hmac::new_from_slice(key).map_err(|_| ErrorKind::Damaged("a key cannot be used".to_owned()))
+            Hmac::new_from_slice(key).map_err(|_| Error::Damaged("a key cannot be used".to_owned()))
         };
         Ok(Self {
             lookup: mac(&*derive("pdkeys 1 lookup")?)?,
@@ -182,13 +181,13 @@ impl Keyring {
         let cipher = self
             .seal
             .encrypt(&XNonce::from(nonce), Payload { msg: plain, aad: aad.as_bytes() })
-            .map_err(|_| ErrorKind::Damaged("a key cannot be sealed".to_owned()))?;
+            .map_err(|_| Error::Damaged("a key cannot be sealed".to_owned()))?;
         Ok(Sealed([nonce.as_slice(), &cipher].concat()))
     }
 
     /// Opens what was sealed for an id.
     pub(super) fn unseal(&self, id: Id, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>> {
-        let damaged = || ErrorKind::Damaged(format!("the sealed key of {id} does not open"));
+        let damaged = || Error::Damaged(format!("the sealed key of {id} does not open"));
         let (nonce, cipher) = sealed.0.split_first_chunk::<{ Sealed::NONCE_LEN }>().ok_or_else(damaged)?;
         let aad = id.to_string();
         let plain = self.seal.decrypt(&XNonce::from(*nonce), Payload { msg: cipher, aad: aad.as_bytes() });

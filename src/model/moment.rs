@@ -8,7 +8,7 @@ use jiff::fmt::temporal::Pieces;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Span, Timestamp};
 
-use crate::error::{Error, Result};
+use crate::model::{Error, Result};
 use crate::ports::whole_milliseconds;
 
 const FORMS: &str = "must be a length of time such as 90d or 12h, a date such as 2027-01-31, \

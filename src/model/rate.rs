@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-use crate::error::{Error, Result};
+use crate::model::{Error, Result};
 
 /// How many checks a credential may have counted in a window of 60 seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

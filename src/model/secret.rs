@@ -15,8 +15,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::{Id, Keyring, Sealed};
-use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Error, Id, Keyring, Result, Sealed};
 use crate::ports::Entropy;
 
 pub(crate) static REST: Alphabet =
@@ -233,7 +232,7 @@ impl Secret {
         let plain = keyring.unseal(id, sealed)?;
         match std::str::from_utf8(&plain) {
             Ok(text) => Ok(Self(Zeroizing::new(text.to_owned()))),
-            Err(_) => Err(ErrorKind::Damaged(format!("the sealed key of {id} is no text")).into()),
+            Err(_) => Err(Error::Damaged(format!("the sealed key of {id} is no text"))),
         }
     }
 

@@ -6,8 +6,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
-use crate::error::{Error, Result};
-use crate::model::{Audited, Hint, Id, Label, Name, Noun, RateLimit, Sealed, UserRef};
+use crate::model::{Audited, Error, Hint, Id, Label, Name, Noun, RateLimit, Result, Sealed, UserRef};
 
 /// A service or an orchestration; its id says which.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,8 +11,7 @@ use caseless::Caseless as _;
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization as _;
 
-use crate::error::{Error, Result};
-use crate::model::{Id, Noun};
+use crate::model::{Error, Id, Noun, Result};
 
 /// The longest label, in characters.
 pub(crate) const MAX_CHARS: usize = 255;

@@ -3,8 +3,7 @@
 use jiff::Timestamp;
 
 use super::key::narrow;
-use crate::error::Result;
-use crate::model::{Access, Audited, Hint, Id, KeyState, Label, Noun, User};
+use crate::model::{Access, Audited, Hint, Id, KeyState, Label, Noun, Result, User};
 
 /// A user's personal REST key. It may do what its user's role may, now, and works as long as the user is here.
 #[derive(Clone, Debug, PartialEq, Eq)]

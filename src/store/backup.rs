@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
+use crate::authz::Permit;
 use crate::error::Result;
-use crate::model::{Account, Head, Hint, Id, Permit, User};
+use crate::model::{Account, Head, Hint, Id, User};
 use crate::ports::Entropy;
 use crate::store::{CredentialStatus, Place, Replay, Store};
 

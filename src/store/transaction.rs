@@ -11,11 +11,12 @@ use jiff::Timestamp;
 
 use super::secret_guard::refuse_secrets;
 use super::{Death, DigestOwner, ImportEntry, Row, Store, Tombstone, Unaudited, UserBy, Which, WriteTx};
+use crate::authz::Permit;
 use crate::error::{Conflict, ErrorKind, Result};
 use crate::model::{
     Account, App, AppToken, Audited, Change, Committing, Destination, Digest, Evidence, GeneralKey, Head, Id,
-    Imported, ImportedThing, Integration, Keyring, Label, LiveMark, Noun, Permit, Restoration, Role,
-    SecretChange, User, UserToken,
+    Imported, ImportedThing, Integration, Keyring, Label, LiveMark, Noun, Restoration, Role, SecretChange,
+    User, UserToken,
 };
 
 /// A write transaction that records what it changes. Reads go through it by dereferencing.

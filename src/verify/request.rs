@@ -3,8 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::error::{Error, Result};
-use crate::model::{CredentialKind, Secret};
+use crate::model::{self, CredentialKind, Secret};
 
 /// The longest credential in bytes that is looked at, with room for its scheme.
 const MAX_LEN: usize = 512;
@@ -47,13 +46,13 @@ impl fmt::Display for Api {
 }
 
 impl FromStr for Api {
-    type Err = Error;
+    type Err = model::Error;
 
-    fn from_str(text: &str) -> Result<Self> {
+    fn from_str(text: &str) -> model::Result<Self> {
         [Self::Rest, Self::EventsV1, Self::EventsV2]
             .into_iter()
             .find(|api| api.to_string() == text)
-            .ok_or_else(|| Error::invalid("api", "must be rest, events-v1 or events-v2"))
+            .ok_or_else(|| model::Error::invalid("api", "must be rest, events-v1 or events-v2"))
     }
 }
 

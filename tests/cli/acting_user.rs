@@ -169,14 +169,14 @@ fn nobody_but_the_account_owner_acts_as_somebody_else() {
     exit: 4
     --- stdout
     --- stderr
-    error: sam (admin) may not act as somebody else
+    error: sam (admin) may not act as another user
     hint: pdkeys whoami shows on whose behalf this ran
     ");
     assert_snapshot!(machine.run_sudo(&somebody, ["whoami", "--as", "nobody"]), @r"
     exit: 4
     --- stdout
     --- stderr
-    error: sam (admin) may not act as somebody else
+    error: sam (admin) may not act as another user
     hint: pdkeys whoami shows on whose behalf this ran
     ");
 }

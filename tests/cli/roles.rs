@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use pdkeys::model::{Action, Decision, Name, Noun, Role, Target, User, decide};
+use pdkeys::authz::{Action, Decision, Target, decide};
+use pdkeys::model::{Name, Noun, Role, User};
 
 use crate::permissions::commands_beside;
 use crate::session::{Machine, Ran, names_in, own_uid, text_of};

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::{env, fs};
 
-use pdkeys::model::{Action, Decision, Name, Noun, Role, ScopeSet, Target, User, decide};
+use pdkeys::authz::{Action, Decision, Target, decide};
+use pdkeys::model::{Name, Noun, Role, ScopeSet, User};
 
 /// A user of a role, with an id of its own for each `number`.
 pub(crate) fn user(role: Role, number: usize) -> User {

@@ -6,14 +6,14 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
+use pdkeys::authz::{Action, Decision, NotPermitted, Target, decide};
 use pdkeys::manage::{
     Checkup, DestinationKind, Entries, Founding, Identity, KeyEntry, Line, Material, NewIntegration, Session,
     UserEntry, UserSpec, Where, Whose,
 };
 use pdkeys::model::{
-    Access, AccountEdit, Action, AppEdit, AppSpec, CredentialKind, Decision, DestinationEdit, Fingerprint,
-    GeneralKey, IntegrationType, KeyEdit, KeySpec, Name, Noun, Policy, Role, Target, TokenEdit, TokenSpec,
-    User, UserEdit, decide,
+    Access, AccountEdit, AppEdit, AppSpec, CredentialKind, DestinationEdit, Fingerprint, GeneralKey,
+    IntegrationType, KeyEdit, KeySpec, Name, Noun, Policy, Role, TokenEdit, TokenSpec, User, UserEdit,
 };
 use pdkeys::ports::{Clock, SystemEntropy};
 use pdkeys::store::{AuditQuery, KeyQuery, Place, ReadTx as _, Store as _, UserBy, sqlite::SqliteStore};
@@ -675,7 +675,7 @@ fn every_method_of_a_session_asks_the_table_and_a_denied_one_leaves_no_trace() {
                     hidden.is_some_and(
                         |hidden| matches!(refusal, Err(ErrorKind::NotFound { noun, .. }) if *noun == hidden)
                     ) || hidden.is_none()
-                        && matches!(refusal, Err(ErrorKind::NotPermitted { action, role: of, .. })
+                        && matches!(refusal, Err(ErrorKind::NotPermitted(NotPermitted { action, role: of, .. }))
                         if *action == attempt.action && *of == role),
                     "{what}: {refusal:?}"
                 );
@@ -755,7 +755,7 @@ fn who_may_not_is_told_so_whether_the_thing_exists_or_not() {
             let error = outcome.unwrap_err();
             let told = match error.kind() {
                 ErrorKind::NotFound { .. } => true,
-                ErrorKind::NotPermitted { .. } => false,
+                ErrorKind::NotPermitted(_) => false,
                 other => panic!("{other:?}"),
             };
             assert_eq!(told, matches!(role, Role::Owner | Role::Admin), "{role} {number}: {error}");
@@ -783,7 +783,7 @@ fn the_owner_acting_as_another_may_do_what_the_other_may() {
             assert_eq!(outcome.unwrap().created_by.name, user_name("admin"));
         } else {
             let error = outcome.unwrap_err();
-            assert!(matches!(error.kind(), ErrorKind::NotPermitted { .. }), "{role}: {error}");
+            assert!(matches!(error.kind(), ErrorKind::NotPermitted(_)), "{role}: {error}");
             assert_eq!(dump(directory.path()), before, "{role}");
         }
     }
@@ -800,7 +800,10 @@ fn a_role_taken_away_is_gone_in_a_session_that_has_begun() {
     session.create_key(new_key(), &mut |_, _| Ok(())).unwrap();
     act_as(&mut other, Role::Owner, |owner| owner.edit_user("admin", role(Role::User))).unwrap();
     let error = session.create_key(new_key(), &mut |_, _| Ok(())).unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::NotPermitted { role: Role::User, .. }), "{error}");
+    assert!(
+        matches!(error.kind(), ErrorKind::NotPermitted(NotPermitted { role: Role::User, .. })),
+        "{error}"
+    );
 
     act_as(&mut other, Role::Owner, |owner| owner.remove_users(&one("admin"), None)).unwrap();
     let error = session.account().unwrap_err();

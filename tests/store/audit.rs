@@ -3,9 +3,10 @@
 use std::ops::ControlFlow;
 
 use jiff::SignedDuration;
+use pdkeys::authz::{Action, Target, authorize};
 use pdkeys::model::{
-    Access, Action, AuditAction, AuditRecord, Change, FieldChange, GeneralKey, Head, Id, Imported, Role,
-    SecretChange, Target, User, UserRef, authorize,
+    Access, AuditAction, AuditRecord, Change, FieldChange, GeneralKey, Head, Id, Imported, Role,
+    SecretChange, User, UserRef,
 };
 use pdkeys::store::{AuditQuery, Chain, ReadTx as _, Replay, Store as _, Transaction};
 

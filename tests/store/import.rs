@@ -1,8 +1,9 @@
 //! Stories of imports: many things come in together, with one record.
 
 use pdkeys::Result;
+use pdkeys::authz::{Action, Target, authorize};
 use pdkeys::error::Conflict;
-use pdkeys::model::{Action, GeneralKey, Imported, KeyOrder, Noun, Target, UserToken, authorize};
+use pdkeys::model::{GeneralKey, Imported, KeyOrder, Noun, UserToken};
 use pdkeys::store::{AuditQuery, Clash, Death, ImportTx, ReadTx as _, Store, Tombstone, Transaction};
 
 use crate::site::{Engine, Site, label};

@@ -3,10 +3,9 @@
 use std::ops::ControlFlow;
 
 use pdkeys::Error;
+use pdkeys::authz::Action;
 use pdkeys::error::Conflict;
-use pdkeys::model::{
-    Access, Action, Change, Disabled, GeneralKey, KeyOrder, RateLimit, ScopeSet, SecretChange,
-};
+use pdkeys::model::{Access, Change, Disabled, GeneralKey, KeyOrder, RateLimit, ScopeSet, SecretChange};
 use pdkeys::store::{ReadTx as _, Store as _, UserQuery};
 
 use crate::site::{Engine, Site, in_order, label, moment, secret};

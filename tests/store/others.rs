@@ -4,11 +4,12 @@ use std::ops::ControlFlow;
 
 use jiff::{SignedDuration, Timestamp};
 use pdkeys::Result;
+use pdkeys::authz::{Action, Permit, Target, authorize};
 use pdkeys::manage::{Grant, GrantRefusal, GrantRequest, Outcome, TOKENS_IN_WINDOW, grant_app_token, revoke};
 use pdkeys::model::{
-    APP_TOKEN_LIFE, Access, Action, App, AppToken, Audited, Change, CredentialKind, Destination,
-    DestinationRef, Digest, Id, Integration, IntegrationType, Name, Noun, Permit, RateLimit, Role, Sealed,
-    SecretChange, Target, User, UserToken, authorize,
+    APP_TOKEN_LIFE, Access, App, AppToken, Audited, Change, CredentialKind, Destination, DestinationRef,
+    Digest, Id, Integration, IntegrationType, Name, Noun, RateLimit, Role, Sealed, SecretChange, User,
+    UserToken,
 };
 use pdkeys::ports::SystemEntropy;
 use pdkeys::store::{
@@ -21,7 +22,7 @@ use crate::site::{Engine, Frozen, Site, label, moment, name, secret};
 
 fn permit<E: Engine, T: Audited>(site: &Site<E>, action: Action, change: &Change<T>) -> Result<Permit> {
     let target = Target::of(change.subject()).belonging_to(site.owner());
-    authorize(&site.acting(), action, &target)
+    Ok(authorize(&site.acting(), action, &target)?)
 }
 
 fn save<E: Engine, N: HasSecrets>(
@@ -232,7 +233,7 @@ pub(crate) fn every_field_of_a_user_token_reads_back_and_changes<E: Engine>(site
         add_token(site, token, token.id.to_string().as_str());
     }
     // Nobody but its user makes a token, so that the permit for jim's is jim's own.
-    let acting = pdkeys::model::Acting::os_user(jim.clone(), "feedfacefeedface".to_owned(), site.now());
+    let acting = pdkeys::authz::Acting::os_user(jim.clone(), "feedfacefeedface".to_owned(), site.now());
     let target = Target::of(&unknown).belonging_to(&jim);
     let jims = authorize(&acting, Action::CreateUserToken, &target).unwrap();
     let mut tx = Transaction::begin(site.writer()).unwrap();

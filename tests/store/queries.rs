@@ -3,9 +3,9 @@
 use std::ops::ControlFlow;
 
 use jiff::Timestamp;
+use pdkeys::authz::Action;
 use pdkeys::model::{
-    Access, AccessKind, Action, Change, Disabled, GeneralKey, Id, KeyFilter, KeyOrder, KeyState, Noun,
-    SecretChange,
+    Access, AccessKind, Change, Disabled, GeneralKey, Id, KeyFilter, KeyOrder, KeyState, Noun, SecretChange,
 };
 use pdkeys::store::{
     AppQuery, AuditQuery, DestinationQuery, IntegrationQuery, KeyQuery, Page, ReadTx, Store as _, TokenQuery,

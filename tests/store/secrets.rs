@@ -4,7 +4,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 use pdkeys::ErrorKind;
-use pdkeys::model::{Action, Change, GeneralKey, Id, Label, SecretChange};
+use pdkeys::authz::Action;
+use pdkeys::model::{Change, GeneralKey, Id, Label, SecretChange};
 use pdkeys::store::{Death, DigestOwner, Tombstone, Transaction};
 
 use crate::site::{Engine, Site, secret};

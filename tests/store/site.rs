@@ -4,10 +4,11 @@ use std::ops::ControlFlow;
 
 use jiff::{SignedDuration, Timestamp};
 use pdkeys::Result;
+use pdkeys::authz::{Acting, Action, Target, authorize};
 use pdkeys::manage::Founding;
 use pdkeys::model::{
-    Access, Acting, Action, AuditRecord, Change, Digest, GeneralKey, Id, KeyOrder, Label, Name, Noun, Policy,
-    Role, Secret, SecretChange, Target, User, UserRef, authorize,
+    Access, AuditRecord, Change, Digest, GeneralKey, Id, KeyOrder, Label, Name, Noun, Policy, Role, Secret,
+    SecretChange, User, UserRef,
 };
 use pdkeys::ports::Clock;
 use pdkeys::store::{AuditQuery, DigestOwner, KeyQuery, ReadTx as _, Store, Transaction, UserBy, UserQuery};

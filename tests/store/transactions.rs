@@ -5,9 +5,8 @@ use std::thread;
 use std::time::Duration;
 
 use pdkeys::ErrorKind;
-use pdkeys::model::{
-    Account, Action, Change, Disabled, GeneralKey, Permit, Role, SecretChange, Target, User, authorize,
-};
+use pdkeys::authz::{Action, Permit, Target, authorize};
+use pdkeys::model::{Account, Change, Disabled, GeneralKey, Role, SecretChange, User};
 use pdkeys::store::{ReadTx as _, Store as _, Transaction};
 
 use crate::site::{Engine, Site, label, name};

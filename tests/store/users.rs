@@ -1,8 +1,7 @@
 //! Stories of the account and its users.
 
-use pdkeys::model::{
-    Account, Action, Change, Id, Name, Noun, Policy, RateLimit, Role, Target, User, UserRef, authorize,
-};
+use pdkeys::authz::{Action, Target, authorize};
+use pdkeys::model::{Account, Change, Id, Name, Noun, Policy, RateLimit, Role, User, UserRef};
 use pdkeys::store::{ReadTx as _, Store as _, Transaction, UserBy};
 
 use crate::site::{Engine, OWNER_UID, Site, label, name};

@@ -13,10 +13,10 @@ use std::time::Duration;
 use clap::{ArgMatches, Command, CommandFactory as _, FromArgMatches as _, ValueHint};
 use clap_complete::ArgValueCompleter;
 use clap_complete::engine::{self, CompletionCandidate};
+use pdkeys::authz::{Action, Decision, Target, decide};
 use pdkeys::manage::{DestinationKind, Session, Whose};
 use pdkeys::model::{
-    AccessKind, Action, AuditAction, Decision, Id, IntegrationType, KeyState, Name, Noun, Policy, Role,
-    Target, decide, escape, is_hazardous,
+    AccessKind, AuditAction, Id, IntegrationType, KeyState, Name, Noun, Policy, Role, escape, is_hazardous,
 };
 use pdkeys::store::KeyQuery;
 use pdkeys::store::sqlite::SqliteStore;

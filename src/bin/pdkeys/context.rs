@@ -14,9 +14,10 @@ use clap::Args;
 use clap_complete::ArgValueCompleter;
 use directories::ProjectDirs;
 use pdkeys::ErrorKind;
+use pdkeys::authz::{Acting, Action, Decision, Target, decide};
 use pdkeys::error::{TokenRefusal, Unidentified};
 use pdkeys::manage::{Founding, Identity, Session};
-use pdkeys::model::{Acting, Action, Decision, Name, Noun, Policy, ScopeSet, Secret, Target, decide};
+use pdkeys::model::{Name, Noun, Policy, ScopeSet, Secret};
 use pdkeys::ports::{SystemClock, SystemEntropy};
 use pdkeys::store::Place;
 use pdkeys::store::sqlite::SqliteStore;
@@ -365,7 +366,7 @@ impl Context {
         given: Option<String>,
         what: &str,
         preset: Option<&str>,
-        check: impl Fn(&str) -> Result<(), pdkeys::Error>,
+        check: impl Fn(&str) -> pdkeys::model::Result<()>,
     ) -> Result<String, Failure> {
         match given {
             Some(given) => Ok(given),
@@ -381,7 +382,7 @@ impl Context {
         given: Option<T>,
         what: &str,
         answers: &str,
-        parse: impl Fn(&str) -> Result<T, pdkeys::Error>,
+        parse: impl Fn(&str) -> pdkeys::model::Result<T>,
     ) -> Result<T, Failure> {
         match given {
             Some(given) => Ok(given),

@@ -105,6 +105,12 @@ impl Failure {
     }
 }
 
+impl From<pdkeys::model::Error> for Failure {
+    fn from(error: pdkeys::model::Error) -> Self {
+        pdkeys::Error::from(error).into()
+    }
+}
+
 impl From<pdkeys::Error> for Failure {
     fn from(error: pdkeys::Error) -> Self {
         let mut message = error.to_string();
@@ -125,7 +131,7 @@ impl From<pdkeys::Error> for Failure {
                 [] => failure(Exit::NotFound).with_hint(format!("{} shows what there is", list_command(*noun))),
                 near => failure(Exit::NotFound).with_hint(format!("did you mean {}?", near.join(" or "))),
             },
-            ErrorKind::NotPermitted { .. } => {
+            ErrorKind::NotPermitted(_) => {
                 failure(Exit::NotPermitted).with_hint("pdkeys whoami shows on whose behalf this ran")
             }
             ErrorKind::Unidentified(Unidentified::NoMapping { uid }) => failure(Exit::NotPermitted).with_hint(
@@ -354,8 +360,8 @@ pub(crate) fn hide<'t>(secrets: &[Secret], text: &'t str) -> Cow<'t, str> {
 
 /// What to give instead of a value that clap let the library read, and the library refused.
 fn hint_for_value(error: &clap::Error) -> Option<&'static str> {
-    match error.source()?.downcast_ref::<pdkeys::Error>()?.kind() {
-        ErrorKind::Invalid { what, .. } => what_it_takes(what),
+    match error.source()?.downcast_ref::<pdkeys::model::Error>()? {
+        pdkeys::model::Error::Invalid { what, .. } => what_it_takes(what),
         _ => None,
     }
 }

@@ -67,7 +67,7 @@ impl<'l> Question<'l> {
     pub(crate) fn read(line: &'l [u8]) -> Result<Self, String> {
         let Members { key, method, path, api, others } = parse(line)?;
         let api = match api {
-            Some(api) => api.parse().map_err(|error: pdkeys::Error| error.to_string())?,
+            Some(api) => api.parse().map_err(|error: pdkeys::model::Error| error.to_string())?,
             None => Api::Rest,
         };
         let (method, path) = match (method, path) {

@@ -200,7 +200,7 @@ impl Terminal {
         &self,
         question: &str,
         preset: Option<&str>,
-        check: impl Fn(&str) -> Result<(), pdkeys::Error>,
+        check: impl Fn(&str) -> pdkeys::model::Result<()>,
     ) -> Result<String, Failure> {
         let shown =
             preset.map_or_else(|| format!("{question}: "), |preset| format!("{question} [{preset}]: "));

@@ -21,8 +21,9 @@ use super::lookup::LookUp;
 use super::secrets::{self, Kind};
 use super::transaction::{Reading, SqliteTx, Usage, Writing};
 use super::{SqliteStore, account, apps, audit, connect, file_error, schema, users};
+use crate::authz::Permit;
 use crate::error::{Conflict, Error, ErrorKind, KeyFault, Refusal, Result};
-use crate::model::{Account, Change, Digest, Head, Keyring, Permit, Restoration, StoreKey, User};
+use crate::model::{Account, Change, Digest, Head, Keyring, Restoration, StoreKey, User};
 use crate::ports::Entropy;
 use crate::store::{
     AppBy, BackupStore, Chain, CredentialStatus, LookupResult, Offered, Place, Reactivated, Replay, Restored,

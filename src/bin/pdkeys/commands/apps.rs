@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCompleter;
 use jiff::{SignedDuration, Timestamp};
-use pdkeys::ErrorKind;
 use pdkeys::manage::{HandOver, Session};
 use pdkeys::model::{
     App as Registered, AppEdit, AppSpec, AppToken, Hint, Id, Label, Name, Noun, RateLimit, Scope, ScopeSet,
@@ -176,10 +175,10 @@ pub(crate) struct Register {
 }
 
 /// Scopes on one line, at least one.
-fn parse_scopes(line: &str) -> Result<ScopeSet, pdkeys::Error> {
+fn parse_scopes(line: &str) -> pdkeys::model::Result<ScopeSet> {
     let scopes: ScopeSet = line.parse()?;
     if scopes.is_empty() {
-        return Err(ErrorKind::Invalid { what: "scope", why: "must not be empty".to_owned() }.into());
+        return Err(pdkeys::model::Error::Invalid { what: "scope", why: "must not be empty".to_owned() });
     }
     Ok(scopes)
 }

@@ -262,7 +262,7 @@ fn cells<const COLUMNS: usize>(row: Row) -> Result<[Option<Zeroizing<String>>; C
 }
 
 /// What is wrong with a value, where the message does not repeat it.
-fn wrong(error: &pdkeys::Error) -> String {
+fn wrong(error: &pdkeys::model::Error) -> String {
     error.to_string()
 }
 

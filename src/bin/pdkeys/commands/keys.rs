@@ -367,7 +367,7 @@ pub(crate) struct Edit {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LimitEdit(pub(crate) Option<RateLimit>);
 
-pub(crate) fn parse_limit_edit(text: &str) -> Result<LimitEdit, pdkeys::Error> {
+pub(crate) fn parse_limit_edit(text: &str) -> pdkeys::model::Result<LimitEdit> {
     if text == "default" { Ok(LimitEdit(None)) } else { text.parse().map(|limit| LimitEdit(Some(limit))) }
 }
 

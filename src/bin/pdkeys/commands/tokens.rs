@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCompleter;
 use jiff::{SignedDuration, Timestamp};
+use pdkeys::authz::Action;
 use pdkeys::manage::{HandOver, Session, Whose};
 use pdkeys::model::{
-    API_VERSION, Access, AccessKind, Action, CredentialKind, Hint, Id, KeyState, Label, Name, Noun, Scope,
-    ScopeSet, TokenEdit, TokenSpec, UserToken, future_moment,
+    API_VERSION, Access, AccessKind, CredentialKind, Hint, Id, KeyState, Label, Name, Noun, Scope, ScopeSet,
+    TokenEdit, TokenSpec, UserToken, future_moment,
 };
 use pdkeys::ports::{Clock as _, SystemClock};
 use pdkeys::store::sqlite::SqliteStore;
