@@ -1,4 +1,4 @@
-//! The account: what one store holds, and the settings that hold for all of it.
+//! The account of a store, and its settings.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,19 +8,19 @@ use serde::Serialize;
 
 use crate::model::{Audited, Error, Name, Noun, Result, UserRef};
 
-/// How a request is turned into the scopes that it needs.
+/// The policy that maps a request to the scopes it needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Policy {
-    /// By the table of PagerDuty's REST operations.
+    /// Looks the request up in the table of PagerDuty's REST operations.
     #[default]
     PagerDuty,
-    /// By convention, for an API of one's own: the path's first segment is the resource.
+    /// Takes the first segment of the path as the resource: a convention for other APIs.
     Convention,
 }
 
 impl Policy {
-    /// The policy's name.
+    /// Returns the policy's name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -47,12 +47,12 @@ impl FromStr for Policy {
     }
 }
 
-/// What an account can have switched off.
+/// A feature that an account can switch off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ability {
-    /// General keys, user tokens and app tokens.
+    /// The use of general keys, user tokens and app tokens.
     RestApi,
-    /// User tokens.
+    /// The use of user tokens.
     AdvancedPermissions,
 }
 
@@ -68,40 +68,40 @@ impl fmt::Display for Ability {
 /// The account of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// What the account is called.
+    /// The account's name.
     pub name: Name,
-    /// The Account Owner; there is always exactly one.
+    /// The Account Owner. Every account has exactly one.
     pub owner: UserRef,
-    /// How requests are judged.
+    /// The policy for requests to the REST API.
     pub policy: Policy,
-    /// The subdomain that app tokens name in their scope.
+    /// The subdomain that requests for app tokens name in their scope.
     pub subdomain: Option<Subdomain>,
-    /// Whether REST keys can be made and are accepted.
+    /// Whether REST keys can be created and are accepted.
     pub rest_api: bool,
-    /// Whether user tokens can be made and are accepted.
+    /// Whether user tokens can be created and are accepted, if REST keys are.
     pub advanced_permissions: bool,
-    /// When the account was founded.
+    /// The time at which the account was founded.
     pub created_at: Timestamp,
 }
 
 impl Account {
-    /// How the account is named in audit records: a store holds one.
+    /// The id of the account in audit records. A store holds one account, so it is a constant.
     pub const AUDIT_ID: &'static str = "account";
 
-    /// A new account, with every ability.
+    /// Creates an account with every ability switched on.
     #[must_use]
     pub fn new(name: Name, owner: UserRef, policy: Policy, created_at: Timestamp) -> Self {
         Self { name, owner, policy, subdomain: None, rest_api: true, advanced_permissions: true, created_at }
     }
 
-    /// Whether user tokens can be made and are accepted: they are REST keys, and an ability of their own.
+    /// Returns true if user tokens can be created and are accepted, which takes both abilities.
     #[must_use]
     pub fn has_user_tokens(&self) -> bool {
         self.rest_api && self.advanced_permissions
     }
 }
 
-/// A label of a host name: lower-case letters, digits and hyphens.
+/// A DNS label: up to 63 lower-case letters, digits and hyphens, with no hyphen at either end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Subdomain(String);
@@ -128,22 +128,23 @@ impl fmt::Display for Subdomain {
     }
 }
 
-/// What to change of the account's settings: `None` leaves a thing as it is.
+/// Changes to the account's settings. `None` leaves a setting unchanged; `Some(None)` clears it.
 #[derive(Clone, Debug, Default)]
 pub struct AccountEdit {
-    /// A new name.
+    /// The new name.
     pub name: Option<Name>,
-    /// Another policy.
+    /// The new policy.
     pub policy: Option<Policy>,
-    /// Another subdomain, or none.
+    /// The new subdomain.
     pub subdomain: Option<Option<Subdomain>>,
-    /// The ability to use REST keys, on or off.
+    /// Whether REST keys are switched on.
     pub rest_api: Option<bool>,
-    /// The ability to use user tokens, on or off.
+    /// Whether user tokens are switched on.
     pub advanced_permissions: Option<bool>,
 }
 
 impl AccountEdit {
+    /// Returns the account with these changes.
     pub(crate) fn apply(self, account: &Account) -> Account {
         let account = account.clone();
         Account {

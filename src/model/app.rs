@@ -1,41 +1,41 @@
-//! Registered apps: a set of scopes, a client id and a client secret, and the one-day tokens that they get.
+//! Registered apps, which have scopes and a client secret, and the one-day tokens issued to them.
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::{Audited, Error, Hint, Id, Label, Name, Noun, RateLimit, Result, ScopeSet, UserRef};
 
-/// How long an app token works.
+/// The lifetime of an app token.
 pub const APP_TOKEN_LIFE: SignedDuration = SignedDuration::from_hours(24);
 
-/// A registered app. Its id is its client id.
+/// A registered app.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct App {
-    /// The app's id, which is its client id.
+    /// The app's id, which is also its client id.
     pub id: Id,
-    /// What it is called; unique.
+    /// The app's name, unique among apps.
     pub name: Name,
-    /// What it is for.
+    /// The purpose of the app.
     pub description: Option<Label>,
-    /// The scopes that its tokens are bounded by, now.
+    /// The scopes of the app. They also bound the tokens that were issued before they were narrowed.
     pub scopes: ScopeSet,
-    /// The last four characters of its client secret.
+    /// The last four characters of the client secret.
     pub hint: Hint,
-    /// The limit that all its tokens share, where it is not the documented one.
+    /// The rate limit that all tokens of the app share; `None` for the documented one.
     pub rate_limit: Option<RateLimit>,
-    /// Until when the client secret before the last rotation works too.
+    /// The end of the overlap in which the client secret before the last rotation still works.
     pub overlap_ends_at: Option<Timestamp>,
-    /// When all the tokens issued until then were stopped, if they were.
+    /// The last time that all tokens issued until then were revoked.
     pub tokens_revoked_at: Option<Timestamp>,
-    /// When it was registered.
+    /// The time of registration.
     pub created_at: Timestamp,
-    /// Who registered it.
+    /// The user who registered the app.
     pub created_by: UserRef,
-    /// When one of its tokens was last checked and found alive.
+    /// The last time that a token of the app was checked and found active.
     pub last_used_at: Option<Timestamp>,
 }
 
 impl App {
-    /// Until when an earlier client secret still works at a moment, if one does.
+    /// Returns the end of the overlap, if an earlier client secret still works at `now`.
     #[must_use]
     pub fn overlap(&self, now: Timestamp) -> Option<Timestamp> {
         self.overlap_ends_at.filter(|end| *end > now)
@@ -75,35 +75,39 @@ impl Audited for App {
     }
 }
 
-/// An app to be registered.
+/// The values of an app to register.
 #[derive(Clone, Debug)]
 pub struct AppSpec {
-    /// What to call it.
+    /// The name, unique among apps.
     pub name: Name,
-    /// What it is for.
+    /// The purpose of the app.
     pub description: Option<Label>,
-    /// The scopes that it is to have.
+    /// The scopes to give to the app.
     pub scopes: ScopeSet,
-    /// The limit that its tokens share, where it is not to be the documented one.
+    /// The rate limit that its tokens share; `None` for the documented one.
     pub rate_limit: Option<RateLimit>,
 }
 
-/// What to change of an app: `None` leaves a thing as it is, `Some(None)` takes it away.
+/// Changes to an app. `None` leaves a value unchanged; `Some(None)` clears it.
 #[derive(Clone, Debug, Default)]
 pub struct AppEdit {
-    /// Another name.
+    /// The new name.
     pub name: Option<Name>,
-    /// Another description, or none.
+    /// The new description.
     pub description: Option<Option<Label>>,
-    /// Fewer scopes.
+    /// The new scopes, a subset of the present ones.
     pub scopes: Option<ScopeSet>,
-    /// Another limit, or the documented one again.
+    /// The new rate limit; cleared, the documented one applies again.
     pub rate_limit: Option<Option<RateLimit>>,
-    /// Stop every token that was issued.
+    /// Whether to revoke every token issued so far.
     pub revoke_tokens: bool,
 }
 
 impl AppEdit {
+    /// Returns the app with these changes, made at `at`.
+    ///
+    /// # Errors
+    /// [`Error::WiderApp`] if a scope would be added.
     pub(crate) fn apply(self, app: &App, at: Timestamp) -> Result<App> {
         let mut app = app.clone();
         if let Some(scopes) = self.scopes {
@@ -122,24 +126,24 @@ impl AppEdit {
     }
 }
 
-/// A token that an app gets for a day.
+/// A token issued to an app, valid for [`APP_TOKEN_LIFE`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppToken {
-    /// The app.
+    /// The id of the app.
     pub app: Id,
-    /// What the app is called.
+    /// The name of the app.
     pub app_name: Name,
-    /// The scopes that were asked for.
+    /// The scopes that the app asked for.
     pub scopes: ScopeSet,
-    /// The last four characters.
+    /// The last four characters of the token.
     pub hint: Hint,
-    /// When it was issued.
+    /// The time of issue.
     pub issued_at: Timestamp,
-    /// When it ends.
+    /// The expiry time.
     pub expires_at: Timestamp,
 }
 
-/// A token has no id of its own, and is gone after a day: records name it by its app.
+/// Audit records identify a token by its app, since it has no id of its own.
 impl Audited for AppToken {
     fn noun(&self) -> Noun {
         Noun::AppToken

@@ -1,9 +1,9 @@
-//! The audit trail: one record a change, in the shape of PagerDuty's audit records, each chained to the one before.
+//! The audit trail: one record per change, in the format of PagerDuty's audit records, each chained to the one before.
 //!
-//! A record is made of a [`Permit`](super::Permit) and the [`Change`] that it allowed, so that who, what and whether
-//! it was allowed cannot come apart. The chain is an HMAC under a key that the database does not hold: who can write
-//! the database but has not the store key cannot alter, insert or leave out a record unseen. Records cut off at
-//! the end are seen only against a [`Head`] that was kept elsewhere.
+//! A record is built from a permit and the [`Change`](crate::model::Change) that it allowed, so actor, action and
+//! change always belong together. The chain is an HMAC under a key derived from the store key, which the database does
+//! not hold: write access to the database alone does not allow a record to be altered, inserted or left out undetected.
+//! Truncation at the end is detected only by comparison with a [`Head`] that was kept elsewhere.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,20 +13,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Account, Audited, Error, Evidence, Name, Noun, Result};
 
-/// What a change did.
+/// The kind of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AuditAction {
-    /// Something new.
+    /// A resource was created.
     Create,
-    /// Something changed.
+    /// A resource was changed.
     Update,
-    /// Something gone.
+    /// A resource was removed.
     Delete,
 }
 
 impl AuditAction {
-    /// The word for it.
+    /// Returns the word that audit records use.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -48,57 +48,57 @@ impl FromStr for AuditAction {
     }
 }
 
-/// Something that a record names.
+/// A resource as an audit record names it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resource {
-    /// Its id.
+    /// The id.
     pub id: String,
-    /// What it is.
+    /// The type, such as `general_key`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// What it was called.
+    /// The name or description at the time of the record.
     pub summary: String,
 }
 
-/// Somebody who acted: a user, or the holder of a credential.
+/// The actor of a change: a user, or the credential whose secret was presented.
 pub type Actor = Resource;
 
-/// By what the acting user was known.
+/// How the actor was identified.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Method {
     /// `os_user`, `api_token` or `holder`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The last four characters of the token, if it was one.
+    /// The last four characters of the token or secret that was presented, if one was.
     pub truncated_token: Option<String>,
 }
 
-/// In which run it was done.
+/// The context in which a change was made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecutionContext {
-    /// The same for all records of one command.
+    /// An id that all records of one command share.
     pub request_id: String,
-    /// Always null: management is local.
+    /// Always `None`, because management is local.
     pub remote_address: Option<String>,
 }
 
-/// One field of what was changed.
+/// The change of one field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldChange {
-    /// The field.
+    /// The name of the field.
     pub name: String,
-    /// What it was.
+    /// The value before the change.
     pub before_value: Option<String>,
-    /// What it became.
+    /// The value after the change.
     pub value: Option<String>,
 }
 
-/// What was changed.
+/// The details of a change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Details {
     /// The fields that changed.
     pub fields: Vec<FieldChange>,
-    /// What the record says of secrets, or of what an import brought; 0.1 wrote none.
+    /// Evidence about secrets and imported entries. Records written by 0.1 have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Evidence>,
 }
@@ -106,23 +106,23 @@ pub struct Details {
 /// One record of the audit trail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditRecord {
-    /// The record's number, counted from 1 without a gap.
+    /// The number of the record; records are numbered from 1 without gaps.
     #[serde(with = "number_as_text")]
     pub id: u64,
-    /// When.
+    /// The time of the change.
     #[serde(with = "milliseconds")]
     pub execution_time: Timestamp,
-    /// In which run.
+    /// The context of the change.
     pub execution_context: ExecutionContext,
-    /// On whose behalf; with `--as`, the Account Owner who did it comes second.
+    /// The actors. With `--as`, the user acted for comes first, and the Account Owner second.
     pub actors: Vec<Actor>,
-    /// By what the actor was known.
+    /// How the actor was identified.
     pub method: Method,
-    /// To what.
+    /// The resource that was changed.
     pub root_resource: Resource,
-    /// What was done.
+    /// The kind of change.
     pub action: AuditAction,
-    /// The details.
+    /// The fields that changed, and evidence about secrets.
     pub details: Details,
 }
 
@@ -139,13 +139,13 @@ mod number_as_text {
     }
 }
 
-/// Always three decimals, so that the text sorts as the time does.
+/// Writes timestamps with exactly three decimals, so that the text sorts in the order of time.
 mod milliseconds {
     use jiff::Timestamp;
     use serde::{Deserialize as _, Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(moment: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{moment:.3}"))
+    pub(super) fn serialize<S: Serializer>(timestamp: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{timestamp:.3}"))
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
@@ -153,14 +153,14 @@ mod milliseconds {
     }
 }
 
-/// An account whose store is, or is not yet, what a backup held: what the restoring of it records.
+/// The state of an account before or after a backup is restored, as the audit record of the restore shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Restoration {
-    /// What the account is called.
+    /// The name of the account.
     pub(crate) account: Name,
-    /// The end of the chain that was restored.
+    /// The head of the restored audit trail.
     pub(crate) restored: Option<Head>,
-    /// The end of the chain that was replaced, if there was one to be read.
+    /// The head of the audit trail that was replaced, if it could be read.
     pub(crate) replaced: Option<Head>,
 }
 
@@ -185,18 +185,18 @@ impl Audited for Restoration {
     }
 }
 
-/// The end of the chain: the number of the last record and the HMAC over it and all before it. Kept elsewhere, it
-/// shows later whether records were cut off.
+/// The head of the audit chain: the number of the last record, and the HMAC over all records up to it. A copy kept
+/// elsewhere shows later whether the trail was truncated.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Head {
     /// The number of the last record.
     pub number: u64,
-    /// The end of the chain after it.
+    /// The HMAC of the chain after that record.
     pub end: [u8; 32],
 }
 
 impl Head {
-    /// The end of the chain before the first record.
+    /// The head of an empty chain.
     pub const START: Self = Self { number: 0, end: [0; 32] };
 }
 
@@ -219,7 +219,7 @@ impl FromStr for Head {
     fn from_str(text: &str) -> Result<Self> {
         let parse = || {
             let (number, end) = text.split_once(':')?;
-            // The number parsers would take a sign too.
+            // `parse` and `from_str_radix` would accept a sign.
             let digits = number.bytes().all(|byte| byte.is_ascii_digit());
             if !digits || end.len() != 64 || !end.bytes().all(|byte| byte.is_ascii_hexdigit()) {
                 return None;

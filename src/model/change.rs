@@ -1,30 +1,31 @@
-//! Changes: what a thing was and what it becomes, and what happens to its secrets.
+//! Changes to resources and to their secrets, as the store applies and records them.
 
 use jiff::Timestamp;
 
 use crate::model::{AuditAction, Digest, FieldChange, Label, Noun, Resource};
 
-/// A noun whose changes are recorded.
+/// A resource whose changes are recorded in the audit trail.
 pub trait Audited {
-    /// Which noun.
+    /// Returns the noun.
     fn noun(&self) -> Noun;
 
-    /// Its id, as records name it.
+    /// Returns the id that audit records use.
     fn audit_id(&self) -> String;
 
-    /// What it is called.
+    /// Returns the name or description that audit records show.
     fn audit_summary(&self) -> String;
 
-    /// Its fields in a fixed order, the same names for every value of the type; never a secret or a digest.
+    /// Returns the fields in a fixed order, with the same names for every value of the type. Secrets and digests are
+    /// never among them.
     fn audit_fields(&self) -> Vec<(&'static str, Option<String>)>;
 
-    /// What else the trail says of it, though no record has it as a field: by whom and when it was made, since the
-    /// record of that says who acted and when.
+    /// Returns the values that the audit trail implies without recording them as fields, such as who created the
+    /// resource and when: the actor and the time of its first record.
     fn implied_fields(&self) -> Vec<(&'static str, Option<String>)> {
         Vec::new()
     }
 
-    /// How records name it.
+    /// Returns the resource as audit records name it.
     fn resource(&self) -> Resource {
         Resource {
             id: self.audit_id(),
@@ -34,29 +35,29 @@ pub trait Audited {
     }
 }
 
-/// One change to one thing, with what it was before.
+/// A change to one resource.
 #[derive(Clone, Debug)]
 pub enum Change<T> {
-    /// It is new.
+    /// The resource is created.
     Create(T),
-    /// It is another.
+    /// The resource is changed.
     Update {
-        /// What it was.
+        /// The resource before the change.
         before: T,
-        /// What it is now.
+        /// The resource after the change.
         after: T,
     },
-    /// It is gone.
+    /// The resource is removed.
     Delete {
-        /// What it was.
+        /// The resource before its removal.
         before: T,
-        /// Why, if it was said.
+        /// The reason, if one was given.
         reason: Option<Label>,
     },
 }
 
 impl<T: Audited> Change<T> {
-    /// What the change does.
+    /// Returns the kind of change.
     #[must_use]
     pub const fn action(&self) -> AuditAction {
         match self {
@@ -66,7 +67,7 @@ impl<T: Audited> Change<T> {
         }
     }
 
-    /// What is changed: as it is afterwards, or was before it went.
+    /// Returns the resource as it is after the change, or as it was before its removal.
     #[must_use]
     pub const fn subject(&self) -> &T {
         match self {
@@ -75,7 +76,7 @@ impl<T: Audited> Change<T> {
         }
     }
 
-    /// The fields that differ between before and after.
+    /// Returns the fields that differ before and after the change, and the reason of a removal.
     #[must_use]
     pub fn fields(&self) -> Vec<FieldChange> {
         let field =
@@ -102,20 +103,20 @@ impl<T: Audited> Change<T> {
     }
 }
 
-/// What a change does to the secrets of a credential. Removing the credential kills them all, whatever is said here.
+/// The effect of a change on the secrets of a resource. Removing the resource ends all of them in any case.
 #[derive(Clone, Copy, Debug)]
 pub enum SecretChange {
-    /// They stay as they are.
+    /// Leaves the secrets unchanged.
     Keep,
-    /// It gets its first.
+    /// Adds the first secret.
     Issue(Digest),
-    /// It gets another. The one before goes on until a moment, or is dead at once; one before that is dead.
+    /// Adds a secret, and ends the present one, now or after an overlap. An earlier one still in its overlap ends now.
     Rotate {
-        /// The new secret's digest.
+        /// The digest of the new secret.
         new: Digest,
-        /// Until when the present one goes on.
+        /// The end of the overlap; `None` to end the present secret now.
         old_ends_at: Option<Timestamp>,
     },
-    /// The one before the present is dead.
+    /// Ends the overlap of the secret before the present one.
     EndOverlap,
 }

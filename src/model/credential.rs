@@ -1,39 +1,39 @@
-//! A credential as a check sees it: what is needed to judge a request, and nothing else.
+//! A credential as checks see it: the values needed to judge a request.
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::model::{Access, CredentialKind, DestinationRef, Hint, Id, RateLimit, Role};
 
-/// A live or switched-off credential, found by its digest.
+/// A credential found by its digest. It may be inactive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credential {
-    /// What it is.
+    /// The kind of credential.
     pub kind: CredentialKind,
-    /// Its id; of an app token, the app's.
+    /// The id; for an app token, that of the app.
     pub id: Id,
-    /// What it is for; of an app token, the app's name.
+    /// The description; for an app token, the name of the app.
     pub description: String,
-    /// The last four characters.
+    /// The last four characters of the secret; `None` if it was imported as a hash.
     pub hint: Option<Hint>,
-    /// What it may reach. An app token's scopes are those of the token that the app has now.
+    /// The access. An app token has those of its scopes that the app still has.
     pub access: Access,
-    /// Whose it is, if it is a user token.
+    /// The owner of a user token.
     pub owner: Option<Owner>,
-    /// Where its events go, if it is an integration key.
+    /// The service or orchestration that an integration key sends events to.
     pub destination: Option<DestinationRef>,
-    /// Whether it is switched off.
+    /// Whether the credential was disabled.
     pub disabled: bool,
-    /// When its time ends, if it does.
+    /// The expiry time.
     pub expires_at: Option<Timestamp>,
-    /// When the secret that was presented ends, if it is one that was rotated away with an overlap.
+    /// The end of the overlap, if the secret that was presented has been rotated.
     pub secret_ends_at: Option<Timestamp>,
-    /// Its limit, where it is not the documented one; of a user token, the user's.
+    /// The rate limit, for a user token that of its user; `None` for the documented one.
     pub rate_limit: Option<RateLimit>,
 }
 
 impl Credential {
-    /// The limit that it is under.
+    /// Returns the rate limit that applies.
     #[must_use]
     pub fn limit(&self) -> RateLimit {
         self.rate_limit.unwrap_or(match self.kind {
@@ -42,7 +42,7 @@ impl Credential {
         })
     }
 
-    /// Why it does not work at a moment, if it does not.
+    /// Returns why the credential is inactive at `at`; `None` if it is active.
     #[must_use]
     pub fn lapse(&self, at: Timestamp) -> Option<Lapse> {
         let is_over = |end: Option<Timestamp>| end.is_some_and(|end| end <= at);
@@ -59,37 +59,38 @@ impl Credential {
         }
     }
 
-    /// What is counted together: all tokens of a user, all tokens of an app, every other credential by itself.
+    /// Returns the id under which checks are counted for the rate limit. The tokens of a user share one, and so do the
+    /// tokens of an app; every other credential has its own.
     #[must_use]
     pub fn counted_as(&self) -> Id {
         self.owner.as_ref().map_or(self.id, |owner| owner.id)
     }
 }
 
-/// Why a credential that is in the store does not work.
+/// The reason that a credential in the store is inactive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lapse {
-    /// The overlap in which this secret went on is over.
+    /// The secret was rotated, and its overlap has ended.
     Rotated,
-    /// It is switched off.
+    /// It was disabled.
     Disabled,
-    /// Its time is over.
+    /// It has expired.
     Expired,
-    /// Its user has left.
+    /// Its user has left the account.
     UserLeft,
 }
 
-/// The user whose token it is.
+/// The owner of a user token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Owner {
     /// The user's id.
     pub id: Id,
     /// The user's name.
     pub name: String,
-    /// The user's role, now.
+    /// The user's present role.
     pub role: Role,
-    /// The user's id in the API behind, if one is noted.
+    /// The user's id in the protected API, if one is recorded.
     pub external_id: Option<String>,
-    /// Whether the user has left.
+    /// Whether the user has left the account.
     pub has_left: bool,
 }

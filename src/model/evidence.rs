@@ -1,9 +1,9 @@
-//! Evidence: what a record says of secrets, and of what an import brought, without telling either.
+//! Evidence in audit records: which secrets a resource has, and what an import brought, without revealing either.
 //!
-//! A record names the fields that changed, which are public. Of a secret the store has a digest alone, which no record
-//! may hold. So a record names a secret by its [`SecretMark`], an HMAC of the digest under a key that the database does
-//! not hold: whoever exchanges a digest cannot say of which mark the other one is. An import leaves one record, which
-//! commits to every entry that came in.
+//! The fields of a record are public, so it cannot hold a secret or a digest. It names a secret by a [`SecretMark`]
+//! instead, an HMAC of the digest under a key derived from the store key. Replacing a digest in the database is
+//! detected, because the mark of the new one cannot be computed from the database alone. An import leaves one record,
+//! which commits to every imported entry.
 
 use std::fmt::Write as _;
 
@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::model::{Audited, Digest, Error, Keyring, Result, SecretChange};
 
-/// What audit records name a secret by: an HMAC of its digest, in hexadecimal.
+/// The name of a secret in audit records: an HMAC of its digest, in hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SecretMark(String);
@@ -24,7 +24,7 @@ impl SecretMark {
     }
 }
 
-/// What an import's record commits to: an HMAC over the entries, in the order in which they came in.
+/// The commitment in the record of an import: an HMAC over all entries, in the order of import.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Commitment(String);
@@ -35,50 +35,50 @@ impl Commitment {
     }
 }
 
-/// Bytes as lower-case hexadecimal digits.
+/// Formats bytes as lower-case hexadecimal digits.
 pub(super) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a string does not fail.
+        // Writing to a `String` cannot fail.
         let _ = write!(text, "{byte:02x}");
         text
     })
 }
 
-/// A secret that is not dead for good, as the store has it.
+/// A secret in the store that was not revoked for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LiveSecret {
-    /// Its digest.
+    /// The digest of the secret.
     pub digest: Digest,
-    /// When it ends, if a rotation left it alive for a while.
+    /// The end of its overlap, if it was rotated.
     pub ends_at: Option<Timestamp>,
 }
 
-/// A secret that a thing has after a change, as the record names it.
+/// A secret that a resource has after a change, as the audit record names it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LiveMark {
-    /// Which secret.
+    /// The mark of the secret.
     pub mark: SecretMark,
-    /// When it ends, if a rotation left it alive for a while.
+    /// The end of its overlap, if it was rotated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends_at: Option<Timestamp>,
 }
 
-/// What a record says of secrets, or of what an import brought.
+/// The evidence in an audit record about secrets and imported entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
-    /// Every secret that the thing has after the change; absent if the change leaves them as they are.
+    /// Every secret that the resource has after the change; `None` if the change leaves them as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<Vec<LiveMark>>,
-    /// The secrets that the change killed for good.
+    /// The secrets that the change ended for good.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dead: Vec<SecretMark>,
-    /// What an import brought.
+    /// The commitment to the entries of an import.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub imported: Option<Commitment>,
 }
 
 impl Evidence {
-    /// The evidence of a change to the secrets of a thing that had these before.
+    /// Builds the evidence of a change to a resource that had the secrets `before`.
     pub(crate) fn of_change(keyring: &Keyring, before: &[LiveSecret], change: SecretChange) -> Self {
         let mark = |secret: &LiveSecret| keyring.mark(&secret.digest);
         let live = |secret: &LiveSecret| LiveMark { mark: mark(secret), ends_at: secret.ends_at };
@@ -103,19 +103,19 @@ impl Evidence {
         Self { live: Some(live), dead, imported: None }
     }
 
-    /// The evidence of the removal of a thing that had these secrets.
+    /// Builds the evidence of the removal of a resource that had the secrets `before`.
     pub(crate) fn of_removal(keyring: &Keyring, before: &[LiveSecret]) -> Self {
         let dead = before.iter().map(|secret| keyring.mark(&secret.digest)).collect();
         Self { live: Some(Vec::new()), dead, imported: None }
     }
 }
 
-/// One thing that an import brought, as it came in: what a record of its own would say.
+/// An imported entry as it was imported, with the fields that an audit record of its own would have.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImportedThing {
-    /// Its fields, those alone that have a value.
+    /// The fields that have a value.
     pub fields: Map<String, Value>,
-    /// Its secret, if it has one.
+    /// The mark of its secret, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<SecretMark>,
 }
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_is_neither_the_digest_nor_told_without_the_store_key() {
+    fn a_mark_depends_on_the_store_key_and_differs_from_the_digest() {
         let one = keyring(1);
         let secret = secret(&one, "a", None);
         let mark = one.mark(&secret.digest);
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn evidence_names_what_lives_on_and_what_died() {
+    fn evidence_lists_the_secrets_that_remain_and_those_that_ended() {
         let keys = keyring(1);
         let (old, present) =
             (secret(&keys, "old", Some("2027-01-01T00:00:00Z")), secret(&keys, "present", None));

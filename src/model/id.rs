@@ -1,7 +1,7 @@
-//! Ids: a letter for the noun and eight characters of Crockford's base 32.
+//! Ids: a letter for the noun, and eight random characters of Crockford's base 32.
 //!
-//! Ids are random, so that they say nothing about order or number, and short enough to be read out on the phone.
-//! They are read in any case, and with Crockford's corrections: `I` and `L` for 1, `O` for 0.
+//! Random ids reveal neither order nor count, and these are short enough to be read out over the phone. Parsing ignores
+//! case and corrects the characters that Crockford's alphabet leaves out: `I` and `L` to 1, `O` to 0.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,10 +14,10 @@ use crate::ports::Entropy;
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const RANDOM_LEN: usize = 8;
 
-/// A kind of thing that the store holds.
+/// A kind of resource in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Noun {
-    /// The account itself; it has no id of the common shape, since a store holds one.
+    /// The account. It has no id, since a store holds one account.
     Account,
     /// A general access key.
     GeneralKey,
@@ -33,7 +33,7 @@ pub enum Noun {
     Orchestration,
     /// An integration of a service or an orchestration.
     Integration,
-    /// A token of an app; it goes by the app's id.
+    /// A token of an app. It is identified by the id of its app.
     AppToken,
 }
 
@@ -51,6 +51,7 @@ impl Noun {
         Self::AppToken,
     ];
 
+    /// Returns the first letter of ids of this noun; `None` for nouns without ids.
     const fn letter(self) -> Option<u8> {
         match self {
             Self::Account | Self::AppToken => None,
@@ -64,7 +65,7 @@ impl Noun {
         }
     }
 
-    /// The word for it in audit records.
+    /// Returns the resource type in audit records.
     #[must_use]
     pub const fn resource_type(self) -> &'static str {
         match self {
@@ -81,7 +82,7 @@ impl Noun {
     }
 }
 
-/// The word for it in messages.
+/// Writes the word that messages use.
 impl fmt::Display for Noun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -98,7 +99,7 @@ impl fmt::Display for Noun {
     }
 }
 
-/// The id of one thing in the store, such as `K7Q2M4DX3`.
+/// The id of a resource in the store, such as `K7Q2M4DX3`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Id {
     noun: Noun,
@@ -106,40 +107,41 @@ pub struct Id {
 }
 
 impl Id {
-    /// Draws an id for a `noun`. The caller draws again if it is taken.
+    /// Draws a random id. The caller must check that it is not taken.
     ///
     /// # Errors
-    /// If there is no randomness, or the noun has no ids.
+    /// If no random bytes are available, or the noun has no ids.
     pub fn generate(noun: Noun, entropy: &mut dyn Entropy) -> Result<Self> {
         if noun.letter().is_none() {
             return Err(Error::invalid("id", format!("the {noun} has none")));
         }
         let mut random = [0; RANDOM_LEN];
         entropy.fill(&mut random)?;
-        // 256 is a multiple of 32: taking five bits of a byte favours no character.
+        // Five bits of a byte are uniform, because 256 is a multiple of 32.
         for byte in &mut random {
             *byte = ALPHABET[usize::from(*byte & 31)];
         }
         Ok(Self { noun, random })
     }
 
-    /// An id of a user that is nobody's, for asking what anybody could do.
+    /// Returns the id of a user that does not exist, for asking what any user of a role may do.
     pub(crate) const fn nobody() -> Self {
         Self { noun: Noun::User, random: [b'0'; RANDOM_LEN] }
     }
 
-    /// A number that is spread as evenly as the ids are.
+    /// Returns a hash of the id. Ids are random, so that two of their characters are enough.
     pub(crate) fn spread(self) -> usize {
         self.random.iter().rev().take(2).fold(0, |sum, byte| sum * 32 + usize::from(byte % 32))
     }
 
-    /// What the id names.
+    /// Returns the noun of the resource.
     #[must_use]
     pub const fn noun(self) -> Noun {
         self.noun
     }
 
-    /// Ids that one slip of the finger turns into `typed`: one character wrong, missing or too many, or two exchanged.
+    /// Returns the ids from which `typed` differs by one typing error: a character wrong, missing, added, or two
+    /// neighbours exchanged.
     pub(crate) fn neighbours(noun: Noun, typed: &str) -> Vec<Self> {
         let mut typed = typed.to_ascii_uppercase().into_bytes();
         if typed.len() > RANDOM_LEN + 2 {
@@ -252,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_id_is_refused() {
+    fn malformed_ids_are_refused() {
         for text in ["", "K", "K7Q2M4DX", "K7Q2M4DX33", "X7Q2M4DX3", "K7Q2M4DXU", "Kééééé", "é7Q2M4DX3"]
         {
             assert!(text.parse::<Id>().is_err(), "{text:?}");
@@ -260,11 +262,11 @@ mod tests {
     }
 
     #[test]
-    fn a_slip_of_the_finger_is_among_the_neighbours() {
+    fn neighbours_contain_the_id_that_one_typing_error_made() {
         let id: Id = "K7Q2M4DX3".parse().unwrap();
         for typed in ["K7Q2M4DX4", "K7Q2M4DX", "K7Q2M4DDX3", "K7Q2M4XD3", "7Q2M4DX3", "k7q2n4dx3"] {
             assert!(Id::neighbours(Noun::GeneralKey, typed).contains(&id), "{typed}");
         }
-        assert!(!Id::neighbours(Noun::GeneralKey, "K7Q2M4DY4").contains(&id), "two slips");
+        assert!(!Id::neighbours(Noun::GeneralKey, "K7Q2M4DY4").contains(&id), "two errors");
     }
 }

@@ -1,36 +1,36 @@
-//! An import as the audit trail has it: one record, however much came in.
+//! The summary of an import, which is the content of its single audit record.
 
 use super::evidence::hexadecimal;
 use crate::model::{Account, Audited, Noun};
 
-/// What an import has brought into the account.
+/// The number of entries that an import added to the account.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Imported {
-    /// What the account is called.
+    /// The name of the account.
     pub account: String,
-    /// The SHA-256 of the file that it came from, once that was read to its end.
+    /// The SHA-256 of the imported file; `None` until it has been read to the end.
     pub sha256: Option<[u8; 32]>,
-    /// How many general keys came in.
+    /// The number of general keys.
     pub general_keys: u64,
-    /// How many user tokens.
+    /// The number of user tokens.
     pub user_tokens: u64,
-    /// How many integrations.
+    /// The number of integrations.
     pub integrations: u64,
-    /// How many users.
+    /// The number of users.
     pub users: u64,
-    /// How many lines were left out.
+    /// The number of lines that were skipped.
     pub skipped: u64,
 }
 
 impl Imported {
-    /// How many things came in, whatever they are.
+    /// Returns the total number of imported entries.
     #[must_use]
     pub const fn count(&self) -> u64 {
         self.general_keys + self.user_tokens + self.integrations + self.users
     }
 }
 
-/// Records name it by the account.
+/// Audit records show an import as a change of the account.
 impl Audited for Imported {
     fn noun(&self) -> Noun {
         Noun::Account
@@ -45,15 +45,15 @@ impl Audited for Imported {
     }
 
     fn audit_fields(&self) -> Vec<(&'static str, Option<String>)> {
-        let counted = |count: u64| (count > 0).then(|| count.to_string());
+        let nonzero = |count: u64| (count > 0).then(|| count.to_string());
         let sha256 = self.sha256.map(|bytes| hexadecimal(&bytes));
         vec![
             ("file_sha256", sha256),
-            ("general_keys", counted(self.general_keys)),
-            ("user_tokens", counted(self.user_tokens)),
-            ("integrations", counted(self.integrations)),
-            ("users", counted(self.users)),
-            ("skipped_lines", counted(self.skipped)),
+            ("general_keys", nonzero(self.general_keys)),
+            ("user_tokens", nonzero(self.user_tokens)),
+            ("integrations", nonzero(self.integrations)),
+            ("users", nonzero(self.users)),
+            ("skipped_lines", nonzero(self.skipped)),
         ]
     }
 }

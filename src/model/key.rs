@@ -8,24 +8,24 @@ use serde::Serialize;
 
 use crate::model::{Audited, Error, Hint, Id, Label, Name, Noun, RateLimit, Result, Scope, ScopeSet};
 
-/// The API version that keys carry, as lists show it.
+/// The API version of general keys, as lists show it.
 pub const API_VERSION: &str = "v2";
 
-/// What a credential may reach.
+/// The access of a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Everything.
+    /// Every operation.
     Full,
-    /// Whatever can be had by GET.
+    /// Requests with method GET or HEAD.
     ReadOnly,
-    /// What these scopes allow.
+    /// The operations that these scopes allow.
     Scopes(ScopeSet),
-    /// What the role of its user allows, now; and of that only these scopes, if there are any.
+    /// The operations that the present role of its user allows, limited to these scopes if there are any.
     Role(Option<ScopeSet>),
 }
 
 impl Access {
-    /// The kind of access.
+    /// Returns the kind of access.
     #[must_use]
     pub const fn kind(&self) -> AccessKind {
         match self {
@@ -36,7 +36,7 @@ impl Access {
         }
     }
 
-    /// The scopes that it is limited to, if it is.
+    /// Returns the scopes that the access is limited to, if it is limited to scopes.
     #[must_use]
     pub const fn scopes(&self) -> Option<&ScopeSet> {
         match self {
@@ -46,8 +46,8 @@ impl Access {
         }
     }
 
-    /// Whether `narrower` reaches nothing that this does not. A read-only key cannot become one with scopes: some
-    /// operations that only read are no GET.
+    /// Returns true if `narrower` allows nothing that `self` does not. Read-only access cannot be narrowed to scopes,
+    /// because some operations with a read scope are not GET requests.
     #[must_use]
     pub fn can_become(&self, narrower: &Self) -> bool {
         match (self, narrower) {
@@ -62,22 +62,22 @@ impl Access {
     }
 }
 
-/// The kinds of access, as lists show them.
+/// A kind of access, as lists show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AccessKind {
-    /// Everything.
+    /// Every operation.
     Full,
-    /// Whatever can be had by GET.
+    /// Requests with method GET or HEAD.
     ReadOnly,
-    /// What some scopes allow.
+    /// The operations that a set of scopes allows.
     Scopes,
-    /// What a user's role allows.
+    /// The operations that a user's role allows.
     Role,
 }
 
 impl AccessKind {
-    /// The word for it.
+    /// Returns the word for it in lists, filters and audit records.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -106,40 +106,40 @@ impl FromStr for AccessKind {
     }
 }
 
-/// A user as a record of the past names one.
+/// A reference to a user, who may have left since.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserRef {
     /// The user's id.
     pub id: Id,
-    /// The user's name now, or when the user left.
+    /// The user's present name, or the last one if the user has left.
     pub name: Name,
 }
 
-/// That a key was switched off: when, by whom, why.
+/// The disabling of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disabled {
-    /// When.
+    /// The time of disabling.
     pub at: Timestamp,
-    /// By which user; by none where somebody who held the key had it disabled.
+    /// The user who disabled the key; `None` if a holder of the key did.
     pub by: Option<UserRef>,
-    /// Why, if it was said.
+    /// The reason, if one was given.
     pub reason: Option<Label>,
 }
 
-/// Whether a key works.
+/// The state of a key or a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyState {
-    /// It works.
+    /// It is accepted.
     Active,
-    /// It was switched off, and can be switched on again.
+    /// It was disabled. A key can be enabled again.
     Disabled,
-    /// Its time is over.
+    /// It has expired.
     Expired,
 }
 
 impl KeyState {
-    /// The word for it.
+    /// Returns the word for it in lists, filters and audit records.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -167,35 +167,35 @@ impl FromStr for KeyState {
     }
 }
 
-/// A general access REST key. It belongs to the account, and goes on when the user who made it leaves.
+/// A general access REST key. It belongs to the account, and stays active when the user who created it leaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GeneralKey {
     /// The key's id.
     pub id: Id,
-    /// What it is for.
+    /// The purpose of the key.
     pub description: Label,
-    /// The last four characters; unknown of a key that was imported as a hash.
+    /// The last four characters of the secret; `None` if the key was imported as a hash.
     pub hint: Option<Hint>,
-    /// What it may reach.
+    /// The access of the key.
     pub access: Access,
-    /// When it was made.
+    /// The time of creation.
     pub created_at: Timestamp,
-    /// Who made it.
+    /// The user who created the key.
     pub created_by: UserRef,
-    /// That it is switched off, if it is.
+    /// How the key was disabled; `None` if it is enabled.
     pub disabled: Option<Disabled>,
-    /// When its time ends, if it does.
+    /// The expiry time; `None` for never.
     pub expires_at: Option<Timestamp>,
-    /// Its limit, where it is not the documented one.
+    /// The rate limit; `None` for the documented one.
     pub rate_limit: Option<RateLimit>,
-    /// Until when the secret before the last rotation works too.
+    /// The end of the overlap in which the secret before the last rotation still works.
     pub overlap_ends_at: Option<Timestamp>,
-    /// When it was last checked and found alive.
+    /// The last time that the key was checked and found active.
     pub last_used_at: Option<Timestamp>,
 }
 
 impl GeneralKey {
-    /// Whether it works at a moment.
+    /// Returns the state of the key at `now`.
     #[must_use]
     pub fn state(&self, now: Timestamp) -> KeyState {
         if self.disabled.is_some() {
@@ -207,7 +207,7 @@ impl GeneralKey {
         }
     }
 
-    /// Until when an earlier secret still works at a moment, if one does.
+    /// Returns the end of the overlap, if an earlier secret still works at `now`.
     #[must_use]
     pub fn overlap(&self, now: Timestamp) -> Option<Timestamp> {
         self.overlap_ends_at.filter(|end| *end > now)
@@ -256,33 +256,37 @@ impl Audited for GeneralKey {
     }
 }
 
-/// A key to be made.
+/// The values of a key to create.
 #[derive(Clone, Debug)]
 pub struct KeySpec {
-    /// What it is for.
+    /// The purpose of the key.
     pub description: Label,
-    /// What it may reach.
+    /// The access to give to the key.
     pub access: Access,
-    /// When its time ends, if it does.
+    /// The expiry time; `None` for never.
     pub expires_at: Option<Timestamp>,
-    /// Its limit, where it is not to be the documented one.
+    /// The rate limit; `None` for the documented one.
     pub rate_limit: Option<RateLimit>,
 }
 
-/// What to change of a key: `None` leaves a thing as it is, `Some(None)` takes it away.
+/// Changes to a key. `None` leaves a value unchanged; `Some(None)` clears it.
 #[derive(Clone, Debug, Default)]
 pub struct KeyEdit {
-    /// Another description.
+    /// The new description.
     pub description: Option<Label>,
-    /// A narrower access.
+    /// The new access, no wider than the present one.
     pub access: Option<Access>,
-    /// Another end, or none.
+    /// The new expiry time; cleared, the key never expires.
     pub expires_at: Option<Option<Timestamp>>,
-    /// Another limit, or the documented one again.
+    /// The new rate limit; cleared, the documented one applies again.
     pub rate_limit: Option<Option<RateLimit>>,
 }
 
 impl KeyEdit {
+    /// Returns the key with these changes.
+    ///
+    /// # Errors
+    /// [`Error::WiderAccess`] if the access would be widened.
     pub(crate) fn apply(self, key: &GeneralKey) -> Result<GeneralKey> {
         let mut key = key.clone();
         if let Some(access) = self.access {
@@ -295,7 +299,10 @@ impl KeyEdit {
     }
 }
 
-/// Narrows an access, and refuses to widen it: that takes a new key, which somebody then hands out on purpose.
+/// Narrows an access. Wider access takes a new key, so that existing holders never gain access unnoticed.
+///
+/// # Errors
+/// [`Error::WiderAccess`] if `to` allows anything that `access` does not.
 pub(crate) fn narrow(access: &mut Access, to: Access) -> Result<()> {
     if !access.can_become(&to) {
         let gained = match (access.scopes(), to.scopes()) {
@@ -312,25 +319,25 @@ pub(crate) fn narrow(access: &mut Access, to: Access) -> Result<()> {
     Ok(())
 }
 
-/// Which keys to list; everything that is given must hold.
+/// A filter for lists of keys. A key matches if every condition that is given holds.
 #[derive(Clone, Debug, Default)]
 pub struct KeyFilter {
-    /// Those in this state.
+    /// The key is in this state.
     pub state: Option<KeyState>,
-    /// Those with this kind of access.
+    /// The key has this kind of access.
     pub access: Option<AccessKind>,
-    /// Those made by this user.
+    /// The key was created by this user.
     pub created_by: Option<Id>,
-    /// Those with this text in their description, in any case.
+    /// The description contains this text, ignoring case.
     pub text: Option<String>,
-    /// Those not used since; of one never used, its making counts.
+    /// The key was last used before this time or, if never used, created before it.
     pub unused_since: Option<Timestamp>,
-    /// Those that work, and end before or at this moment.
+    /// The key is active, and expires at or before this time.
     pub ends_by: Option<Timestamp>,
 }
 
 impl KeyFilter {
-    /// Whether a key is one of them.
+    /// Returns true if `key` matches at `now`.
     #[must_use]
     pub fn matches(&self, key: &GeneralKey, now: Timestamp) -> bool {
         self.state.is_none_or(|state| key.state(now) == state)
@@ -347,17 +354,17 @@ impl KeyFilter {
     }
 }
 
-/// In which order to list keys.
+/// The order of a list of keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KeyOrder {
-    /// Oldest first.
+    /// By creation, oldest first.
     #[default]
     Created,
-    /// By description.
+    /// By description, in alphabetical order.
     Description,
-    /// Those never used first, then the longest unused.
+    /// By last use: keys never used first, then the least recently used.
     LastUsed,
-    /// Those that end soonest first, those that never end last.
+    /// By expiry, soonest first; keys that never expire last.
     Expires,
 }
 
@@ -366,7 +373,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn edit_may_narrow_access_never_widen_it() {
+    fn access_can_be_narrowed_and_never_widened() {
         let scopes = |text: &str| Access::Scopes(text.parse().unwrap());
         for (from, to, allowed) in [
             (Access::Full, Access::ReadOnly, true),

@@ -1,8 +1,8 @@
-//! The store key and what is derived from it: the lookup key, the seal key, the audit key, the evidence key.
+//! The store key, and the keys derived from it: the lookup, seal, audit and evidence keys.
 //!
-//! A secret is a uniform random string of 107 bits and more, so its digest needs no salt and no stretching. What
-//! it needs is a key: without the store key a stolen database cannot be searched for a secret, short shapes and
-//! four-character hints included.
+//! A secret is a uniform random string of at least 107 bits, so its digest needs no salt and no key stretching. It is
+//! keyed because without the store key a stolen database cannot be searched for a secret, not even one of a short
+//! format or one whose hint is known.
 
 use std::fmt;
 
@@ -17,30 +17,30 @@ use zeroize::Zeroizing;
 use crate::model::{Commitment, Error, Fingerprint, Id, Result, SecretMark};
 use crate::ports::Entropy;
 
-/// The 32 random bytes in a file beside the store, without which the store's contents are worthless.
+/// The store key: 32 random bytes in a file of its own. Without it, no secret can be looked up in the store.
 pub struct StoreKey(Zeroizing<[u8; Self::LEN]>);
 
 impl StoreKey {
     /// The length of a store key in bytes.
     pub const LEN: usize = 32;
 
-    /// Draws a new one.
+    /// Draws a random store key.
     ///
     /// # Errors
-    /// If there is no randomness.
+    /// If no random bytes are available.
     pub fn generate(entropy: &mut dyn Entropy) -> Result<Self> {
         let mut bytes = Zeroizing::new([0; Self::LEN]);
         entropy.fill(bytes.as_mut())?;
         Ok(Self(bytes))
     }
 
-    /// Takes the bytes of a key file; `None` if there are not 32 of them.
+    /// Creates a store key from the content of a key file. Returns `None` unless it is [`StoreKey::LEN`] bytes long.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(|bytes| Self(Zeroizing::new(bytes)))
     }
 
-    /// The bytes for the key file.
+    /// Returns the content of the key file.
     pub(crate) fn as_bytes(&self) -> &[u8; Self::LEN] {
         &self.0
     }
@@ -52,19 +52,19 @@ impl fmt::Debug for StoreKey {
     }
 }
 
-/// What the store holds of a secret, and finds a credential by: HMAC-SHA-256, under the lookup key, of the
-/// secret's SHA-256. The inner hash lets keys be taken over of which only a SHA-256 is left.
+/// The digest by which the store finds a credential: HMAC-SHA-256, under the lookup key, of the SHA-256 of the secret.
+/// Because of the inner hash, keys can be imported of which only the SHA-256 is known.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// Takes what the store kept.
+    /// Creates a digest from its stored bytes.
     #[must_use]
     pub fn stored(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The bytes of the digest.
+    /// Returns the bytes of the digest.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -77,21 +77,21 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// A secret that must be shown again, sealed with XChaCha20-Poly1305 under the seal key: the nonce, and the cipher
-/// text with its tag.
+/// A secret encrypted with XChaCha20-Poly1305 under the seal key, because it must be shown again: the nonce, followed
+/// by the ciphertext and its tag.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Sealed(Vec<u8>);
 
 impl Sealed {
     const NONCE_LEN: usize = 24;
 
-    /// Takes what the store kept.
+    /// Creates a sealed secret from its stored bytes.
     #[must_use]
     pub fn stored(bytes: Vec<u8>) -> Self {
         Self(bytes)
     }
 
-    /// The bytes for the store.
+    /// Returns the bytes to store.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -104,7 +104,7 @@ impl fmt::Debug for Sealed {
     }
 }
 
-/// The keys derived from one store key by HKDF-SHA-256, ready for use.
+/// The keys derived from one store key by HKDF-SHA-256.
 #[derive(Clone)]
 pub struct Keyring {
     lookup: Hmac<Sha256>,
@@ -118,7 +118,7 @@ impl Keyring {
     /// Derives the keys.
     ///
     /// # Errors
-    /// Never for a key of 32 bytes; the derivation's own bounds are checked all the same.
+    /// If the derivation fails, which it never does for these lengths.
     pub fn new(store_key: &StoreKey) -> Result<Self> {
         let derivation = Hkdf::<Sha256>::new(None, store_key.as_bytes());
         let derive = |purpose: &str| -> Result<Zeroizing<[u8; 32]>> {
@@ -140,7 +140,7 @@ impl Keyring {
         })
     }
 
-    /// The digest of a secret.
+    /// Computes the digest of a secret.
     #[must_use]
     pub fn digest(&self, fingerprint: &Fingerprint) -> Digest {
         let mut mac = self.lookup.clone();
@@ -148,7 +148,7 @@ impl Keyring {
         Digest(mac.finalize().into_bytes().into())
     }
 
-    /// The end of the audit chain after `record` is linked to what was its end before.
+    /// Computes the end of the audit chain after `record`, from the end before it.
     #[must_use]
     pub fn link(&self, end: &[u8; 32], record: &[u8]) -> [u8; 32] {
         let mut mac = self.audit.clone();
@@ -157,7 +157,7 @@ impl Keyring {
         mac.finalize().into_bytes().into()
     }
 
-    /// What audit records name a secret by.
+    /// Computes the mark by which audit records name a secret.
     #[must_use]
     pub fn mark(&self, digest: &Digest) -> SecretMark {
         let mut mac = self.evidence.clone();
@@ -166,14 +166,15 @@ impl Keyring {
         SecretMark::of_bytes(&mac.finalize().into_bytes())
     }
 
-    /// Begins to commit to what an import brings.
+    /// Starts the commitment to the entries of an import.
     pub(crate) fn commit(&self) -> Committing {
         let mut mac = self.evidence.clone();
         mac.update(b"import");
         Committing(mac)
     }
 
-    /// Seals what must be shown again, for one id: moved to another row, it does not open.
+    /// Encrypts `plain` for the resource `id`. The id is authenticated, so that the result cannot be moved to another
+    /// row.
     pub(super) fn seal(&self, id: Id, plain: &[u8], entropy: &mut dyn Entropy) -> Result<Sealed> {
         let mut nonce = [0; Sealed::NONCE_LEN];
         entropy.fill(&mut nonce)?;
@@ -185,7 +186,7 @@ impl Keyring {
         Ok(Sealed([nonce.as_slice(), &cipher].concat()))
     }
 
-    /// Opens what was sealed for an id.
+    /// Decrypts what was sealed for the resource `id`.
     pub(super) fn unseal(&self, id: Id, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>> {
         let damaged = || Error::Damaged(format!("the sealed key of {id} does not open"));
         let (nonce, cipher) = sealed.0.split_first_chunk::<{ Sealed::NONCE_LEN }>().ok_or_else(damaged)?;
@@ -194,33 +195,33 @@ impl Keyring {
         Ok(Zeroizing::new(plain.map_err(|_| damaged())?))
     }
 
-    /// A value that the store keeps to tell its own store key from another's. It gives nothing of the key away.
+    /// Returns the value by which a store recognises its store key. It reveals nothing about the key.
     #[must_use]
     pub fn check_value(&self) -> [u8; 32] {
         self.check
     }
 
-    /// Whether a store that keeps this check value belongs to this store key.
+    /// Returns true if `check_value` is that of this store key. Compares in constant time.
     #[must_use]
     pub fn belongs_to(&self, check_value: &[u8]) -> bool {
         self.check.ct_eq(check_value).into()
     }
 }
 
-/// A commitment in the making.
+/// A commitment under construction.
 pub(crate) struct Committing(Hmac<Sha256>);
 
 impl Committing {
-    /// Takes in the next entry, in the order in which they came in.
+    /// Adds the next entry, in the order of import.
     pub(crate) fn add(&mut self, id: &str, content: &str) {
         for text in [id, content] {
-            // With its length: no two lists of entries are the same bytes.
+            // The lengths make the encoding of a list of entries unambiguous.
             self.0.update(&(text.len() as u64).to_be_bytes());
             self.0.update(text.as_bytes());
         }
     }
 
-    /// What the record of the import says.
+    /// Returns the commitment for the record of the import.
     pub(crate) fn finish(self) -> Commitment {
         Commitment::of_bytes(&self.0.finalize().into_bytes())
     }
@@ -250,7 +251,7 @@ mod tests {
         assert_ne!(one.digest(&fingerprint("a")), keyring(2).digest(&fingerprint("a")));
     }
 
-    /// The construction is fixed for ever: a changed one would orphan every stored key.
+    /// The construction must never change: digests that are stored would not be found any more.
     #[test]
     fn a_digest_is_hmac_sha256_under_the_lookup_key_of_the_secrets_sha256() {
         let digest = keyring(7).digest(&Secret::presented("y_NbAkKc66ryYTWUXYEu".to_owned()).fingerprint());
@@ -261,7 +262,7 @@ mod tests {
     const DIGEST_BY_PYTHON: &str = "d5c2f4f563fd4e643b14cdb010ba97c9012495831af7505a336989f50f9346d8";
 
     #[test]
-    fn what_is_sealed_opens_for_its_own_id_and_store_key_alone() {
+    fn a_sealed_secret_opens_only_with_its_id_and_its_store_key() {
         let id: Id = "I00000001".parse().unwrap();
         let one = keyring(1);
         let secret = Secret::presented("0123456789abcdef0123456789abcdef".to_owned());

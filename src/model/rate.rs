@@ -1,4 +1,4 @@
-//! Rate limits: so many checks a minute, or none.
+//! Rate limits.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,19 +7,19 @@ use serde::{Serialize, Serializer};
 
 use crate::model::{Error, Result};
 
-/// How many checks a credential may have counted in a window of 60 seconds.
+/// The number of checks that are allowed within a window of 60 seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RateLimit {
-    /// At most so many a minute.
+    /// At most this many checks per minute.
     PerMinute(u32),
-    /// As many as come.
+    /// No limit.
     Unlimited,
 }
 
 impl RateLimit {
-    /// The documented limit of general keys, of a user's tokens together, and of an app.
+    /// The documented limit for a general key, for all tokens of a user, and for all tokens of an app.
     pub const REST: Self = Self::PerMinute(960);
-    /// The documented limit of an integration key.
+    /// The documented limit for an integration key.
     pub const EVENTS: Self = Self::PerMinute(120);
 }
 
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rate_limit_is_read_as_it_is_written() {
+    fn a_rate_limit_parses_from_its_display_form() {
         for text in ["1/min", "100/min", "none"] {
             assert_eq!(text.parse::<RateLimit>().unwrap().to_string(), text);
         }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Error, Result, Scope};
 
-/// What a user is in the account. Spelt as in the API everywhere: `limited_user`.
+/// The role of a user. It is spelt as in the API everywhere, such as `limited_user`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -42,7 +42,7 @@ impl Role {
         Self::ReadOnlyLimitedUser,
     ];
 
-    /// The role in the API's spelling.
+    /// Returns the role in the spelling of the API.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -57,7 +57,7 @@ impl Role {
         }
     }
 
-    /// The role as the web interface calls it.
+    /// Returns the name that the web interface shows.
     #[must_use]
     pub const fn title(self) -> &'static str {
         match self {
@@ -72,14 +72,14 @@ impl Role {
         }
     }
 
-    /// Owner or admin: those whose tokens nobody else removes.
+    /// Returns true for owners and admins, whose tokens only they themselves may remove.
     #[must_use]
     pub const fn is_senior(self) -> bool {
         matches!(self, Self::Owner | Self::Admin)
     }
 
-    /// Whether the role holds a scope: what a user token of such a user may reach, and what an app that the user
-    /// registers may be given.
+    /// Returns true if the role holds a scope. This bounds the user tokens of users with the role, and the apps that
+    /// they may register.
     #[must_use]
     pub fn holds(self, scope: &Scope) -> bool {
         match self {

@@ -1,4 +1,4 @@
-//! Scopes: `resource.read` or `resource.write`, also of a part, `resource:part.read`.
+//! Scopes: `resource.read` or `resource.write`, or for a part of a resource, `resource:part.read`.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,30 +8,31 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::model::{Error, Result};
 
-/// The right to read or to write one resource. Writing does not imply reading.
+/// The right to read or to write a resource. Write access does not imply read access.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct Scope(String);
 
 impl Scope {
-    /// The scope of a resource, if it can be one: `orders` and `read` make `orders.read`.
+    /// Creates the scope of a resource: `orders` and `read` make `orders.read`. Returns `None` if the resource is not
+    /// well formed.
     pub(crate) fn of_resource(resource: &str, right: &str) -> Option<Self> {
         is_resource(resource).then(|| Self(format!("{resource}.{right}")))
     }
 
-    /// The scope as it is written.
+    /// Returns the scope as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether it is a right to read.
+    /// Returns true if it is a right to read.
     #[must_use]
     pub fn is_read(&self) -> bool {
         self.0.rsplit_once('.').is_some_and(|(_, right)| right == "read")
     }
 
-    /// Whether only owner and admins hold it.
+    /// Returns true if only the roles owner and admin hold it.
     #[must_use]
     pub fn is_admin_only(&self) -> bool {
         const PREFIXES: [&str; 4] =
@@ -74,30 +75,30 @@ impl fmt::Display for Scope {
     }
 }
 
-/// A set of scopes; printed with blanks between, in alphabetical order.
+/// A set of scopes. Its text form is in alphabetical order, separated by spaces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScopeSet(BTreeSet<Scope>);
 
 impl ScopeSet {
-    /// Whether the set has the scope.
+    /// Returns true if the set contains the scope.
     #[must_use]
     pub fn contains(&self, scope: &Scope) -> bool {
         self.0.contains(scope)
     }
 
-    /// Whether every scope of this set is in the other.
+    /// Returns true if `other` contains every scope of this set.
     #[must_use]
     pub fn is_subset(&self, other: &Self) -> bool {
         self.0.is_subset(&other.0)
     }
 
-    /// Whether the set has no scope at all, and so gives no access.
+    /// Returns true if the set has no scopes, and so gives no access.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The scopes in alphabetical order.
+    /// Returns the scopes in alphabetical order.
     pub fn iter(&self) -> impl Iterator<Item = &Scope> {
         self.0.iter()
     }
@@ -112,7 +113,7 @@ impl FromIterator<Scope> for ScopeSet {
 impl FromStr for ScopeSet {
     type Err = Error;
 
-    /// Reads scopes with blanks between, as OAuth writes them.
+    /// Parses scopes separated by spaces, the form that OAuth uses.
     fn from_str(text: &str) -> Result<Self> {
         text.split_ascii_whitespace().map(str::parse).collect()
     }
@@ -143,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scopes_have_one_spelling() {
+    fn malformed_scopes_are_refused() {
         for text in ["incidents.read", "users:sessions.write", "my-things.read", "v2_things.write"] {
             assert_eq!(text.parse::<Scope>().unwrap().as_str(), text);
         }

@@ -1,11 +1,11 @@
-//! Secrets: how they are made, what they look like, and the one-way door out of them.
+//! Secrets: how they are generated, what shapes they have, and their one-way conversion to a fingerprint.
 //!
-//! A [`Secret`] turns into a [`Fingerprint`] and never back. This file alone can read inside one: it is wiped when
-//! it goes, its `Debug` shows the hint, and it has neither `Display` nor `Serialize`. Whatever comes in from
-//! outside is made a `Secret` first, and looked at afterwards.
+//! A [`Secret`] can be turned into a [`Fingerprint`], never back. Only this file can read the text of one: it is wiped
+//! on drop, its `Debug` shows the hint, and it has neither `Display` nor `Serialize`. Input from outside is made a
+//! `Secret` before it is inspected.
 //!
-//! The kind of a credential is known by its shape, so that a wrong or mistyped one is told apart from an unknown
-//! one without asking the store.
+//! The shape of a credential determines its kind, so that a malformed or misplaced one is recognised without asking the
+//! store.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -24,21 +24,22 @@ static ALPHANUMERIC: Alphabet =
     Alphabet::of(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789");
 pub(crate) static UPPER_ALPHANUMERIC: Alphabet = Alphabet::of(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789");
 pub(crate) static LOWER_HEX: Alphabet = Alphabet::of(b"0123456789abcdef");
-/// The digit of a random UUID that says which of its variants it is.
+/// The values of the variant digit of a random UUID (RFC 9562, section 4.1).
 static UUID_VARIANT: Alphabet = Alphabet::of(b"89ab");
 
-/// What a client secret begins with, and how many random characters follow.
+/// The prefix of a client secret, and the number of random characters after it.
 const CLIENT_SECRET: &[u8] = b"pdcs_";
 const CLIENT_SECRET_RANDOM: usize = 43;
 
-/// Characters of which secrets are made: drawn from, and looked for in what was presented.
+/// A set of characters that secrets are made of, for drawing random ones and for recognising shapes.
 pub(crate) struct Alphabet {
     characters: &'static [u8],
-    /// Every check asks: an entry for each byte there is.
+    /// Whether each byte is in the alphabet. A table, because every check asks it for every byte of a key.
     has: [bool; 256],
 }
 
 impl Alphabet {
+    /// Creates an alphabet of ASCII characters.
     pub(crate) const fn of(characters: &'static [u8]) -> Self {
         let mut has = [false; 256];
         let mut at = 0;
@@ -49,11 +50,12 @@ impl Alphabet {
         Self { characters, has }
     }
 
+    /// Returns true if the byte is one of the characters.
     pub(crate) fn has(&self, byte: u8) -> bool {
         self.has[usize::from(byte)]
     }
 
-    /// Whether a text is made of its characters alone.
+    /// Returns true if the text consists of these characters alone.
     fn spells(&self, text: &[u8]) -> bool {
         text.iter().all(|byte| self.has(*byte))
     }
@@ -74,7 +76,7 @@ pub enum CredentialKind {
 }
 
 impl CredentialKind {
-    /// The kind's name, as in verdicts and lists.
+    /// Returns the name of the kind, as in verdicts and lists.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -85,7 +87,7 @@ impl CredentialKind {
         }
     }
 
-    /// The kind whose shape `text` has, if any.
+    /// Returns the kind of credential that has the shape of `text`.
     #[must_use]
     pub fn of_shape(text: &[u8]) -> Option<Self> {
         match text {
@@ -106,12 +108,13 @@ impl CredentialKind {
     }
 }
 
-/// Whether a text looks like a secret of any kind, client secrets included: what must not be repeated in a message.
+/// Returns true if the text has the shape of a secret, client secrets included. Messages must not repeat such text.
 #[must_use]
 pub fn looks_secret(text: &[u8]) -> bool {
     CredentialKind::of_shape(text).is_some() || is_client_secret(text)
 }
 
+/// Returns true if the text has the shape of a client secret.
 pub(crate) fn is_client_secret(text: &[u8]) -> bool {
     text.strip_prefix(CLIENT_SECRET)
         .is_some_and(|rest| rest.len() == CLIENT_SECRET_RANDOM && REST.spells(rest))
@@ -146,26 +149,26 @@ fn is_uuid(text: &[u8]) -> bool {
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Takes in what somebody presented, whatever it is.
+    /// Wraps text that was presented, whatever its shape.
     #[must_use]
     pub fn presented(text: String) -> Self {
         Self(Zeroizing::new(text))
     }
 
-    /// Draws a general key: 20 characters, 119 bits and more.
+    /// Draws a general key: 20 characters, at least 119 bits.
     ///
     /// # Errors
-    /// If there is no randomness.
+    /// If no random bytes are available.
     pub fn general_key(entropy: &mut dyn Entropy) -> Result<Self> {
         let mut draw = Draw::new(entropy);
         draw.one_of(&ALPHANUMERIC)?.many_of(&REST, 18)?.one_of(&ALPHANUMERIC)?;
         Ok(draw.finish())
     }
 
-    /// Draws a user token: `u+` and 18 characters, 107 bits and more.
+    /// Draws a user token: `u+` and 18 characters, at least 107 bits.
     ///
     /// # Errors
-    /// If there is no randomness.
+    /// If no random bytes are available.
     pub fn user_token(entropy: &mut dyn Entropy) -> Result<Self> {
         let mut draw = Draw::new(entropy);
         draw.text.push_str("u+");
@@ -176,13 +179,13 @@ impl Secret {
     /// Draws an app token: `pdus+_0`, six upper-case letters and digits, `_` and a random UUID; 153 bits.
     ///
     /// # Errors
-    /// If there is no randomness.
+    /// If no random bytes are available.
     pub fn app_token(entropy: &mut dyn Entropy) -> Result<Self> {
         let mut draw = Draw::new(entropy);
         draw.text.push_str("pdus+_0");
         draw.many_of(&UPPER_ALPHANUMERIC, 6)?.text.push('_');
         draw.many_of(&LOWER_HEX, 8)?.text.push('-');
-        // Version 4 and its variant: the UUID says of itself that it is random.
+        // Version 4, and the variant of RFC 9562: a random UUID.
         draw.many_of(&LOWER_HEX, 4)?.text.push_str("-4");
         draw.many_of(&LOWER_HEX, 3)?.text.push('-');
         draw.one_of(&UUID_VARIANT)?.many_of(&LOWER_HEX, 3)?.text.push('-');
@@ -190,10 +193,10 @@ impl Secret {
         Ok(draw.finish())
     }
 
-    /// Draws a client secret: `pdcs_` and 43 characters, 257 bits and more.
+    /// Draws a client secret: `pdcs_` and 43 characters, at least 257 bits.
     ///
     /// # Errors
-    /// If there is no randomness.
+    /// If no random bytes are available.
     pub fn client_secret(entropy: &mut dyn Entropy) -> Result<Self> {
         let mut draw = Draw::new(entropy);
         draw.text.extend(CLIENT_SECRET.iter().copied().map(char::from));
@@ -204,7 +207,7 @@ impl Secret {
     /// Draws the integration key of a service: 32 lower-case hexadecimal digits, 128 bits.
     ///
     /// # Errors
-    /// If there is no randomness.
+    /// If no random bytes are available.
     pub fn service_integration_key(entropy: &mut dyn Entropy) -> Result<Self> {
         let mut draw = Draw::new(entropy);
         draw.many_of(&LOWER_HEX, 32)?;
@@ -214,7 +217,7 @@ impl Secret {
     /// Draws the integration key of an orchestration: an `R` and 31 upper-case letters and digits, 160 bits.
     ///
     /// # Errors
-    /// If there is no randomness.
+    /// If no random bytes are available.
     pub fn orchestration_integration_key(entropy: &mut dyn Entropy) -> Result<Self> {
         let mut draw = Draw::new(entropy);
         draw.text.push('R');
@@ -222,12 +225,12 @@ impl Secret {
         Ok(draw.finish())
     }
 
-    /// Seals it for an id, so that it can be shown again: of an integration key alone.
+    /// Encrypts an integration key for the integration `id`, so that it can be shown again.
     pub(crate) fn seal(&self, keyring: &Keyring, id: Id, entropy: &mut dyn Entropy) -> Result<Sealed> {
         keyring.seal(id, self.0.as_bytes(), entropy)
     }
 
-    /// Opens what was sealed for an id.
+    /// Decrypts the integration key of the integration `id`.
     pub(crate) fn unseal(keyring: &Keyring, id: Id, sealed: &Sealed) -> Result<Self> {
         let plain = keyring.unseal(id, sealed)?;
         match std::str::from_utf8(&plain) {
@@ -236,53 +239,55 @@ impl Secret {
         }
     }
 
-    /// The plaintext of an integration key, which stays visible to those who may see it; of nothing else.
+    /// Returns the plaintext of an integration key, which remains visible to permitted users; `None` for any other
+    /// secret.
     #[must_use]
     pub fn visible(&self) -> Option<&str> {
         (self.kind() == Some(CredentialKind::Integration)).then_some(self.0.as_str())
     }
 
-    /// The kind of credential that this has the shape of.
+    /// Returns the kind of credential that has this shape.
     #[must_use]
     pub fn kind(&self) -> Option<CredentialKind> {
         CredentialKind::of_shape(self.0.as_bytes())
     }
 
-    /// Whether it has the shape of an orchestration's integration key, and not of a service's.
+    /// Returns true if it has the shape of an orchestration's integration key, as opposed to a service's.
     pub(crate) fn is_of_orchestration(&self) -> bool {
         self.kind() == Some(CredentialKind::Integration) && self.0.starts_with('R')
     }
 
-    /// Whether it has the shape of a client secret.
+    /// Returns true if it has the shape of a client secret.
     #[must_use]
     pub fn is_client_secret(&self) -> bool {
         is_client_secret(self.0.as_bytes())
     }
 
-    /// Whether nothing was presented at all.
+    /// Returns true if it is the empty text.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The last four characters, by which people recognise it. What is too short to keep the rest secret has none.
+    /// Returns the last four characters, by which people recognise the secret. If it is too short to reveal them, the
+    /// hint is four asterisks.
     #[must_use]
     pub fn hint(&self) -> Hint {
         Hint::of(&self.0)
     }
 
-    /// The one-way door: what the store may know.
+    /// Computes the SHA-256 of the secret, from which the store's digest is derived.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(self.0.as_bytes())
     }
 
-    /// Its length in characters, and whether it has others than letters and digits.
+    /// Returns the length in characters, and whether any of them is not an ASCII letter or digit.
     pub(crate) fn measure(&self) -> (usize, bool) {
         (self.0.chars().count(), !self.0.bytes().all(|byte| byte.is_ascii_alphanumeric()))
     }
 
-    /// A text with every occurrence of this secret replaced by its hint.
+    /// Replaces every occurrence of this secret in `text` by its hint.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
         if self.is_empty() {
@@ -291,16 +296,16 @@ impl Secret {
         text.replace(self.0.as_str(), &format!("(a secret ending in {})", self.hint()))
     }
 
-    /// Hands the plaintext over, the bare characters and nothing else.
+    /// Writes the plaintext, without a line ending.
     ///
     /// # Errors
-    /// Whatever `out` says.
+    /// If writing to `out` fails.
     pub fn write_to(&self, out: &mut dyn Write) -> io::Result<()> {
         out.write_all(self.0.as_bytes())
     }
 }
 
-/// Shows the hint.
+/// Shows the hint instead of the plaintext.
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Secret({})", self.hint())
@@ -314,7 +319,7 @@ pub struct Hint(String);
 
 impl Hint {
     const CHARS: usize = 4;
-    /// Of a shorter text four characters would tell too much.
+    /// The shortest secret of which four characters may be revealed.
     const SHORTEST: usize = 16;
 
     fn of(text: &str) -> Self {
@@ -325,12 +330,12 @@ impl Hint {
         Self(text.chars().skip(length - Self::CHARS).collect())
     }
 
-    /// Reads back what the store kept.
+    /// Creates a hint from its stored text.
     pub(crate) fn stored(text: String) -> Self {
         Self(text)
     }
 
-    /// The four characters.
+    /// Returns the four characters.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -343,22 +348,23 @@ impl fmt::Display for Hint {
     }
 }
 
-/// The SHA-256 of a secret. It is neither stored nor shown: the store keeps its [`Digest`](super::Digest).
+/// The SHA-256 of a secret. It is never stored or shown; the store keeps a [`Digest`](crate::model::Digest) of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// Takes a SHA-256 that was computed elsewhere, of a secret that nobody here has seen.
+    /// Wraps the SHA-256 of a secret that was computed elsewhere.
     #[must_use]
     pub const fn of_sha256(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The fingerprint of what may be a secret, wherever it stands.
+    /// Computes the SHA-256 of bytes that may be a secret.
     pub(crate) fn of(candidate: &[u8]) -> Self {
         Self(Sha256::digest(candidate).into())
     }
 
+    /// Returns the bytes of the hash.
     pub(crate) fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -370,7 +376,7 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// A secret in the making: characters drawn without bias, in memory that is wiped.
+/// A secret under construction: characters drawn without bias, in memory that is wiped on drop.
 struct Draw<'e> {
     entropy: &'e mut dyn Entropy,
     text: Zeroizing<String>,
@@ -378,13 +384,14 @@ struct Draw<'e> {
 
 impl<'e> Draw<'e> {
     fn new(entropy: &'e mut dyn Entropy) -> Self {
-        // Long enough for every shape, so that no half of a secret stays behind where a string once was.
+        // Large enough for every shape: a reallocation would leave part of a secret behind in freed memory.
         Self { entropy, text: Zeroizing::new(String::with_capacity(64)) }
     }
 
     fn one_of(&mut self, alphabet: &Alphabet) -> Result<&mut Self> {
         let size = alphabet.characters.len();
-        // A byte at or above the largest multiple of the alphabet's size would favour its first characters.
+        // Bytes at or above the largest multiple of the alphabet's size are rejected: they would favour its first
+        // characters.
         let unbiased = 256 - 256 % size;
         loop {
             let mut byte = Zeroizing::new([0]);
@@ -415,7 +422,7 @@ mod tests {
     use crate::ports::SystemEntropy;
 
     #[test]
-    fn a_general_key_has_20_characters_and_no_awkward_ends() {
+    fn a_general_key_begins_and_ends_with_a_letter_or_digit() {
         for _ in 0..2_000 {
             let secret = Secret::general_key(&mut SystemEntropy).unwrap();
             let text = secret.0.as_bytes();
@@ -425,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_has_the_shape_by_which_it_is_known() {
+    fn generated_secrets_have_the_shape_of_their_kind() {
         for _ in 0..500 {
             let token = Secret::user_token(&mut SystemEntropy).unwrap();
             assert_eq!(token.kind(), Some(CredentialKind::UserToken));
@@ -440,14 +447,14 @@ mod tests {
             let app = Secret::app_token(&mut SystemEntropy).unwrap();
             assert_eq!((app.kind(), app.0.len()), (Some(CredentialKind::AppToken), 50));
             let client = Secret::client_secret(&mut SystemEntropy).unwrap();
-            assert_eq!((client.kind(), client.0.len()), (None, 48), "no credential");
+            assert_eq!((client.kind(), client.0.len()), (None, 48), "not a credential");
             assert!(looks_secret(client.0.as_bytes()) && looks_secret(app.0.as_bytes()));
             assert!(token.visible().is_none() && orchestration.visible().is_some());
         }
     }
 
     #[test]
-    fn every_character_of_the_alphabet_is_drawn_about_as_often() {
+    fn every_character_of_the_alphabet_is_drawn_equally_often() {
         let mut counts = [0_u32; 256];
         for _ in 0..4_000 {
             let secret = Secret::general_key(&mut SystemEntropy).unwrap();
@@ -463,7 +470,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_is_known_by_its_shape() {
+    fn the_shape_determines_the_kind() {
         use CredentialKind::{AppToken, General, Integration, UserToken};
         for (text, kind) in [
             ("y_NbAkKc66ryYTWUXYEu", Some(General)),
@@ -484,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_the_hint_alone() {
+    fn debug_shows_only_the_hint() {
         let secret = Secret::presented("y_NbAkKc66ryYTWUXYEu".to_owned());
         assert_eq!(format!("{secret:?}"), "Secret(XYEu)");
         assert_eq!(Secret::presented("password".to_owned()).hint().as_str(), "****");

@@ -1,4 +1,4 @@
-//! What events are routed to: services and orchestrations, and the integrations that lead into them.
+//! The destinations of events, which are services and orchestrations, and the integrations that lead into them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,18 +8,18 @@ use serde::{Serialize, Serializer};
 
 use crate::model::{Audited, Error, Hint, Id, Label, Name, Noun, RateLimit, Result, Sealed, UserRef};
 
-/// A service or an orchestration; its id says which.
+/// A destination of events: a service or an orchestration, depending on the noun of its id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
     /// The id, of a service or an orchestration.
     pub id: Id,
-    /// What it is called; unique among services, or among orchestrations.
+    /// The name, unique among services or among orchestrations.
     pub name: Name,
-    /// What it is for.
+    /// The purpose of the destination.
     pub description: Option<Label>,
-    /// When it was made.
+    /// The time of creation.
     pub created_at: Timestamp,
-    /// Who made it.
+    /// The user who created it.
     pub created_by: UserRef,
 }
 
@@ -51,16 +51,16 @@ impl Audited for Destination {
     }
 }
 
-/// What to change of a service or an orchestration: `None` leaves a thing as it is, `Some(None)` takes it away.
+/// Changes to a service or an orchestration. `None` leaves a value unchanged; `Some(None)` clears it.
 #[derive(Clone, Debug, Default)]
 pub struct DestinationEdit {
-    /// Another name.
+    /// The new name.
     pub name: Option<Name>,
-    /// Another description, or none.
+    /// The new description.
     pub description: Option<Option<Label>>,
 }
 
-/// What sends the events.
+/// The kind of source that sends events to an integration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IntegrationType {
     /// The Events API, version 2.
@@ -100,7 +100,7 @@ impl IntegrationType {
         Self::SqlMonitor,
     ];
 
-    /// The word for it on the command line.
+    /// Returns the name that the command line uses.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -117,7 +117,7 @@ impl IntegrationType {
         }
     }
 
-    /// The value of the API's `type`.
+    /// Returns the value of `type` in the API.
     #[must_use]
     pub const fn api_value(self) -> &'static str {
         match self {
@@ -144,7 +144,7 @@ impl fmt::Display for IntegrationType {
 impl FromStr for IntegrationType {
     type Err = Error;
 
-    /// Reads the short word or the API's value.
+    /// Parses the name or the value of `type` in the API.
     fn from_str(text: &str) -> Result<Self> {
         Self::ALL.into_iter().find(|kind| [kind.as_str(), kind.api_value()].contains(&text)).ok_or_else(
             || {
@@ -161,37 +161,37 @@ impl Serialize for IntegrationType {
     }
 }
 
-/// A way into a service or an orchestration, named by its integration key.
+/// A way into a service or an orchestration, identified by its integration key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Integration {
     /// The integration's id.
     pub id: Id,
-    /// What it is called.
+    /// The name of the integration.
     pub name: Name,
-    /// What sends the events.
+    /// The kind of source that sends the events.
     pub kind: IntegrationType,
-    /// The service or orchestration that it leads into.
+    /// The service or orchestration that the events go to.
     pub destination: DestinationRef,
-    /// The last four characters of its key.
+    /// The last four characters of the integration key.
     pub hint: Hint,
-    /// Its key, sealed with the store key.
+    /// The integration key, encrypted.
     pub sealed_key: Sealed,
-    /// When it was made.
+    /// The time of creation.
     pub created_at: Timestamp,
-    /// Who made it.
+    /// The user who created it.
     pub created_by: UserRef,
-    /// Its limit, where it is not the documented one.
+    /// The rate limit; `None` for the documented one.
     pub rate_limit: Option<RateLimit>,
-    /// When its key was last checked and found alive.
+    /// The last time that the integration key was checked and found active.
     pub last_used_at: Option<Timestamp>,
 }
 
-/// A service or an orchestration as an integration names it.
+/// A reference to a service or an orchestration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DestinationRef {
     /// The id, of a service or an orchestration.
     pub id: Id,
-    /// What it is called.
+    /// The name.
     pub name: Name,
 }
 
@@ -237,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_integration_type_is_read_by_its_short_word_and_by_the_apis_value() {
+    fn an_integration_type_parses_from_its_name_and_from_the_value_in_the_api() {
         for kind in IntegrationType::ALL {
             assert_eq!(kind.as_str().parse::<IntegrationType>().unwrap(), kind);
             assert_eq!(kind.api_value().parse::<IntegrationType>().unwrap(), kind);

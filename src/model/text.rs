@@ -1,7 +1,7 @@
-//! Text that people give to things: checked on the way in, escaped on the way out.
+//! Names, descriptions and other text from users: validated on input, escaped on output.
 //!
-//! Nothing that a key is called can move a cursor, hide a line or turn the reading direction round, and no two things
-//! have names that differ in case, in Unicode form or in what cannot be seen.
+//! Such text cannot move the cursor of a terminal, hide a line or reverse the reading direction, and no two names differ
+//! only in case, Unicode form or invisible characters.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,17 +16,17 @@ use crate::model::{Error, Id, Noun, Result};
 /// The longest label, in characters.
 pub(crate) const MAX_CHARS: usize = 255;
 
-/// Whether a character can do more than be shown: C0 and C1 controls, DEL, bidirectional marks and overrides,
-/// line and paragraph separators.
+/// Returns true if a character can affect how other text is displayed: C0 and C1 controls, DEL, bidirectional marks and
+/// overrides, line and paragraph separators.
 #[must_use]
 pub fn is_hazardous(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Whether a character may leave nothing to be seen: Unicode's default-ignorable code points (`DerivedCoreProperties`;
-/// what is unassigned there is reserved for more of them), the other format controls that no letter is drawn for, and
-/// symbols that are drawn as blanks.
+/// Returns true if a character may be displayed as nothing or as a blank: Unicode's default-ignorable code points
+/// (`DerivedCoreProperties`, including unassigned ones reserved for them), other format controls without a glyph, and
+/// symbols whose glyph is blank.
 #[must_use]
 pub fn is_invisible(character: char) -> bool {
     !character.is_ascii()
@@ -44,14 +44,14 @@ pub fn is_invisible(character: char) -> bool {
         )
 }
 
-/// Whether a character is escaped on the way out.
+/// Returns true if [`escape`] replaces the character.
 #[must_use]
 pub fn is_escaped(character: char) -> bool {
     is_hazardous(character) || is_invisible(character)
 }
 
-/// Shows hazardous and invisible characters as `\u{..}`, so that text from anywhere can go to a terminal, and no two
-/// texts look alike because of what cannot be seen.
+/// Replaces hazardous and invisible characters by `\u{..}`, so that text of any origin is safe to print to a terminal,
+/// and texts that differ in invisible characters look different.
 #[must_use]
 pub fn escape(text: &str) -> Cow<'_, str> {
     if !text.contains(is_escaped) {
@@ -68,12 +68,13 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// Validates a line of text, and trims blanks around it. `what` names the text in errors.
 fn check<'t>(what: &'static str, text: &'t str) -> Result<&'t str> {
     let length = text.chars().count();
     if length > MAX_CHARS {
         return Err(Error::invalid(what, format!("{length} characters long; {MAX_CHARS} are allowed")));
     }
-    // Before the blanks go: a line end is a control character, and blank to Unicode.
+    // Checked before trimming, because a line ending is both a control character and a blank.
     if let Some(character) = text.chars().find(|character| is_hazardous(*character)) {
         return Err(Error::invalid(
             what,
@@ -92,21 +93,21 @@ fn check<'t>(what: &'static str, text: &'t str) -> Result<&'t str> {
 pub struct Label(String);
 
 impl Label {
-    /// Checks a text that a user gave: not empty, at most 255 characters, nothing hazardous. Blanks around it go.
+    /// Validates text from a user, and trims blanks around it. `what` names the text in errors.
     ///
     /// # Errors
-    /// If it breaks one of these rules; `what` names it in the message.
+    /// If the text is empty, is longer than 255 characters, or contains a hazardous character.
     pub fn parse(what: &'static str, text: &str) -> Result<Self> {
         check(what, text).map(|text| Self(text.to_owned()))
     }
 
-    /// Takes back what the store kept. It is not checked again: a text that somebody wrote there by other means must
-    /// not keep its key from being listed and disabled. It is escaped on the way out.
+    /// Creates a label from its stored text, without validation: a key whose description was written to the database by
+    /// other means must still be listed and disabled. `Display` escapes it.
     pub(crate) fn stored(text: String) -> Self {
         Self(text)
     }
 
-    /// The text.
+    /// Returns the text, not escaped.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -127,7 +128,7 @@ impl fmt::Display for Label {
     }
 }
 
-/// What a name is compared by: Unicode's compatibility caseless matching (section 3.13, D146).
+/// Returns the form in which names are compared: Unicode's compatibility caseless matching (section 3.13, D146).
 pub(crate) fn fold(name: &str) -> String {
     if name.is_ascii() {
         return name.to_ascii_lowercase();
@@ -141,11 +142,11 @@ pub(crate) fn fold(name: &str) -> String {
 pub struct Name(String);
 
 impl Name {
-    /// Checks a name for a `noun`: as a [`Label`], without invisible characters, and not of the shape that the noun's
-    /// ids have, lest one thing's name be taken for another's id. It is kept in Unicode's normalization form C.
+    /// Validates the name of a resource, and converts it to Unicode's normalization form C.
     ///
     /// # Errors
-    /// If it breaks one of these rules.
+    /// If the text is not a valid [`Label`], contains an invisible character, begins with `-`, or has the shape of an id
+    /// of this noun, for which it could be mistaken.
     pub fn parse(noun: Noun, text: &str) -> Result<Self> {
         let text: String = text.nfc().collect();
         let text = check("name", &text)?;
@@ -162,20 +163,20 @@ impl Name {
         Ok(Self(text.to_owned()))
     }
 
-    /// Whether two names are the same but for case, width and Unicode form. Of things that are found by name, no two of
-    /// a noun are.
+    /// Returns true if two names differ at most in case, width and Unicode form. Resources of one noun never have names
+    /// that are alike.
     #[must_use]
     pub fn is_like(&self, other: &Self) -> bool {
         fold(&self.0) == fold(&other.0)
     }
 
-    /// Takes back what the store kept, unchecked for the reasons of [`Label::stored`]: one hostile name must not keep
-    /// everybody from everything. Its bearer is still found by id.
+    /// Creates a name from its stored text, without validation, as [`Label::stored`] does. A resource with an invalid
+    /// name is still found by its id.
     pub(crate) fn stored(text: String) -> Self {
         Self(text)
     }
 
-    /// The text.
+    /// Returns the text, not escaped.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -193,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_label_refuses_what_could_harm_a_terminal() {
+    fn a_label_refuses_hazardous_characters() {
         for text in ["", "   ", "a\u{1b}[2J", "a\nb", "a\u{7f}", "a\u{85}", "a\u{202e}b", "a\u{2066}b"] {
             assert!(Label::parse("description", text).is_err(), "{text:?}");
         }
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_unicode_calls_default_ignorable_is_invisible() {
+    fn default_ignorable_code_points_are_invisible() {
         let ignorable = regex::Regex::new(r"^\p{Default_Ignorable_Code_Point}$").unwrap();
         let unseen = |character: char| {
             ignorable.is_match(character.encode_utf8(&mut [0; 4]))
@@ -255,12 +256,12 @@ mod tests {
     }
 
     #[test]
-    fn a_name_of_an_ids_shape_is_refused_for_that_noun() {
+    fn a_name_with_the_shape_of_an_id_of_its_noun_is_refused() {
         assert!(Name::parse(Noun::User, "U7Q2M4DX3").is_err());
         assert!(Name::parse(Noun::User, "u7q2m4dx3").is_err());
         assert!(
             Name::parse(Noun::User, "sarahjane").is_ok(),
-            "a service's shape, but nobody looks for a service"
+            "it has the shape of the id of a service, not of a user"
         );
     }
 }

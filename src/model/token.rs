@@ -5,34 +5,34 @@ use jiff::Timestamp;
 use super::key::narrow;
 use crate::model::{Access, Audited, Hint, Id, KeyState, Label, Noun, Result, User};
 
-/// A user's personal REST key. It may do what its user's role may, now, and works as long as the user is here.
+/// A user's personal REST key. It allows what the present role of its user allows, and is disabled when the user leaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserToken {
     /// The token's id.
     pub id: Id,
-    /// Whose it is.
+    /// The owner of the token.
     pub user: User,
-    /// What it is for.
+    /// The purpose of the token.
     pub description: Label,
-    /// The last four characters; unknown of a token that was imported as a hash.
+    /// The last four characters of the secret; `None` if the token was imported as a hash.
     pub hint: Option<Hint>,
-    /// Always [`Access::Role`]: the role's scopes, or some of them.
+    /// The access, always [`Access::Role`].
     pub access: Access,
-    /// When it was made.
+    /// The time of creation.
     pub created_at: Timestamp,
-    /// When its time ends, if it does.
+    /// The expiry time; `None` for never.
     pub expires_at: Option<Timestamp>,
-    /// Until when the secret before the last rotation works too.
+    /// The end of the overlap in which the secret before the last rotation still works.
     pub overlap_ends_at: Option<Timestamp>,
-    /// When it was last checked and found alive.
+    /// The last time that the token was checked and found active.
     pub last_used_at: Option<Timestamp>,
 }
 
 impl UserToken {
-    /// Why a token is switched off whose user has left.
+    /// The reason shown for a token that is disabled because its user has left.
     pub const USER_LEFT: &'static str = "user-left";
 
-    /// Whether it works at a moment. There is no switch: a token is disabled by its user's leaving alone.
+    /// Returns the state of the token at `now`. A token is disabled only by its user leaving.
     #[must_use]
     pub fn state(&self, now: Timestamp) -> KeyState {
         if self.user.has_left() {
@@ -44,7 +44,7 @@ impl UserToken {
         }
     }
 
-    /// Until when an earlier secret still works at a moment, if one does.
+    /// Returns the end of the overlap, if an earlier secret still works at `now`.
     #[must_use]
     pub fn overlap(&self, now: Timestamp) -> Option<Timestamp> {
         self.overlap_ends_at.filter(|end| *end > now)
@@ -83,29 +83,33 @@ impl Audited for UserToken {
     }
 }
 
-/// A token to be made.
+/// The values of a token to create.
 #[derive(Clone, Debug)]
 pub struct TokenSpec {
-    /// What it is for.
+    /// The purpose of the token.
     pub description: Label,
-    /// [`Access::Role`], with the scopes it is to be limited to, if any.
+    /// The access: [`Access::Role`], with the scopes to limit it to, if any.
     pub access: Access,
-    /// When its time ends, if it does.
+    /// The expiry time; `None` for never.
     pub expires_at: Option<Timestamp>,
 }
 
-/// What to change of a token: `None` leaves a thing as it is, `Some(None)` takes it away.
+/// Changes to a token. `None` leaves a value unchanged; `Some(None)` clears it.
 #[derive(Clone, Debug, Default)]
 pub struct TokenEdit {
-    /// Another description.
+    /// The new description.
     pub description: Option<Label>,
-    /// A narrower access.
+    /// The new access, no wider than the present one.
     pub access: Option<Access>,
-    /// Another end, or none.
+    /// The new expiry time; cleared, the token never expires.
     pub expires_at: Option<Option<Timestamp>>,
 }
 
 impl TokenEdit {
+    /// Returns the token with these changes.
+    ///
+    /// # Errors
+    /// [`Error::WiderAccess`](crate::model::Error::WiderAccess) if the access would be widened.
     pub(crate) fn apply(self, token: &UserToken) -> Result<UserToken> {
         let mut token = token.clone();
         if let Some(access) = self.access {

@@ -5,33 +5,33 @@ use serde::Serialize;
 
 use crate::model::{Audited, Id, Label, Name, Noun, RateLimit, Role};
 
-/// A person of the account.
+/// A person who has, or had, a role in the account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct User {
     /// The user's id.
     pub id: Id,
-    /// What the user is called here; unique among those who have not left.
+    /// The user's name, unique among the users who have not left.
     pub name: Name,
-    /// The e-mail address, if one is noted.
+    /// The e-mail address, if one is recorded.
     pub email: Option<Label>,
-    /// The role.
+    /// The user's role.
     pub role: Role,
-    /// The operating-system user who acts as this user.
+    /// The uid of the operating-system user who acts as this user.
     pub os_uid: Option<u32>,
-    /// The user's id in the API behind, for the paths under `/users/OWN-ID`; unique.
+    /// The user's id in the protected API, for requests below `/users/{id}`. Unique.
     pub external_id: Option<Label>,
-    /// The limit that all tokens of the user share, where it is not the documented one.
+    /// The rate limit that all tokens of the user share; `None` for the documented one.
     pub rate_limit: Option<RateLimit>,
-    /// When the user was added.
+    /// The time at which the user was added.
     pub created_at: Timestamp,
-    /// When the user left, if so.
+    /// The time at which the user left; `None` if the user has not left.
     pub left_at: Option<Timestamp>,
-    /// Why, if it was said.
+    /// The reason for leaving, if one was given.
     pub left_reason: Option<Label>,
 }
 
 impl User {
-    /// Whether the user has left the account.
+    /// Returns true if the user has left the account.
     #[must_use]
     pub fn has_left(&self) -> bool {
         self.left_at.is_some()
@@ -69,24 +69,25 @@ impl Audited for User {
     }
 }
 
-/// What to change of a user: `None` leaves a thing as it is, `Some(None)` takes it away.
+/// Changes to a user. `None` leaves a value unchanged; `Some(None)` clears it.
 #[derive(Clone, Debug, Default)]
 pub struct UserEdit {
-    /// A new name.
+    /// The new name.
     pub name: Option<Name>,
-    /// A new role.
+    /// The new role.
     pub role: Option<Role>,
-    /// Another e-mail address.
+    /// The new e-mail address.
     pub email: Option<Option<Label>>,
-    /// Another operating-system user.
+    /// The uid of the new operating-system user.
     pub os_uid: Option<Option<u32>>,
-    /// Another id in the API behind.
+    /// The new id in the protected API.
     pub external_id: Option<Option<Label>>,
-    /// Another rate limit.
+    /// The new rate limit; cleared, the documented one applies again.
     pub rate_limit: Option<Option<RateLimit>>,
 }
 
 impl UserEdit {
+    /// Returns the user with these changes.
     pub(crate) fn apply(self, user: &User) -> User {
         let mut user = user.clone();
         user.name = self.name.unwrap_or(user.name);
