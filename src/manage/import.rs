@@ -17,7 +17,7 @@ use crate::error::{Conflict, Error, ErrorKind, Result};
 use crate::model::{
     Ability, Access, Account, CredentialKind, Destination, DestinationRef, Fingerprint, GeneralKey, Hint, Id,
     Imported, Integration, IntegrationType, Label, Name, Noun, RateLimit, Role, Secret, User, UserToken,
-    candidates::digests_in, fold,
+    fold, secret_patterns::digests_in,
 };
 use crate::ports::Entropy;
 use crate::store::{

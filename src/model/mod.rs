@@ -3,7 +3,6 @@
 mod account;
 mod app;
 mod audit;
-pub(crate) mod candidates;
 mod change;
 mod credential;
 mod error;
@@ -17,6 +16,7 @@ mod rate;
 mod role;
 mod scope;
 mod secret;
+pub(crate) mod secret_patterns;
 mod service;
 mod text;
 mod token;
@@ -28,7 +28,6 @@ pub(crate) use audit::Restoration;
 pub use audit::{
     Actor, AuditAction, AuditRecord, Details, ExecutionContext, FieldChange, Head, Method, Resource,
 };
-pub use candidates::secrets_within;
 pub use change::{Audited, Change, SecretChange};
 pub use credential::{Credential, Lapse, Owner};
 pub use error::{Error, Result};
@@ -47,6 +46,7 @@ pub use role::Role;
 pub use scope::{Scope, ScopeSet};
 pub(crate) use secret::{Alphabet, LOWER_HEX, REST, UPPER_ALPHANUMERIC, is_client_secret};
 pub use secret::{CredentialKind, Fingerprint, Hint, Secret, looks_secret};
+pub use secret_patterns::secrets_within;
 pub use service::{Destination, DestinationEdit, DestinationRef, Integration, IntegrationType};
 pub(crate) use text::fold;
 pub use text::{Label, Name, escape, is_escaped, is_hazardous, is_invisible};

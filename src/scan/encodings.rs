@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use zeroize::Zeroizing;
 
-use crate::model::{Alphabet, candidates};
+use crate::model::{Alphabet, secret_patterns};
 
 /// How often a candidate can have been encoded.
 const DEPTH: usize = 3;
@@ -81,11 +81,14 @@ fn forms(bytes: &[u8], plain: &Plain, depth: usize, visit: &mut Visit<'_>) {
         from = run.end;
         if run.end > plain.from {
             let ended = plain.ended || run.end < bytes.len();
-            candidates::each(&bytes[..run.end], run.start.max(plain.from), ended, &mut |place: Range<
-                usize,
-            >| {
-                visit(&bytes[place.clone()], place);
-            });
+            secret_patterns::each(
+                &bytes[..run.end],
+                run.start.max(plain.from),
+                ended,
+                &mut |place: Range<usize>| {
+                    visit(&bytes[place.clone()], place);
+                },
+            );
         }
         if depth == 0 || run.len() < SHORTEST {
             continue;
@@ -109,13 +112,13 @@ fn forms(bytes: &[u8], plain: &Plain, depth: usize, visit: &mut Visit<'_>) {
 fn next_run(bytes: &[u8], from: usize) -> Option<Range<usize>> {
     let mut start = from;
     loop {
-        let window = bytes.get(start..start + candidates::SHORTEST)?;
+        let window = bytes.get(start..start + secret_patterns::SHORTEST)?;
         if let Some(at) = window.iter().rposition(|byte| !ENCODED.has(*byte)) {
             start += at + 1;
         } else {
-            let rest = &bytes[start + candidates::SHORTEST..];
+            let rest = &bytes[start + secret_patterns::SHORTEST..];
             let more = rest.iter().position(|byte| !ENCODED.has(*byte)).unwrap_or(rest.len());
-            return Some(start..start + candidates::SHORTEST + more);
+            return Some(start..start + secret_patterns::SHORTEST + more);
         }
     }
 }

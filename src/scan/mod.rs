@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use self::encodings::{CONTEXT, Plain};
 use crate::error::Error;
 use crate::model::{
-    CredentialKind, Digest, Fingerprint, Hint, Id, Keyring, Lapse, candidates, is_client_secret,
+    CredentialKind, Digest, Fingerprint, Hint, Id, Keyring, Lapse, is_client_secret, secret_patterns,
 };
 use crate::store::{AppBy, CredentialStatus, DigestOwner, LookupResult, ReadTx as _, Store};
 
@@ -198,9 +198,9 @@ impl<S: Store> Scanner<S> {
         let mut from = progress.from;
         let mut endless = progress.endless;
         if endless {
-            let end = candidates::end_of_run(bytes);
+            let end = secret_patterns::end_of_run(bytes);
             endless = end == bytes.len() && !ended;
-            candidates::each_inside(&bytes[..end], from, !endless, &mut |place: Range<usize>| {
+            secret_patterns::each_inside(&bytes[..end], from, !endless, &mut |place: Range<usize>| {
                 asking.ask(&bytes[place.clone()], place);
             });
             from = end;
@@ -208,7 +208,7 @@ impl<S: Store> Scanner<S> {
         // What is encoded ends where its context does, and is asked when that is there.
         let decoded_to = if ended { bytes.len() } else { (bytes.len() - CONTEXT).max(progress.decoded) };
         let decoded = progress.decoded..decoded_to;
-        let start = decoded.start.saturating_sub(CONTEXT).min(from.saturating_sub(candidates::BEFORE));
+        let start = decoded.start.saturating_sub(CONTEXT).min(from.saturating_sub(secret_patterns::BEFORE));
         let plain = Plain { from: from - start, ended };
         encodings::each(&bytes[start..], &plain, &mut |candidate, place| {
             let place = start + place.start..start + place.end;
@@ -217,10 +217,10 @@ impl<S: Store> Scanner<S> {
             }
         });
         if !endless {
-            from = if ended { bytes.len() } else { candidates::open_run(bytes, from) };
+            from = if ended { bytes.len() } else { secret_patterns::open_run(bytes, from) };
             if !ended && bytes.len() - from >= CHUNK {
                 endless = true;
-                candidates::each_inside(&bytes[from..], 0, false, &mut |place: Range<usize>| {
+                secret_patterns::each_inside(&bytes[from..], 0, false, &mut |place: Range<usize>| {
                     let place = from + place.start..from + place.end;
                     asking.ask(&bytes[place.clone()], place);
                 });
@@ -234,8 +234,11 @@ impl<S: Store> Scanner<S> {
         }
         // What comes next may be long in coming.
         self.store.end_read()?;
-        let kept =
-            if endless { candidates::REMEMBERED } else { self.buffer.len() - from + candidates::BEFORE };
+        let kept = if endless {
+            secret_patterns::REMEMBERED
+        } else {
+            self.buffer.len() - from + secret_patterns::BEFORE
+        };
         let kept = kept.max(self.buffer.len() - decoded.end + CONTEXT);
         let cut = self.buffer.len().saturating_sub(kept);
         progress.line += newlines(&self.buffer[..cut]);

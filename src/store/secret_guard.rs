@@ -4,7 +4,7 @@
 //! Nothing is guessed: whatever has the shape of a secret is looked up by its digest.
 
 use crate::error::{ErrorKind, Result};
-use crate::model::{Audited, Change, Id, Keyring, candidates};
+use crate::model::{Audited, Change, Id, Keyring, secret_patterns};
 use crate::store::ReadTx;
 
 /// Refuses a change if a text that it brings holds a secret of the store, live or dead. Texts that were there before are
@@ -24,7 +24,7 @@ pub(super) fn refuse_secrets<T: Audited>(
 
 /// Returns the owner of a secret that a text holds.
 pub(crate) fn secret_in(tx: &impl ReadTx, keyring: &Keyring, text: &str) -> Result<Option<Id>> {
-    for digest in candidates::digests_in(text, keyring) {
+    for digest in secret_patterns::digests_in(text, keyring) {
         if let Some(owner) = tx.digest_owner(&digest)? {
             return Ok(Some(owner.id()));
         }

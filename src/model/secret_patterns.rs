@@ -1,9 +1,9 @@
-//! Candidates: every string in some bytes that has the shape of a secret.
+//! Finds candidates: substrings of any bytes that have the shape of a secret.
 //!
-//! A candidate is a maximal run of a shape's alphabet of exactly its length, or the head or the tail of a run of up to
-//! 64: where something was put before a key, or after it, without anything between. Most bytes are never looked at:
-//! no secret is made of fewer than 18 characters of the widest alphabet in a row, so that of each 18 bytes the last is
-//! asked first, and one that is no such character rules out all that would reach over it.
+//! A run is a maximal sequence of characters of one alphabet. A candidate is a run of exactly the length of a secret, or
+//! the head or the tail of a run of up to 64 characters, since text may be joined to a key without a separator. Most
+//! bytes are never read: every secret contains 18 consecutive characters of the widest alphabet, so the search looks at
+//! the last byte of each window of 18 first, and a byte outside the alphabet rules out the whole window up to it.
 
 use std::ops::Range;
 
@@ -12,27 +12,27 @@ use crate::model::{
     is_client_secret,
 };
 
-/// The shortest run that has a candidate in it: what follows the `u+` of a user token.
+/// The length of the shortest run that contains a candidate: the part of a user token after `u+`.
 pub(crate) const SHORTEST: usize = 18;
-/// The longest run whose head and tail are candidates.
+/// The length of the longest run whose head and tail are candidates.
 const LONGEST: usize = 64;
-/// A general key.
+/// The length of a general key.
 const GENERAL: usize = 20;
-/// An integration key.
+/// The length of an integration key.
 const INTEGRATION: usize = 32;
-/// A client secret.
+/// The length of a client secret.
 const CLIENT: usize = 48;
-/// What stands before the run of an app token, and how long that run is.
+/// The prefix of an app token that is not part of its run, and the length of the run.
 const APP_TOKEN: (&[u8], usize) = (b"pdus+", 45);
-/// What stands before the run of a user token.
+/// The prefix of a user token that is not part of its run, and the length of the run.
 const USER_TOKEN: (&[u8], usize) = (b"u+", 18);
 
-/// How many bytes before a run can belong to a candidate.
+/// The most bytes before a run that can belong to a candidate.
 pub(crate) const BEFORE: usize = APP_TOKEN.0.len();
-/// How many of the last bytes of an endless run are enough to know where a run of a narrower alphabet began.
+/// The number of bytes at the end of an overlong run that suffice to tell where a run of a narrower alphabet begins.
 pub(crate) const REMEMBERED: usize = 2 * LONGEST;
 
-/// The digest of every candidate in a text.
+/// Computes the digest of every candidate in a text.
 pub(crate) fn digests_in(text: &str, keyring: &Keyring) -> Vec<Digest> {
     let bytes = text.as_bytes();
     let mut digests = Vec::new();
@@ -40,8 +40,8 @@ pub(crate) fn digests_in(text: &str, keyring: &Keyring) -> Vec<Digest> {
     digests
 }
 
-/// The parts of a text that look like secrets, for whoever is about to repeat it and has no store to ask. Parts that
-/// overlap are one.
+/// Returns the parts of a text that look like secrets, for redaction where no store can be asked. Overlapping parts are
+/// merged.
 #[must_use]
 pub fn secrets_within(text: &str) -> Vec<Secret> {
     let bytes = text.as_bytes();
@@ -63,8 +63,9 @@ pub fn secrets_within(text: &str) -> Vec<Secret> {
     apart.into_iter().map(|place| Secret::presented(text[place].to_owned())).collect()
 }
 
-/// Whether what has a general key's shape is likely to be one, and no part of a name or a path: of 17,000 keys one has
-/// not letters of both cases. Where it is but a part of a run it takes a digit too, which one key of 30 has not.
+/// Returns true if text with the shape of a general key is likely to be one, and not part of a name or a path. It must
+/// have letters of both cases, which all but one key in 17,000 have. If it is only part of a run, it must have a digit
+/// too, which all but one key in 30 have.
 fn is_random(bytes: &[u8], place: &Range<usize>) -> bool {
     let candidate = &bytes[place.clone()];
     let is_in_run = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(|byte| REST.has(*byte));
@@ -74,8 +75,9 @@ fn is_random(bytes: &[u8], place: &Range<usize>) -> bool {
         && (is_whole_run || candidate.iter().any(u8::is_ascii_digit))
 }
 
-/// Shows every candidate in the runs that begin at or after `from`; one that reaches up to the end of the bytes only if
-/// they have ended there. Gives where the run begins that did not end, or the end.
+/// Visits every candidate in the runs that begin at or after `from`. A run that reaches the end of the bytes may go on
+/// in the next chunk, so it is visited only if the input has `ended`. Returns where that run begins, or else the length
+/// of the bytes.
 pub(crate) fn each(bytes: &[u8], from: usize, ended: bool, visit: &mut impl FnMut(Range<usize>)) -> usize {
     let mut start = from;
     while let Some(run) = next_run(bytes, start) {
@@ -88,8 +90,9 @@ pub(crate) fn each(bytes: &[u8], from: usize, ended: bool, visit: &mut impl FnMu
     if ended { bytes.len() } else { open_run(bytes, start) }
 }
 
-/// Shows every integration key's candidate inside a piece of a run that is too long for any other: in narrower runs
-/// that end at or after `from`; one that ends with the piece only if the piece is `complete`.
+/// Visits the candidates for integration keys within a piece of an overlong run, which has no others: those in narrower
+/// runs that end at or after `from`. A narrower run that ends with the piece is visited only if the piece is
+/// `complete`.
 pub(crate) fn each_inside(piece: &[u8], from: usize, complete: bool, visit: &mut impl FnMut(Range<usize>)) {
     integration_keys(piece, 0..piece.len(), &mut |candidate, end| {
         if end >= from && (complete || end < piece.len()) {
@@ -98,18 +101,18 @@ pub(crate) fn each_inside(piece: &[u8], from: usize, complete: bool, visit: &mut
     });
 }
 
-/// Where the run ends that bytes begin with.
+/// Returns the length of the run at the beginning of the bytes.
 pub(crate) fn end_of_run(bytes: &[u8]) -> usize {
     bytes.iter().position(|byte| !REST.has(*byte)).unwrap_or(bytes.len())
 }
 
-/// Where a run begins that may go on after the end.
+/// Returns where the run begins that reaches the end of the bytes, at or after `from`.
 pub(crate) fn open_run(bytes: &[u8], from: usize) -> usize {
     let rest = &bytes[from.min(bytes.len())..];
     rest.iter().rposition(|byte| !REST.has(*byte)).map_or(from.min(bytes.len()), |at| from + at + 1)
 }
 
-/// The next maximal run of the widest alphabet that is long enough.
+/// Returns the next run of the widest alphabet that is long enough for a candidate.
 fn next_run(bytes: &[u8], from: usize) -> Option<Range<usize>> {
     let mut start = from;
     loop {
@@ -123,6 +126,7 @@ fn next_run(bytes: &[u8], from: usize) -> Option<Range<usize>> {
     }
 }
 
+/// Visits the candidates in a run of the widest alphabet.
 fn in_run(bytes: &[u8], run: Range<usize>, visit: &mut impl FnMut(Range<usize>)) {
     if run.len() <= LONGEST {
         ends(&run, GENERAL, &mut *visit);
@@ -144,7 +148,7 @@ fn in_run(bytes: &[u8], run: Range<usize>, visit: &mut impl FnMut(Range<usize>))
     integration_keys(bytes, run, &mut |candidate, _| visit(candidate));
 }
 
-/// The integration keys' candidates in a run, each with the end of the narrower run that it is in.
+/// Visits the candidates for integration keys in a run, each with the end of the narrower run that contains it.
 fn integration_keys(bytes: &[u8], run: Range<usize>, visit: &mut impl FnMut(Range<usize>, usize)) {
     if run.len() < INTEGRATION {
         return;
@@ -166,7 +170,7 @@ fn integration_keys(bytes: &[u8], run: Range<usize>, visit: &mut impl FnMut(Rang
     }
 }
 
-/// The head and the tail of a run, or all of it.
+/// Visits the head and the tail of a run, or all of it if it has exactly this length.
 fn ends(run: &Range<usize>, length: usize, visit: &mut impl FnMut(Range<usize>)) {
     if run.len() >= length {
         visit(run.start..run.start + length);
@@ -193,7 +197,7 @@ mod tests {
     const APP: &str = "pdus+_0ABC123_00000000-1111-4222-8333-444444444444";
 
     #[test]
-    fn a_run_of_exactly_the_length_is_one_candidate() {
+    fn a_run_of_exactly_the_length_of_a_secret_is_a_candidate() {
         assert_eq!(found(GENERAL_KEY), [GENERAL_KEY]);
         assert_eq!(found(&format!("token={GENERAL_KEY}\n")), [GENERAL_KEY]);
         assert_eq!(found(TOKEN), [TOKEN]);
@@ -210,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_like_a_secret_is_taken_out_of_a_text_and_names_and_paths_are_not() {
+    fn redaction_replaces_secrets_and_leaves_names_and_paths() {
         for (text, shown) in [
             (format!("Bearer {APP}"), "Bearer (a secret ending in 4444)"),
             (format!("Token token={GENERAL_KEY}"), "Token token=(a secret ending in XYEu)"),
@@ -233,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_head_and_the_tail_of_a_longer_run_are_candidates_and_of_one_too_long_are_not() {
+    fn the_head_and_the_tail_of_a_run_are_candidates_up_to_the_longest_run() {
         assert!(found(&format!("key-{GENERAL_KEY}")).contains(&GENERAL_KEY));
         assert!(found(&format!("{GENERAL_KEY}-key")).contains(&GENERAL_KEY));
         assert!(found(&format!("KEY_{SERVICE_KEY}")).contains(&SERVICE_KEY));
