@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use pdkeys::manage::Founding;
 use pdkeys::model::{
     Access, CredentialKind, Disabled, GeneralKey, Head, Id, KeyState, Label, Name, Noun, Policy, RateLimit,
-    Scope, ScopeSet, Secret, UserRef, escape, future_moment, is_hazardous, is_invisible, length_of_time,
-    past_moment,
+    Scope, ScopeSet, Secret, UserRef, escape, is_hazardous, is_invisible, parse_duration, parse_expiry,
+    parse_past_time,
 };
 use pdkeys::ports::{Clock, SystemEntropy};
 use pdkeys::store::{Chain, Place, Store as _, sqlite::SqliteStore};
@@ -256,31 +256,31 @@ proptest! {
             awkward_text(),
         ],
     ) {
-        if let Ok(Some(end)) = future_moment("expiry", &text, now) {
+        if let Ok(Some(end)) = parse_expiry("expiry", &text, now) {
             prop_assert!(end > now, "{text} from {now} is {end}");
             let stored = Timestamp::from_millisecond(end.as_millisecond()).unwrap();
             prop_assert_eq!(end, stored, "finer than what is stored: {}", text);
         }
-        if let Ok(length) = length_of_time("overlap", &text, now) {
+        if let Ok(length) = parse_duration("overlap", &text, now) {
             prop_assert!(length >= SignedDuration::from_millis(1), "{text}");
         }
     }
 
     #[test]
     fn a_moment_reads_back_as_it_was_printed(now in any_moment(), moment in any_moment()) {
-        prop_assert_eq!(past_moment("since", &moment.to_string(), now).unwrap(), moment);
+        prop_assert_eq!(parse_past_time("since", &moment.to_string(), now).unwrap(), moment);
         if moment > now {
-            prop_assert_eq!(future_moment("expiry", &moment.to_string(), now).unwrap(), Some(moment));
+            prop_assert_eq!(parse_expiry("expiry", &moment.to_string(), now).unwrap(), Some(moment));
         }
     }
 
     #[test]
     fn looking_back_and_ahead_by_the_same_hours_are_mirrored(now in any_moment(), hours in 1_i64..10_000) {
         let text = format!("{hours}h");
-        let ahead = future_moment("expiry", &text, now).unwrap().unwrap();
-        let back = past_moment("since", &text, now).unwrap();
+        let ahead = parse_expiry("expiry", &text, now).unwrap().unwrap();
+        let back = parse_past_time("since", &text, now).unwrap();
         prop_assert_eq!(ahead.duration_since(now), now.duration_since(back));
-        prop_assert_eq!(length_of_time("overlap", &text, now).unwrap(), SignedDuration::from_hours(hours));
+        prop_assert_eq!(parse_duration("overlap", &text, now).unwrap(), SignedDuration::from_hours(hours));
     }
 
     #[test]

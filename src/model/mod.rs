@@ -1,4 +1,4 @@
-//! The nouns of the key system: values and their rules. No I/O, no clock, no SQL.
+//! The resources of an account, and the rules for their values. No I/O, no clock, no SQL.
 
 mod account;
 mod app;
@@ -11,7 +11,6 @@ mod id;
 mod import;
 mod key;
 mod keyring;
-mod moment;
 mod rate;
 mod role;
 mod scope;
@@ -19,6 +18,7 @@ mod secret;
 pub(crate) mod secret_patterns;
 mod service;
 mod text;
+mod time;
 mod token;
 mod user;
 
@@ -40,7 +40,6 @@ pub use key::{
 };
 pub(crate) use keyring::Committing;
 pub use keyring::{Digest, Keyring, Sealed, StoreKey};
-pub use moment::{end, future_moment, length_of_time, moment, past_moment};
 pub use rate::RateLimit;
 pub use role::Role;
 pub use scope::{Scope, ScopeSet};
@@ -50,5 +49,6 @@ pub use secret_patterns::secrets_within;
 pub use service::{Destination, DestinationEdit, DestinationRef, Integration, IntegrationType};
 pub(crate) use text::fold;
 pub use text::{Label, Name, escape, is_escaped, is_hazardous, is_invisible};
+pub use time::{parse_duration, parse_end_time, parse_expiry, parse_past_time, parse_time};
 pub use token::{TokenEdit, TokenSpec, UserToken};
 pub use user::{User, UserEdit};

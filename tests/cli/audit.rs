@@ -130,7 +130,7 @@ fn list_filters_by_time() {
     exit: 2
     --- stdout
     --- stderr
-    error: since: must be a length of time such as 90d or 12h, a date such as 2027-01-31, or a time such as 2027-01-31T12:00:00Z
+    error: since: must be a duration such as 90d or 12h, a date such as 2027-01-31, or a time such as 2027-01-31T12:00:00Z
     hint: --help shows what is taken, with examples
     ");
 }

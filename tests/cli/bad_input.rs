@@ -544,14 +544,14 @@ fn an_end_that_may_be_read_as_two_or_cannot_be_told_is_refused_as_that() {
     exit: 2
     --- stdout
     --- stderr
-    error: expiry: m may be minutes or months: say min or mo
+    error: expiry: m is ambiguous: use min for minutes or mo for months
     hint: --expires 90d counts from now, dates are in UTC, and --expires never sets no end
     ");
     assert_snapshot!(machine.run(["create", "ci", "--expires", "9000y"]), @r"
     exit: 2
     --- stdout
     --- stderr
-    error: expiry: is longer than can be told: the last day is 9999-12-30
+    error: expiry: is too long: the latest date is 9999-12-30
     hint: --expires 90d counts from now, dates are in UTC, and --expires never sets no end
     ");
     assert_eq!(names_in(machine.home()), [""; 0]);
@@ -567,7 +567,7 @@ fn an_end_that_may_be_read_as_two_or_cannot_be_told_is_refused_as_that() {
         &["usage", "--since", "3m"],
     ] {
         let ran = machine.refuses(arguments.iter().copied()).must_exit(2);
-        assert!(ran.stderr.contains("m may be minutes or months: say min or mo"), "{ran}");
+        assert!(ran.stderr.contains("m is ambiguous: use min for minutes or mo for months"), "{ran}");
     }
 }
 
@@ -600,7 +600,7 @@ fn an_expiry_in_the_past_or_unparsable_is_refused_and_makes_no_store() {
     exit: 2
     --- stdout
     --- stderr
-    error: expiry: must be a length of time such as 90d or 12h, a date such as 2027-01-31, or a time such as 2027-01-31T12:00:00Z, or never
+    error: expiry: must be a duration such as 90d or 12h, a date such as 2027-01-31, or a time such as 2027-01-31T12:00:00Z, or never
     hint: --expires 90d counts from now, dates are in UTC, and --expires never sets no end
     ");
     machine.run(["create", "ci", "--expires", ""]).must_exit(2);

@@ -313,7 +313,7 @@ fn list_filters_by_how_long_a_key_was_not_used() {
     exit: 2
     --- stdout
     --- stderr
-    error: unused for: must be a length of time such as 90d or 24h
+    error: unused for: must be a duration such as 90d or 24h
     hint: --help shows what is taken, with examples
     ");
 }
@@ -679,7 +679,7 @@ fn an_overlap_that_is_no_length_of_time_is_refused() {
     exit: 2
     --- stdout
     --- stderr
-    error: overlap: must be a length of time such as 90d or 24h
+    error: overlap: must be a duration such as 90d or 24h
     hint: --overlap 24h lets the present secret go on for a day; without it, it stops at once
     ");
     machine.refuses(["rotate", &deploy, "--overlap", "0s"]).must_exit(2);

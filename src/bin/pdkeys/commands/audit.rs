@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use clap::{Args, Subcommand};
 use clap_complete::{ArgValueCandidates, ArgValueCompleter};
-use pdkeys::model::{AuditAction, AuditRecord, FieldChange, Head, Id, Noun, escape, past_moment};
+use pdkeys::model::{AuditAction, AuditRecord, FieldChange, Head, Id, Noun, escape, parse_past_time};
 use pdkeys::store::{AuditQuery, Chain, Difference, Replay};
 use serde::Serialize;
 
@@ -235,7 +235,7 @@ impl List {
         context.with_session(FirstUse::NeedsStore, |session| {
             let now = session.at();
             let moment =
-                |what, text: Option<String>| text.map(|text| past_moment(what, &text, now)).transpose();
+                |what, text: Option<String>| text.map(|text| parse_past_time(what, &text, now)).transpose();
             let query = AuditQuery {
                 since: moment("since", self.since)?,
                 until: moment("until", self.until)?,

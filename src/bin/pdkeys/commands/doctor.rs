@@ -3,7 +3,7 @@
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use pdkeys::manage::{Ailment, Checkup};
-use pdkeys::model::{Id, length_of_time};
+use pdkeys::model::{Id, parse_duration};
 use pdkeys::store::Fault;
 use serde::Serialize;
 
@@ -68,8 +68,8 @@ impl Doctor {
         context.with_session(FirstUse::NeedsStore, |session| {
             let now = session.at();
             let checkup = Checkup {
-                expiring_within: length_of_time("expiring within", &self.expiring_within, now)?,
-                unused_for: length_of_time("unused for", &self.unused_for, now)?,
+                expiring_within: parse_duration("expiring within", &self.expiring_within, now)?,
+                unused_for: parse_duration("unused for", &self.unused_for, now)?,
             };
             let found: Vec<_> =
                 session.examine(checkup)?.iter().map(|ailment| self.record(ailment, now)).collect();

@@ -9,8 +9,8 @@ use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE, 
 use clap::Args;
 use pdkeys::manage::{Entries, KeyEntry, Line, Material, Session, Tell, UserEntry};
 use pdkeys::model::{
-    Access, CredentialKind, Fingerprint, Imported, Label, Name, Noun, Role, ScopeSet, Secret, end, escape,
-    moment,
+    Access, CredentialKind, Fingerprint, Imported, Label, Name, Noun, Role, ScopeSet, Secret, escape,
+    parse_end_time, parse_time,
 };
 use pdkeys::ports::Clock as _;
 use pdkeys::ports::SystemClock;
@@ -286,8 +286,8 @@ fn key_entry(row: Row) -> Result<KeyEntry, String> {
         (Some(_), Some(_)) => return Err("secret: either that or its digest, and not both".to_owned()),
     };
     let description = needed("description", description.as_ref())?;
-    let created_at = created_at.map(|text| moment("created_at", &text)).transpose();
-    let expires_at = expires_at.map(|text| end("expires_at", &text)).transpose();
+    let created_at = created_at.map(|text| parse_time("created_at", &text)).transpose();
+    let expires_at = expires_at.map(|text| parse_end_time("expires_at", &text)).transpose();
     Ok(KeyEntry {
         kind,
         material,

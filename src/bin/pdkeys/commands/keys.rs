@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use pdkeys::manage::{HandOver, Session};
 use pdkeys::model::{
     API_VERSION, Access, AccessKind, CredentialKind, GeneralKey, Hint, Id, KeyEdit, KeyFilter, KeyOrder,
-    KeySpec, KeyState, Label, Name, Noun, RateLimit, Scope, ScopeSet, future_moment, length_of_time,
+    KeySpec, KeyState, Label, Name, Noun, RateLimit, Scope, ScopeSet, parse_duration, parse_expiry,
 };
 use pdkeys::ports::{Clock as _, SystemClock};
 use pdkeys::store::sqlite::SqliteStore;
@@ -138,7 +138,7 @@ pub(super) fn name(key: &GeneralKey) -> String {
 }
 
 pub(super) fn parse_end(text: Option<&str>, now: Timestamp) -> Result<Option<Timestamp>, Failure> {
-    Ok(text.map(|text| future_moment("expiry", text, now)).transpose()?.flatten())
+    Ok(text.map(|text| parse_expiry("expiry", text, now)).transpose()?.flatten())
 }
 
 pub(super) fn parse_reason(text: Option<&str>) -> Result<Option<Label>, Failure> {
@@ -291,7 +291,7 @@ impl List {
         let unused_since = self
             .unused_for
             .as_deref()
-            .map(|length| length_of_time("unused for", length, now))
+            .map(|length| parse_duration("unused for", length, now))
             .transpose()?
             .map(|length| now.checked_sub(length).unwrap_or(Timestamp::MIN));
         Ok(KeyFilter {
@@ -308,7 +308,7 @@ impl List {
             ends_by: self
                 .expiring_within
                 .as_deref()
-                .map(|length| length_of_time("expiring within", length, now))
+                .map(|length| parse_duration("expiring within", length, now))
                 .transpose()?
                 .map(|length| now.checked_add(length).unwrap_or(Timestamp::MAX)),
         })
@@ -384,7 +384,7 @@ impl Edit {
             let edit = KeyEdit {
                 description: self.description.map(|text| Label::parse("description", &text)).transpose()?,
                 access,
-                expires_at: self.expires.map(|text| future_moment("expiry", &text, now)).transpose()?,
+                expires_at: self.expires.map(|text| parse_expiry("expiry", &text, now)).transpose()?,
                 rate_limit: self.rate_limit.map(|LimitEdit(limit)| limit),
             };
             let key = session.edit_key(&self.id, edit)?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use pdkeys::manage::{HandOver, Session};
-use pdkeys::model::{Noun, length_of_time};
+use pdkeys::model::{Noun, parse_duration};
 use pdkeys::store::sqlite::SqliteStore;
 
 use crate::context::{Context, FirstUse};
@@ -78,7 +78,7 @@ impl Rotation {
                 return render::changed(context, now, std::iter::once(ended.record(now)));
             }
             let overlap =
-                self.overlap.as_deref().map(|length| length_of_time("overlap", length, now)).transpose()?;
+                self.overlap.as_deref().map(|length| parse_duration("overlap", length, now)).transpose()?;
             if overlap.is_none() {
                 context
                     .rehearse(session, |session| C::rotate(session, reference, None, &mut |_, _| Ok(())))?;

@@ -10,7 +10,7 @@ use pdkeys::authz::Action;
 use pdkeys::manage::{HandOver, Session, Whose};
 use pdkeys::model::{
     API_VERSION, Access, AccessKind, CredentialKind, Hint, Id, KeyState, Label, Name, Noun, Scope, ScopeSet,
-    TokenEdit, TokenSpec, UserToken, future_moment,
+    TokenEdit, TokenSpec, UserToken, parse_expiry,
 };
 use pdkeys::ports::{Clock as _, SystemClock};
 use pdkeys::store::sqlite::SqliteStore;
@@ -273,7 +273,7 @@ impl Edit {
             let edit = TokenEdit {
                 description: self.description.map(|text| Label::parse("description", &text)).transpose()?,
                 access: (!self.scopes.is_empty()).then(|| access(self.scopes)),
-                expires_at: self.expires.map(|text| future_moment("expiry", &text, now)).transpose()?,
+                expires_at: self.expires.map(|text| parse_expiry("expiry", &text, now)).transpose()?,
             };
             let token = session.edit_token(&self.id, edit)?;
             context.terminal.done("Changed", &format!("{}{}", name(&token), moments::ends(token.expires_at)));

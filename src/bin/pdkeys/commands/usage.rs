@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use clap_complete::ArgValueCompleter;
 use jiff::Timestamp;
 use pdkeys::manage::{Counts, Session, Used};
-use pdkeys::model::{CredentialKind, Id, length_of_time, past_moment};
+use pdkeys::model::{CredentialKind, Id, parse_duration, parse_past_time};
 use pdkeys::store::sqlite::SqliteStore;
 use serde::Serialize;
 
@@ -180,7 +180,7 @@ impl Usage {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
         context.with_session(FirstUse::NeedsStore, |session| {
             let now = session.at();
-            let since = self.since.as_deref().map(|text| past_moment("since", text, now)).transpose()?;
+            let since = self.since.as_deref().map(|text| parse_past_time("since", text, now)).transpose()?;
             let all_kept = Timestamp::MIN;
             match (&self.id, self.by) {
                 (id, Some(period)) => self.chart(context, session, id.as_deref(), period, since)?,
@@ -215,7 +215,7 @@ impl Usage {
                 Ok(used.into_iter().map(UsedRecord::from).try_for_each(emit)?)
             });
         };
-        let length = length_of_time("unused for", length, now)?;
+        let length = parse_duration("unused for", length, now)?;
         let since = now.checked_sub(length).unwrap_or(Timestamp::MIN);
         render::list(&context.terminal, format, now, |emit| {
             Ok(session.unused(since, &mut |used| {
