@@ -44,16 +44,16 @@ impl Credential {
 
     /// Returns why the credential is inactive at `at`; `None` if it is active.
     #[must_use]
-    pub fn lapse(&self, at: Timestamp) -> Option<Lapse> {
+    pub fn inactive_reason(&self, at: Timestamp) -> Option<InactiveReason> {
         let is_over = |end: Option<Timestamp>| end.is_some_and(|end| end <= at);
         if is_over(self.secret_ends_at) {
-            Some(Lapse::Rotated)
+            Some(InactiveReason::Rotated)
         } else if self.disabled {
-            Some(Lapse::Disabled)
+            Some(InactiveReason::Disabled)
         } else if is_over(self.expires_at) {
-            Some(Lapse::Expired)
+            Some(InactiveReason::Expired)
         } else if self.owner.as_ref().is_some_and(|owner| owner.has_left) {
-            Some(Lapse::UserLeft)
+            Some(InactiveReason::UserLeft)
         } else {
             None
         }
@@ -69,7 +69,7 @@ impl Credential {
 
 /// The reason that a credential in the store is inactive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lapse {
+pub enum InactiveReason {
     /// The secret was rotated, and its overlap has ended.
     Rotated,
     /// It was disabled.

@@ -29,7 +29,7 @@ pub use audit::{
     Actor, AuditAction, AuditRecord, Details, ExecutionContext, FieldChange, Head, Method, Resource,
 };
 pub use change::{Audited, Change, SecretChange};
-pub use credential::{Credential, Lapse, Owner};
+pub use credential::{Credential, InactiveReason, Owner};
 pub use error::{Error, Result};
 pub use evidence::{Commitment, Evidence, ImportedThing, LiveMark, LiveSecret, SecretMark};
 pub use id::{Id, Noun};

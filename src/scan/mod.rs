@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use self::encodings::{CONTEXT, Plain};
 use crate::error::Error;
 use crate::model::{
-    CredentialKind, Digest, Fingerprint, Hint, Id, Keyring, Lapse, is_client_secret, secret_patterns,
+    CredentialKind, Digest, Fingerprint, Hint, Id, InactiveReason, Keyring, is_client_secret, secret_patterns,
 };
 use crate::store::{AppBy, CredentialStatus, DigestOwner, LookupResult, ReadTx as _, Store};
 
@@ -307,7 +307,11 @@ impl<S: Store> Scanner<S> {
             id,
             description: app.as_ref().map(|app| app.name.to_string()),
             hint: None,
-            standing: if over { CredentialStatus::Lapsed(Lapse::Rotated) } else { CredentialStatus::Live },
+            standing: if over {
+                CredentialStatus::Inactive(InactiveReason::Rotated)
+            } else {
+                CredentialStatus::Live
+            },
         }))
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::model::{Account, Credential, Id, Lapse};
+use crate::model::{Account, Credential, Id, InactiveReason};
 
 /// What a secret belongs, or belonged, to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,10 +88,12 @@ impl LookupResult {
         match self {
             Self::Unknown => CredentialStatus::Unknown,
             Self::Known(credential) => {
-                credential.lapse(at).map_or(CredentialStatus::Live, CredentialStatus::Lapsed)
+                credential.inactive_reason(at).map_or(CredentialStatus::Live, CredentialStatus::Inactive)
             }
             Self::Dead(Tombstone { death: Death::Removed, .. }) => CredentialStatus::Removed,
-            Self::Dead(Tombstone { death: Death::Rotated, .. }) => CredentialStatus::Lapsed(Lapse::Rotated),
+            Self::Dead(Tombstone { death: Death::Rotated, .. }) => {
+                CredentialStatus::Inactive(InactiveReason::Rotated)
+            }
         }
     }
 }
@@ -104,7 +106,7 @@ pub enum CredentialStatus {
     /// It works.
     Live,
     /// It does not work, and its credential is there.
-    Lapsed(Lapse),
+    Inactive(InactiveReason),
     /// Its credential was removed.
     Removed,
 }
@@ -116,10 +118,10 @@ impl CredentialStatus {
         match self {
             Self::Unknown => "unknown",
             Self::Live => "live",
-            Self::Lapsed(Lapse::Rotated) => "rotated",
-            Self::Lapsed(Lapse::Disabled) => "disabled",
-            Self::Lapsed(Lapse::Expired) => "expired",
-            Self::Lapsed(Lapse::UserLeft) => "user-left",
+            Self::Inactive(InactiveReason::Rotated) => "rotated",
+            Self::Inactive(InactiveReason::Disabled) => "disabled",
+            Self::Inactive(InactiveReason::Expired) => "expired",
+            Self::Inactive(InactiveReason::UserLeft) => "user-left",
             Self::Removed => "removed",
         }
     }

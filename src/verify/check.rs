@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::limit::measure;
 use super::policy::is_method;
 use crate::error::{ErrorKind, Result};
-use crate::model::{Account, Credential, CredentialKind, Digest, Keyring, Lapse, RateLimit};
+use crate::model::{Account, Credential, CredentialKind, Digest, InactiveReason, Keyring, RateLimit};
 use crate::store::{CredentialLookup, Death, LookupResult, Window};
 use crate::verify::{Api, Path, Presented, Reason, Request, Verdict, judge};
 
@@ -139,11 +139,11 @@ impl Batch {
 
 /// Returns why a credential that is in the store does not work, if it does not.
 fn inactive(credential: &Credential, at: Timestamp) -> Option<Reason> {
-    credential.lapse(at).map(|lapse| match lapse {
-        Lapse::Rotated => Reason::Rotated,
-        Lapse::Disabled => Reason::Disabled,
-        Lapse::Expired => Reason::Expired,
-        Lapse::UserLeft => Reason::UserLeft,
+    credential.inactive_reason(at).map(|inactive| match inactive {
+        InactiveReason::Rotated => Reason::Rotated,
+        InactiveReason::Disabled => Reason::Disabled,
+        InactiveReason::Expired => Reason::Expired,
+        InactiveReason::UserLeft => Reason::UserLeft,
     })
 }
 

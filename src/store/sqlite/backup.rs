@@ -422,7 +422,7 @@ fn reactivated(backup: &Connection, present: &Connection, at: Timestamp) -> Resu
             continue;
         }
         let LookupResult::Known(credential) = then.presence(&digest)? else { continue };
-        if credential.lapse(at).is_some() {
+        if credential.inactive_reason(at).is_some() {
             continue;
         }
         let standing = now.presence(&digest)?.standing(at);
