@@ -38,7 +38,7 @@ use draw::Draw;
 use pdkeys::model::{Access, Policy};
 use pdkeys::ports::SystemClock;
 use pdkeys::store::{Place, sqlite::SqliteStore};
-use pdkeys::verify::{Api, Counting, Path, Presented, Request, Verdict, Verifier, judge, operations};
+use pdkeys::verify::{Api, Path, Presented, Request, UsageRecording, Verdict, Verifier, judge, operations};
 use runs::{command, in_turn, time};
 use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
@@ -282,7 +282,7 @@ fn verifier(place: &Place, many: bool) -> Result<Verifier<SqliteStore>, Box<dyn 
     let place = place.clone();
     let open =
         move || if many { SqliteStore::open(&place)?.for_many_keys() } else { SqliteStore::open(&place) };
-    Ok(Verifier::new(open()?, open, Counting::InMemory, SystemClock)?)
+    Ok(Verifier::new(open()?, open, UsageRecording::InMemory, SystemClock)?)
 }
 
 fn check(verifier: &Verifier<SqliteStore>, secret: &str) -> Result<Verdict, Box<dyn Error>> {
@@ -291,7 +291,7 @@ fn check(verifier: &Verifier<SqliteStore>, secret: &str) -> Result<Verdict, Box<
         presented: Presented::bare(secret.as_bytes()),
         method: "GET",
         path: b"/incidents/Q1/notes",
-        through_server: false,
+        via_gateway: false,
     })?))
 }
 

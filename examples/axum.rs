@@ -18,15 +18,19 @@ use axum::{Json, Router};
 use pdkeys::ports::SystemClock;
 use pdkeys::store::Place;
 use pdkeys::store::sqlite::SqliteStore;
-use pdkeys::verify::{Api, Counting, Presented, Request, Verdict, Verifier};
+use pdkeys::verify::{Api, Presented, Request, UsageRecording, Verdict, Verifier};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let database = std::env::args_os().nth(1).ok_or("say where the store is")?;
     let place = Place::new(database);
     let store = SqliteStore::open(&place)?;
-    let verifier =
-        Arc::new(Verifier::new(store, move || SqliteStore::open(&place), Counting::InMemory, SystemClock)?);
+    let verifier = Arc::new(Verifier::new(
+        store,
+        move || SqliteStore::open(&place),
+        UsageRecording::InMemory,
+        SystemClock,
+    )?);
     let service = Router::new()
         .route("/incidents", get(async || Json(["nothing is on fire"])))
         .layer(middleware::from_fn_with_state(verifier, check));
@@ -54,7 +58,7 @@ async fn check(
         presented,
         method: request.method().as_str(),
         path: target.as_bytes(),
-        through_server: true,
+        via_gateway: true,
     };
     // A look-up takes microseconds: moving it to another thread would take longer.
     match verifier.verify(&asked) {

@@ -19,7 +19,7 @@
 //! use pdkeys::model::{Access, KeySpec, Label, Name, Noun, Policy, Secret};
 //! use pdkeys::ports::{SystemClock, SystemEntropy};
 //! use pdkeys::store::{Place, sqlite::SqliteStore};
-//! use pdkeys::verify::{Api, Counting, Presented, Reason, Request, Verifier};
+//! use pdkeys::verify::{Api, UsageRecording, Presented, Reason, Request, Verifier};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let directory = tempfile::tempdir()?;
@@ -46,10 +46,10 @@
 //! let key = session.create_key(spec, &mut |_, secret| secret.write_to(&mut received))?;
 //!
 //! // A client presents it. Any number of threads can check at the same time.
-//! let verifier = Verifier::new(store, move || SqliteStore::open(&place), Counting::InMemory, SystemClock)?;
+//! let verifier = Verifier::new(store, move || SqliteStore::open(&place), UsageRecording::InMemory, SystemClock)?;
 //! let ask = |method| {
 //!     let presented = Presented::parse(&received);
-//!     verifier.verify(&Request { api: Api::Rest, presented, method, path: b"/incidents", through_server: false })
+//!     verifier.verify(&Request { api: Api::Rest, presented, method, path: b"/incidents", via_gateway: false })
 //! };
 //! assert!(ask("GET")?.is_allowed());
 //! let verdict = ask("POST")?;

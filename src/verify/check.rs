@@ -158,7 +158,7 @@ fn judge_live(account: &Account, credential: Arc<Credential>, request: &Request<
         Api::Rest => match Path::parse(request.path) {
             None => reason(Reason::AmbiguousPath),
             Some(path)
-                if request.through_server
+                if request.via_gateway
                     && asks_who_the_user_is(request.method, &path)
                     && credential.owner.is_none() =>
             {

@@ -20,7 +20,7 @@ const MILLISECONDS_AN_HOUR: i64 = 3_600_000;
 
 /// What was counted in this process.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct UsageBuffer {
     shards: [Mutex<Shard>; SHARDS],
     /// Where to take from next, so that every shard has its turn.
     next: AtomicUsize,
@@ -130,7 +130,7 @@ fn hour(milliseconds: i64) -> i64 {
     milliseconds.div_euclid(MILLISECONDS_AN_HOUR)
 }
 
-impl Tally {
+impl UsageBuffer {
     fn shard(&self, id: Id) -> MutexGuard<'_, Shard> {
         Self::lock(&self.shards[id.spread() % SHARDS])
     }
@@ -140,7 +140,7 @@ impl Tally {
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts one check: in its window, and then, once `settle` has said from the window whether it is allowed, as
+    /// Counts one check: in its window, and then, once `decide` has said from the window whether it is allowed, as
     /// use of the credential, for the store. Tells once, as it comes to that, that so much is waiting for the store
     /// that it had better not wait for the next second.
     pub(super) fn count(
@@ -148,14 +148,14 @@ impl Tally {
         id: Id,
         counted_as: Id,
         at: Timestamp,
-        settle: &mut dyn FnMut(Window) -> bool,
+        decide: &mut dyn FnMut(Window) -> bool,
     ) -> bool {
         let mut shard = self.shard(counted_as);
         let Shard { counted, waiting, past } = &mut *shard;
         let counted = counted.entry(counted_as).or_default();
         let window = Window::with_one_more(counted.window(), at);
         (counted.window_began_at, counted.window_count) = (window.began_at.as_millisecond(), window.count);
-        let allowed = settle(window);
+        let allowed = decide(window);
         let count = UsageCount { id, at, allowed: u64::from(allowed), denied: u64::from(!allowed) };
         if id == counted_as {
             let before = waiting.len();
@@ -228,17 +228,17 @@ mod tests {
         Timestamp::from_second(1_000_000 + seconds).unwrap()
     }
 
-    fn note(tally: &Tally, id: Id, at: Timestamp, allowed: bool) {
-        tally.count(id, id, at, &mut |_| allowed);
+    fn note(usage: &UsageBuffer, id: Id, at: Timestamp, allowed: bool) {
+        usage.count(id, id, at, &mut |_| allowed);
     }
 
     #[test]
     fn a_window_of_60_seconds_begins_with_the_first_counted_check() {
-        let tally = Tally::default();
+        let usage = UsageBuffer::default();
         let id: Id = "K00000001".parse().unwrap();
         let count = |at| {
             let mut counted = None;
-            tally.count(id, id, at, &mut |window| counted.replace(window).is_none());
+            usage.count(id, id, at, &mut |window| counted.replace(window).is_none());
             counted.unwrap()
         };
         assert_eq!(count(at(0)), Window { began_at: at(0), count: 1 });
@@ -259,25 +259,25 @@ mod tests {
 
     #[test]
     fn usage_is_taken_once_and_can_be_put_back() {
-        let tally = Tally::default();
+        let usage = UsageBuffer::default();
         let id: Id = "K00000001".parse().unwrap();
-        note(&tally, id, at(0), true);
-        note(&tally, id, at(1), false);
-        let taken = tally.take(10, at(2));
+        note(&usage, id, at(0), true);
+        note(&usage, id, at(1), false);
+        let taken = usage.take(10, at(2));
         assert_eq!((taken.len(), taken[0].allowed, taken[0].denied, taken[0].at), (1, 1, 1, at(1)));
-        assert!(tally.take(10, at(2)).is_empty());
-        tally.put_back(taken);
-        note(&tally, id, at(3), true);
-        assert_eq!(tally.take(10, at(4))[0].allowed, 2);
+        assert!(usage.take(10, at(2)).is_empty());
+        usage.put_back(taken);
+        note(&usage, id, at(3), true);
+        assert_eq!(usage.take(10, at(4))[0].allowed, 2);
     }
 
     #[test]
     fn usage_of_two_hours_is_kept_apart() {
-        let tally = Tally::default();
+        let usage = UsageBuffer::default();
         let id: Id = "K00000001".parse().unwrap();
-        note(&tally, id, at(0), true);
-        note(&tally, id, at(3_600), false);
-        let mut taken = tally.take(10, at(3_600));
+        note(&usage, id, at(0), true);
+        note(&usage, id, at(3_600), false);
+        let mut taken = usage.take(10, at(3_600));
         taken.sort_by_key(|count| count.at);
         let told: Vec<_> = taken.iter().map(|count| (count.at, count.allowed, count.denied)).collect();
         assert_eq!(told, [(at(0), 1, 0), (at(3_600), 0, 1)]);
@@ -285,46 +285,46 @@ mod tests {
 
     #[test]
     fn what_is_over_is_forgotten_but_for_usage_that_was_not_taken() {
-        let tally = Tally::default();
+        let usage = UsageBuffer::default();
         let ids: Vec<Id> = (0..100).map(|number| format!("K{number:08}").parse().unwrap()).collect();
         for id in &ids {
-            assert!(!tally.count(*id, *id, at(0), &mut |_| true));
+            assert!(!usage.count(*id, *id, at(0), &mut |_| true));
         }
-        assert_eq!(tally.take(100, at(0)).len(), 100);
-        note(&tally, ids[7], at(0), true);
+        assert_eq!(usage.take(100, at(0)).len(), 100);
+        note(&usage, ids[7], at(0), true);
         for _ in 0..SHARDS {
-            tally.take(0, at(60));
+            usage.take(0, at(60));
         }
-        let left = || tally.shards.iter().map(|shard| Tally::lock(shard).counted.len()).sum::<usize>();
+        let left = || usage.shards.iter().map(|shard| UsageBuffer::lock(shard).counted.len()).sum::<usize>();
         assert_eq!(left(), 1);
-        assert_eq!(tally.take(10, at(60)).len(), 1);
+        assert_eq!(usage.take(10, at(60)).len(), 1);
         for _ in 0..SHARDS {
-            tally.take(0, at(60));
+            usage.take(0, at(60));
         }
         assert_eq!(left(), 0);
     }
 
     #[test]
     fn it_says_when_a_lot_is_waiting() {
-        let tally = Tally::default();
+        let usage = UsageBuffer::default();
         let mut count = |number: usize| {
             let id = format!("K{number:08}").parse().unwrap();
-            tally.count(id, id, at(0), &mut |_| true)
+            usage.count(id, id, at(0), &mut |_| true)
         };
         let enough = (0..2 * A_LOT * SHARDS).position(&mut count).unwrap();
         assert!((A_LOT..A_LOT * SHARDS).contains(&enough), "{enough}");
         assert!(!count(enough), "once");
-        tally.take(usize::MAX, at(1));
+        usage.take(usize::MAX, at(1));
         assert!((0..2 * A_LOT * SHARDS).any(count), "and again, when it was taken");
     }
 
     #[test]
     fn no_more_is_taken_than_was_asked_for() {
-        let tally = Tally::default();
+        let usage = UsageBuffer::default();
         for number in 0..100 {
-            note(&tally, format!("K{number:08}").parse().unwrap(), at(0), true);
+            note(&usage, format!("K{number:08}").parse().unwrap(), at(0), true);
         }
-        let first = tally.take(30, at(1)).len();
-        assert_eq!((first, first + tally.take(1_000, at(1)).len()), (30, 100));
+        let first = usage.take(30, at(1)).len();
+        assert_eq!((first, first + usage.take(1_000, at(1)).len()), (30, 100));
     }
 }

@@ -24,4 +24,4 @@ pub use path::Path;
 pub use policy::{Judgement, judge};
 pub use request::{Api, BearerTakes, Presented, Request};
 pub use verdict::{RateState, Reason, Verdict};
-pub use verifier::{Counting, Verifier};
+pub use verifier::{UsageRecording, Verifier};

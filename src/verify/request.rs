@@ -190,7 +190,7 @@ pub struct Request<'r> {
     /// The path with its query, as it stood in the request. Not needed for events.
     pub path: &'r [u8],
     /// Whether a client asked it through the server, where clients expect to be told what a credential is.
-    pub through_server: bool,
+    pub via_gateway: bool,
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::check::{Batch, Prepared, apply_rate_limit, conclude, prepare};
-use super::limit::Tally;
+use super::limit::UsageBuffer;
 use crate::error::{Error, Result};
 use crate::model::Keyring;
 use crate::ports::{Clock, monotonic};
@@ -25,7 +25,7 @@ const FLUSH_FOR: Duration = Duration::from_millis(200);
 
 /// Where checks are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Counting {
+pub enum UsageRecording {
     /// In the store, exactly, one by one: for a process that makes one check.
     InStore,
     /// In memory, with limits of this process's own; added to the store every second.
@@ -40,16 +40,16 @@ pub enum Counting {
 /// What is counted in memory is added to the store every second, and at the end: by [`Verifier::close`], which
 /// tells of a failure, or when the verifier is dropped, which cannot.
 pub struct Verifier<S: Store + Send + 'static> {
-    shared: Arc<Shared<S>>,
+    inner: Arc<Inner<S>>,
     flusher: Option<JoinHandle<()>>,
 }
 
-struct Shared<S> {
+struct Inner<S> {
     open: Box<dyn Fn() -> Result<S> + Send + Sync>,
     stores: Mutex<Vec<S>>,
     keyring: Keyring,
-    counting: Counting,
-    tally: Tally,
+    recording: UsageRecording,
+    usage: UsageBuffer,
     clock: Box<dyn Clock + Send + Sync>,
     flush: Mutex<Flush>,
     wake: Condvar,
@@ -77,26 +77,26 @@ impl<S: Store + Send + 'static> Verifier<S> {
     pub fn new(
         mut store: S,
         open: impl Fn() -> Result<S> + Send + Sync + 'static,
-        counting: Counting,
+        recording: UsageRecording,
         clock: impl Clock + Send + Sync + 'static,
     ) -> Result<Self> {
         let keyring = store.keyring()?;
-        let shared = Arc::new(Shared {
+        let inner = Arc::new(Inner {
             open: Box::new(open),
             stores: Mutex::new(vec![store]),
             keyring,
-            counting,
-            tally: Tally::default(),
+            recording,
+            usage: UsageBuffer::default(),
             clock: Box::new(clock),
             flush: Mutex::default(),
             wake: Condvar::new(),
         });
         // It also ends the reads of idle connections, which those that count nothing have too.
-        let flusher = (counting != Counting::InStore).then(|| {
-            let shared = Arc::clone(&shared);
-            thread::spawn(move || shared.flush_until_stopped())
+        let flusher = (recording != UsageRecording::InStore).then(|| {
+            let inner = Arc::clone(&inner);
+            thread::spawn(move || inner.flush_until_stopped())
         });
-        Ok(Self { shared, flusher })
+        Ok(Self { inner, flusher })
     }
 
     /// Answers whether a credential may do what is asked: present, find, judge, count.
@@ -107,7 +107,7 @@ impl<S: Store + Send + 'static> Verifier<S> {
     /// # Errors
     /// If it could not be found out. That is never an "allowed".
     pub fn verify(&self, request: &Request<'_>) -> Result<Verdict> {
-        self.shared.verify(request)
+        self.inner.verify(request)
     }
 
     /// Answers the same about several at once, in their order: each as the store is at one moment, which is not before
@@ -116,18 +116,18 @@ impl<S: Store + Send + 'static> Verifier<S> {
     /// # Errors
     /// If it could not be found out of one of them; then the others are not answered either.
     pub fn verify_all(&self, requests: &[Request<'_>]) -> Result<Vec<Verdict>> {
-        self.shared.verify_all(requests)
+        self.inner.verify_all(requests)
     }
 
     /// Closes the stores that no check is using. The next check opens the store anew.
     pub fn close_idle(&self) {
-        self.shared.close_idle();
+        self.inner.close_idle();
     }
 
     /// What went wrong when counts were last added to the store, if something did. They are kept, and tried again.
     #[must_use]
     pub fn counting_fault(&self) -> Option<String> {
-        lock(&self.shared.flush).fault.as_ref().map(ToString::to_string)
+        lock(&self.inner.flush).fault.as_ref().map(ToString::to_string)
     }
 
     /// Adds what is still counted in memory to the store, and ends.
@@ -136,15 +136,15 @@ impl<S: Store + Send + 'static> Verifier<S> {
     /// If it cannot be added.
     pub fn close(mut self) -> Result<()> {
         self.stop();
-        match lock(&self.shared.flush).fault.take() {
+        match lock(&self.inner.flush).fault.take() {
             Some(fault) => Err(fault),
             None => Ok(()),
         }
     }
 
     fn stop(&mut self) {
-        lock(&self.shared.flush).stop = true;
-        self.shared.wake.notify_all();
+        lock(&self.inner.flush).stop = true;
+        self.inner.wake.notify_all();
         if let Some(flusher) = self.flusher.take() {
             // It never panics; and if it did, its counts are lost and nothing else.
             let _ = flusher.join();
@@ -158,7 +158,7 @@ impl<S: Store + Send + 'static> Drop for Verifier<S> {
     }
 }
 
-impl<S: Store + Send + 'static> Shared<S> {
+impl<S: Store + Send + 'static> Inner<S> {
     fn verify(&self, request: &Request<'_>) -> Result<Verdict> {
         let digest = match prepare(&self.keyring, request) {
             Prepared::Decided(verdict) => return Ok(verdict),
@@ -193,7 +193,7 @@ impl<S: Store + Send + 'static> Shared<S> {
                 self.close_idle();
             }
         })?;
-        if self.counting == Counting::InStore {
+        if self.recording == UsageRecording::InStore {
             // There is no thread that would see to it.
             store.end_read()?;
         }
@@ -208,17 +208,17 @@ impl<S: Store + Send + 'static> Shared<S> {
         let Some(credential) = verdict.credential.clone() else { return Ok(()) };
         let (id, counted_as) = (credential.id, credential.counted_as());
         let mut decide = |window| apply_rate_limit(verdict, credential.limit(), window, at);
-        match self.counting {
-            Counting::InStore => store.count_check(id, counted_as, at, &mut decide)?,
-            Counting::InMemory => {
-                if self.tally.count(id, counted_as, at, &mut decide) {
+        match self.recording {
+            UsageRecording::InStore => store.count_check(id, counted_as, at, &mut decide)?,
+            UsageRecording::InMemory => {
+                if self.usage.count(id, counted_as, at, &mut decide) {
                     lock(&self.flush).now = true;
                     self.wake.notify_all();
                 }
             }
-            Counting::Nowhere => {
+            UsageRecording::Nowhere => {
                 let window = self
-                    .tally
+                    .usage
                     .window(counted_as)
                     .map_or_else(|| store.peek_window(counted_as), |w| Ok(Some(w)))?;
                 decide(Window::with_one_more(window, at));
@@ -271,7 +271,7 @@ impl<S: Store + Send + 'static> Shared<S> {
 
     /// Adds some of what was counted to the store, so many credentials' counts at most, and gives how many it were.
     fn flush(&self, store: &mut Option<S>, most: usize) -> Result<usize> {
-        let counts = self.tally.take(most, self.clock.now());
+        let counts = self.usage.take(most, self.clock.now());
         if counts.is_empty() {
             return Ok(0);
         }
@@ -280,7 +280,7 @@ impl<S: Store + Send + 'static> Shared<S> {
         match added {
             Ok(()) => Ok(counts.len()),
             Err(error) => {
-                self.tally.put_back(counts);
+                self.usage.put_back(counts);
                 Err(error)
             }
         }

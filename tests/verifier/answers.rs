@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use pdkeys::manage::DestinationKind;
 use pdkeys::model::{Access, AccountEdit, KeyEdit, RateLimit, Role};
-use pdkeys::verify::{Api, Counting, Reason, Request, Verdict};
+use pdkeys::verify::{Api, Reason, Request, UsageRecording, Verdict};
 use serde_json::{Value, json};
 
 use crate::world::{Made, World, event, rest, scopes};
@@ -37,7 +37,7 @@ fn to_a_client_of_the_rest_api_every_401_looks_the_same() {
         [&overlapping, &expired].map(|key| world.check(&rest(&key.secret, "GET", "/incidents")).reason);
     assert_eq!(before, [Reason::Allowed; 2]);
     world.wait(SignedDuration::from_hours(1));
-    let verifier = world.verifier(Counting::InMemory);
+    let verifier = world.verifier(UsageRecording::InMemory);
     for (presented, reason) in [
         ("", Reason::Missing),
         ("nonsense", Reason::Malformed),
@@ -61,7 +61,7 @@ fn to_a_client_of_the_rest_api_every_401_looks_the_same() {
 #[test]
 fn other_rest_answers_have_their_documented_bodies() {
     let world = World::new();
-    let verifier = world.verifier(Counting::InMemory);
+    let verifier = world.verifier(UsageRecording::InMemory);
     let full = world.key(Access::Full, Some(RateLimit::PerMinute(3))).secret;
     let read_only = world.key(Access::ReadOnly, None).secret;
     let scoped = world.key(Access::Scopes(scopes("users.read services.read")), None).secret;
@@ -115,9 +115,9 @@ fn other_rest_answers_have_their_documented_bodies() {
 fn who_asks_through_the_server_which_user_it_is_is_told_that_a_key_has_none() {
     let world = World::new();
     world.app("bot", scopes("incidents.read"), None);
-    let verifier = world.verifier(Counting::InMemory);
-    let ask = |secret: &str, method, path, through_server| {
-        verifier.verify(&Request { through_server, ..rest(secret, method, path) }).unwrap()
+    let verifier = world.verifier(UsageRecording::InMemory);
+    let ask = |secret: &str, method, path, via_gateway| {
+        verifier.verify(&Request { via_gateway, ..rest(secret, method, path) }).unwrap()
     };
     let full = world.key(Access::Full, None).secret;
     for secret in [&full, &world.key(Access::ReadOnly, None).secret, &world.app_token("bot", None).secret] {
@@ -146,7 +146,7 @@ const V1: &str = "Service key is the wrong length (should be 32 characters)";
 #[test]
 fn the_events_api_has_its_own_answers() {
     let world = World::new();
-    let verifier = world.verifier(Counting::InMemory);
+    let verifier = world.verifier(UsageRecording::InMemory);
     let ask = |secret: &str, api| verifier.verify(&event(secret, api)).unwrap();
     let invalid = |errors: &[&str]| json!({ "status": "invalid event", "message": "Event object is invalid", "errors": errors });
     let key = world.key(Access::Full, None).secret;
@@ -205,7 +205,7 @@ fn the_events_api_has_its_own_answers() {
 #[test]
 fn a_verdict_can_be_had_from_many_threads_at_once() {
     let world = World::new();
-    let verifier = world.verifier(Counting::InMemory);
+    let verifier = world.verifier(UsageRecording::InMemory);
     let keys = [(); 4].map(|()| world.key(Access::ReadOnly, Some(RateLimit::Unlimited)).secret);
     std::thread::scope(|scope| {
         for key in &keys {
@@ -237,7 +237,7 @@ fn questions_asked_together_have_the_answers_of_each_alone_in_their_order() {
             event(&events.secret, Api::EventsV2),
         ]
     };
-    let verifier = world.verifier(Counting::Nowhere);
+    let verifier = world.verifier(UsageRecording::Nowhere);
     let together: Vec<_> =
         verifier.verify_all(&ask()).unwrap().iter().map(|verdict| (verdict.reason, verdict.api)).collect();
     let requests = ask();

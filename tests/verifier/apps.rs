@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use pdkeys::model::{AppEdit, CredentialKind, Role};
-use pdkeys::verify::{Counting, Reason};
+use pdkeys::verify::{Reason, UsageRecording};
 
 use crate::world::{World, capture, hand_to, rest, scopes};
 
@@ -11,7 +11,7 @@ fn an_app_token_works_for_a_day_and_is_cleared_away_afterwards() {
     let world = World::new();
     world.app("bot", scopes("incidents.read"), None);
     let token = world.app_token("bot", None).secret;
-    let verifier = world.verifier(Counting::InMemory);
+    let verifier = world.verifier(UsageRecording::InMemory);
     let check = || verifier.verify(&rest(&format!("Bearer {token}"), "GET", "/incidents")).unwrap().reason;
     assert_eq!(check(), Reason::Allowed);
     world.wait(SignedDuration::from_hours(24) - SignedDuration::from_millis(1));

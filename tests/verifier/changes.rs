@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 use pdkeys::model::{Access, Secret};
 use pdkeys::store::sqlite::SqliteStore;
 use pdkeys::store::{LookupResult, Store as _};
-use pdkeys::verify::{Counting, Reason, Verifier};
+use pdkeys::verify::{Reason, UsageRecording, Verifier};
 use rusqlite::Connection;
 
 use crate::displacements::{Way, each, run};
 use crate::world::{Made, World, rest};
 
 /// A verifier over connections for keys from all over the store.
-fn for_many_keys(world: &World, counting: Counting) -> Verifier<SqliteStore> {
+fn for_many_keys(world: &World, counting: UsageRecording) -> Verifier<SqliteStore> {
     let place = world.place();
     let open = move || SqliteStore::open(&place)?.for_many_keys();
     Verifier::new(open().unwrap(), open, counting, world.clock.clone()).unwrap()
@@ -35,10 +35,10 @@ fn a_change_is_seen_at_once_whatever_becomes_of_the_log() {
     let world = World::new();
     let [key, other] = [(); 2].map(|()| world.key(Access::Full, None));
     let verifiers = [
-        world.verifier(Counting::InMemory),
-        world.verifier(Counting::Nowhere),
-        for_many_keys(&world, Counting::InMemory),
-        for_many_keys(&world, Counting::Nowhere),
+        world.verifier(UsageRecording::InMemory),
+        world.verifier(UsageRecording::Nowhere),
+        for_many_keys(&world, UsageRecording::InMemory),
+        for_many_keys(&world, UsageRecording::Nowhere),
     ];
     let reasons = |made: &Made| {
         let reason = |verifier: &Verifier<_>| {
@@ -84,7 +84,7 @@ fn a_change_is_seen_at_once_however_many_open_and_close_the_store_meanwhile() {
         for _ in 0..2 {
             scope.spawn(|| {
                 while !is_over.load(Ordering::Relaxed) {
-                    world.verifier(Counting::InStore).verify(&ask).unwrap();
+                    world.verifier(UsageRecording::InStore).verify(&ask).unwrap();
                 }
             });
         }
@@ -119,7 +119,7 @@ fn a_change_is_seen_at_once_however_many_open_and_close_the_store_meanwhile() {
 fn one_that_reads_on_lets_the_log_begin_anew() {
     let world = World::new();
     let key = world.key(Access::Full, None);
-    let verifier = for_many_keys(&world, Counting::InMemory);
+    let verifier = for_many_keys(&world, UsageRecording::InMemory);
     let writer = Connection::open(world.place().database()).unwrap();
     writer.pragma_update(None, "synchronous", "OFF").unwrap();
     writer.execute_batch("CREATE TABLE ballast (content BLOB)").unwrap();
@@ -138,7 +138,7 @@ fn one_that_reads_on_lets_the_log_begin_anew() {
 fn one_that_pauses_is_in_nobodys_way() {
     let world = World::new();
     let key = world.key(Access::Full, None);
-    for (counting, disabled) in [(Counting::InMemory, true), (Counting::Nowhere, false)] {
+    for (counting, disabled) in [(UsageRecording::InMemory, true), (UsageRecording::Nowhere, false)] {
         let verifier = for_many_keys(&world, counting);
         // Now there is something in the log, from which the verifier reads on.
         set_disabled(&world, &key, disabled);
@@ -179,10 +179,10 @@ const CLOSED: Duration = Duration::from_secs(5);
 /// Verifiers of every kind over one store.
 fn verifiers(world: &World) -> [Verifier<SqliteStore>; 4] {
     [
-        world.verifier(Counting::InMemory),
-        world.verifier(Counting::Nowhere),
-        for_many_keys(world, Counting::InMemory),
-        for_many_keys(world, Counting::Nowhere),
+        world.verifier(UsageRecording::InMemory),
+        world.verifier(UsageRecording::Nowhere),
+        for_many_keys(world, UsageRecording::InMemory),
+        for_many_keys(world, UsageRecording::Nowhere),
     ]
 }
 
@@ -235,7 +235,7 @@ fn files_that_others_do_not_find_are_told_whether_or_not_anything_changed() {
     let displaced = |way: &Way| {
         let world = World::new();
         let key = world.key(Access::Full, None);
-        let verifier = world.verifier(Counting::InMemory);
+        let verifier = world.verifier(UsageRecording::InMemory);
         let ask = || verifier.verify(&rest(&key.secret, "GET", "/incidents"));
         assert!(ask().unwrap().is_allowed());
         let mut store = world.store();

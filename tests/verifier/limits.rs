@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use pdkeys::manage::DestinationKind;
 use pdkeys::model::{Access, RateLimit, Role, UserEdit};
 use pdkeys::ports::Clock as _;
-use pdkeys::verify::{Api, Counting, RateState, Reason};
+use pdkeys::verify::{Api, RateState, Reason, UsageRecording};
 
 use crate::world::{World, event, rest, scopes};
 
@@ -14,7 +14,7 @@ const SECOND: SignedDuration = SignedDuration::from_secs(1);
 fn a_window_of_a_minute_begins_with_the_first_counted_check() {
     let world = World::new();
     let key = world.key(Access::Full, Some(RateLimit::PerMinute(2))).secret;
-    for counting in [Counting::InStore, Counting::InMemory] {
+    for counting in [UsageRecording::InStore, UsageRecording::InMemory] {
         let verifier = world.verifier(counting);
         let check = || {
             let verdict = verifier.verify(&rest(&key, "GET", "/incidents")).unwrap();
@@ -39,7 +39,7 @@ fn a_window_of_a_minute_begins_with_the_first_counted_check() {
 fn a_check_that_comes_late_to_a_window_is_counted_in_it() {
     let world = World::new();
     let key = world.key(Access::Full, Some(RateLimit::PerMinute(1))).secret;
-    for counting in [Counting::InStore, Counting::InMemory] {
+    for counting in [UsageRecording::InStore, UsageRecording::InMemory] {
         let verifier = world.verifier(counting);
         let check = || verifier.verify(&rest(&key, "GET", "/incidents")).unwrap();
         assert_eq!(check().reason, Reason::Allowed);
@@ -62,7 +62,7 @@ fn threads_that_check_at_once_never_exceed_the_limit_together() {
     let verifier = pdkeys::verify::Verifier::new(
         world.store(),
         move || pdkeys::store::sqlite::SqliteStore::open(&place),
-        Counting::InMemory,
+        UsageRecording::InMemory,
         pdkeys::ports::SystemClock,
     )
     .unwrap();
@@ -85,7 +85,7 @@ fn the_headers_tell_the_limit_on_every_answer_but_401_and_the_400_of_events() {
     let world = World::new();
     let key = world.key(Access::ReadOnly, Some(RateLimit::PerMinute(5))).secret;
     let events = world.integration(DestinationKind::Service, Some(RateLimit::PerMinute(1))).secret;
-    let verifier = world.verifier(Counting::InMemory);
+    let verifier = world.verifier(UsageRecording::InMemory);
     let headers = |request| {
         let verdict = verifier.verify(&request).unwrap();
         let told: Vec<_> =
@@ -120,7 +120,7 @@ fn the_headers_tell_the_limit_on_every_answer_but_401_and_the_400_of_events() {
 fn without_a_limit_nothing_is_told_and_nothing_ends() {
     let world = World::new();
     let key = world.key(Access::Full, Some(RateLimit::Unlimited)).secret;
-    let verifier = world.verifier(Counting::InMemory);
+    let verifier = world.verifier(UsageRecording::InMemory);
     for _ in 0..2_000 {
         let verdict = verifier.verify(&rest(&key, "GET", "/incidents")).unwrap();
         assert!(verdict.is_allowed() && verdict.rate_limit.is_none() && verdict.headers().is_empty());
@@ -130,7 +130,7 @@ fn without_a_limit_nothing_is_told_and_nothing_ends() {
 #[test]
 fn of_960_a_minute_the_961st_is_too_much_and_of_120_events_the_121st() {
     let world = World::new();
-    let verifier = world.verifier(Counting::InMemory);
+    let verifier = world.verifier(UsageRecording::InMemory);
     let key = world.key(Access::Full, None).secret;
     let tokens = [(); 2].map(|()| world.token(Role::User, Access::Role(None)).secret);
     world.app("bot", scopes("incidents.read"), None);
@@ -151,7 +151,7 @@ fn of_960_a_minute_the_961st_is_too_much_and_of_120_events_the_121st() {
 #[test]
 fn a_limit_that_is_changed_counts_at_once() {
     let world = World::new();
-    let verifier = world.verifier(Counting::InMemory);
+    let verifier = world.verifier(UsageRecording::InMemory);
     let token = world.token(Role::User, Access::Role(None)).secret;
     let check = || verifier.verify(&rest(&token, "GET", "/incidents")).unwrap();
     let set = |rate_limit| {
@@ -173,7 +173,7 @@ fn a_limit_that_is_changed_counts_at_once() {
 fn what_was_counted_in_memory_is_in_the_store_at_the_end() {
     let world = World::new();
     let key = world.key(Access::Full, None);
-    let verifier = world.verifier(Counting::InMemory);
+    let verifier = world.verifier(UsageRecording::InMemory);
     for _ in 0..3 {
         assert!(verifier.verify(&rest(&key.secret, "GET", "/incidents")).unwrap().is_allowed());
     }

@@ -7,7 +7,7 @@ use std::{env, fs};
 
 use pdkeys::model::{Access, RateLimit, Role, Scope, UserEdit};
 use pdkeys::store::sqlite::SqliteStore;
-use pdkeys::verify::{Counting, Operation, Reason, Verifier, operations};
+use pdkeys::verify::{Operation, Reason, UsageRecording, Verifier, operations};
 
 use crate::world::{World, every_scope, only, rest};
 
@@ -71,7 +71,7 @@ fn list(page: &mut String, reasons: &[Reason]) {
 
 fn print() -> String {
     let world = World::new();
-    let verifier = world.verifier(Counting::InMemory);
+    let verifier = world.verifier(UsageRecording::InMemory);
     let all = operations().len();
     let unlimited = Some(RateLimit::Unlimited);
     let mut page = format!(
@@ -154,7 +154,7 @@ fn roles_hold_their_scopes_and_nothing_beyond() {
         ["incidents.write", "incident_workflows:instances.write", "change_events.write"].contains(&scope)
     };
     let world = World::new();
-    let verifier = world.verifier(Counting::Nowhere);
+    let verifier = world.verifier(UsageRecording::Nowhere);
     for role in Role::ALL {
         let token = world.token(role, Access::Role(None)).secret;
         for (operation, reason) in operations().iter().zip(ask_all(&verifier, &token, "PXYZ123")) {

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use pdkeys::manage::DestinationKind;
 use pdkeys::model::{Access, AccountEdit, AppEdit, KeyEdit, Policy, RateLimit, Role, Scope, UserEdit};
 use pdkeys::verify::{
-    Api, Counting, Operation, Path, Presented, Reason, Request, Verdict, judge, operations,
+    Api, Operation, Path, Presented, Reason, Request, UsageRecording, Verdict, judge, operations,
 };
 use percent_encoding::percent_encode_byte;
 use proptest::prelude::*;
@@ -396,7 +396,7 @@ static SHARED: LazyLock<Shared> = LazyLock::new(|| {
         token: world.token(Role::User, Access::Role(None)),
         app_token: world.app_token("bot", None),
         integration: world.integration(DestinationKind::Service, unlimited),
-        verifier: world.verifier(Counting::Nowhere),
+        verifier: world.verifier(UsageRecording::Nowhere),
         _world: world,
     }
 });
@@ -530,7 +530,7 @@ proptest! {
             world.app_token("bot", None),
             world.integration(DestinationKind::Service, unlimited),
         ];
-        let long_lived = world.verifier(Counting::InMemory);
+        let long_lived = world.verifier(UsageRecording::InMemory);
         for step in &steps {
             take(&world, step, &credentials);
             let request = || match step {
@@ -543,7 +543,7 @@ proptest! {
             if let (Some(one), Some(other)) = (request(), request()) {
                 let answers = [
                     long_lived.verify(&one).unwrap(),
-                    world.verifier(Counting::Nowhere).verify(&other).unwrap(),
+                    world.verifier(UsageRecording::Nowhere).verify(&other).unwrap(),
                 ];
                 let [one, other] = answers.map(|verdict| serde_json::to_string(&verdict).unwrap());
                 prop_assert_eq!(one, other, "{:?}", step);

@@ -13,7 +13,7 @@ use pdkeys::model::{
 };
 use pdkeys::ports::{Clock, SystemEntropy};
 use pdkeys::store::{Place, sqlite::SqliteStore};
-use pdkeys::verify::{Api, Counting, Presented, Request, Verdict, Verifier};
+use pdkeys::verify::{Api, Presented, Request, UsageRecording, Verdict, Verifier};
 use tempfile::TempDir;
 
 /// A clock that stands still until it is turned.
@@ -57,7 +57,7 @@ pub(crate) fn rest<'r>(secret: &str, method: &'r str, path: &'r str) -> Request<
         presented: Presented::parse(secret.as_bytes()),
         method,
         path: path.as_bytes(),
-        through_server: false,
+        via_gateway: false,
     }
 }
 
@@ -131,14 +131,14 @@ impl World {
         act(&mut Session::begin(&mut store, Identity::OsUser(uid_of(role)), &self.clock, &mut entropy)?)
     }
 
-    pub(crate) fn verifier(&self, counting: Counting) -> Verifier<SqliteStore> {
+    pub(crate) fn verifier(&self, counting: UsageRecording) -> Verifier<SqliteStore> {
         let place = self.place();
         Verifier::new(self.store(), move || SqliteStore::open(&place), counting, self.clock.clone()).unwrap()
     }
 
     /// What somebody who checks once is answered.
     pub(crate) fn check(&self, request: &Request<'_>) -> Verdict {
-        self.verifier(Counting::InStore).verify(request).unwrap()
+        self.verifier(UsageRecording::InStore).verify(request).unwrap()
     }
 
     pub(crate) fn key(&self, access: Access, rate_limit: Option<RateLimit>) -> Made {

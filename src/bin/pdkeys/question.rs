@@ -87,7 +87,7 @@ impl<'l> Question<'l> {
             presented: std::mem::replace(&mut self.presented, Presented::Missing),
             method: &self.method,
             path: self.path.as_bytes(),
-            through_server: false,
+            via_gateway: false,
         }
     }
 

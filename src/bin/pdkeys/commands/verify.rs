@@ -6,7 +6,7 @@ use pdkeys::model::{Access, CredentialKind, Policy, secrets_within};
 use pdkeys::ports::{Clock as _, SystemClock};
 use pdkeys::store::sqlite::SqliteStore;
 use pdkeys::store::{ReadTx as _, Store as _};
-use pdkeys::verify::{Api, Counting, Explanation, Reason, Request, Verdict, Verifier, explain};
+use pdkeys::verify::{Api, Explanation, Reason, Request, UsageRecording, Verdict, Verifier, explain};
 use serde::Serialize;
 
 use crate::batch;
@@ -55,20 +55,15 @@ impl Verify {
         self.source
             .refuse_arguments("give it on standard input, in a file with --key-file, or in PDKEYS_KEY")?;
         if self.batch {
-            let counting = if self.dry_run { Counting::Nowhere } else { Counting::InMemory };
+            let counting = if self.dry_run { UsageRecording::Nowhere } else { UsageRecording::InMemory };
             return batch::run(context, verifier(context, counting, SqliteStore::for_many_keys)?);
         }
         let (method, path) = self.what_is_asked()?;
         let presented = self.source.read(context, Some("PDKEYS_KEY"))?;
-        let counting = if self.dry_run { Counting::Nowhere } else { Counting::InStore };
+        let counting = if self.dry_run { UsageRecording::Nowhere } else { UsageRecording::InStore };
         let verifier = verifier(context, counting, Ok)?;
-        let request = Request {
-            api: self.api,
-            presented,
-            method: &method,
-            path: path.as_bytes(),
-            through_server: false,
-        };
+        let request =
+            Request { api: self.api, presented, method: &method, path: path.as_bytes(), via_gateway: false };
         let verdict = verifier.verify(&request)?;
         match context.globals.output {
             Format::Table => {
@@ -93,7 +88,7 @@ impl Verify {
 
 fn verifier(
     context: &Context,
-    counting: Counting,
+    counting: UsageRecording,
     prepare: fn(SqliteStore) -> Result<SqliteStore, pdkeys::Error>,
 ) -> Result<Verifier<SqliteStore>, Failure> {
     let store = context.open(FirstUse::NeedsStore)?;

@@ -17,7 +17,7 @@ use arc_swap::{ArcSwap, Guard};
 use pdkeys::ports::SystemClock;
 use pdkeys::store::sqlite::SqliteStore;
 use pdkeys::store::{Place, ReadTx as _, Store as _};
-use pdkeys::verify::{Counting, Verdict, Verifier};
+use pdkeys::verify::{UsageRecording, Verdict, Verifier};
 use pdkeys::{Error, ErrorKind};
 
 use super::together::Question;
@@ -142,7 +142,7 @@ fn open(place: &Place) -> Result<(Verifier<SqliteStore>, SqliteStore), Error> {
         let place = place.clone();
         move || SqliteStore::open_waiting(&place, PATIENCE)
     };
-    Ok((Verifier::new(store, again, Counting::InMemory, SystemClock)?, held))
+    Ok((Verifier::new(store, again, UsageRecording::InMemory, SystemClock)?, held))
 }
 
 impl State {

@@ -99,7 +99,7 @@ impl Question {
             presented: std::mem::replace(&mut self.presented, Presented::Missing),
             method: &self.method,
             path: &self.target,
-            through_server: true,
+            via_gateway: true,
         }
     }
 }
