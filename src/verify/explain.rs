@@ -1,4 +1,4 @@
-//! What an operation needs, and who may: without any key.
+//! Explains what a request needs, and which keys and roles suffice, without a key.
 
 use serde::Serialize;
 
@@ -6,29 +6,30 @@ use crate::model::{Access, Owner, Policy, Role, Scope};
 use crate::verify::policy::is_method;
 use crate::verify::{Path, Reason, judge, operations};
 
-/// What a method and a path need under a policy.
+/// The requirements of a method and a path under a policy.
 #[derive(Clone, Debug, Serialize)]
 pub struct Explanation {
-    /// The policy.
+    /// The policy that was applied.
     pub policy: Policy,
-    /// The operation of the table, if it is one.
+    /// The operation in the table of the API, if one matches.
     pub operation: Option<&'static str>,
-    /// The template of the operation's path.
+    /// The path template of that operation.
     pub template: Option<&'static str>,
-    /// The scopes that are needed, all of them.
+    /// The scopes that are needed. A credential must have all of them.
     pub needed: Vec<Scope>,
-    /// The kinds of access of general keys that suffice: `full`, `read-only`, `scopes` with those that are needed.
+    /// The kinds of access with which a general key suffices: `full`, `read-only`, and `scopes`, given those that are
+    /// needed.
     pub access: Vec<&'static str>,
     /// The roles whose user tokens suffice.
     pub roles: Vec<Role>,
-    /// The roles whose user tokens suffice where it is about the user himself only.
+    /// The roles whose user tokens suffice only for requests about the user who owns the token.
     pub roles_for_oneself: Vec<Role>,
 }
 
-/// Explains a method and a path, or says why no request with them is ever allowed.
+/// Explains what a method and a path need.
 ///
 /// # Errors
-/// [`Reason::AmbiguousRequest`] or [`Reason::AmbiguousPath`].
+/// [`Reason::AmbiguousRequest`] or [`Reason::AmbiguousPath`] if no such request is ever allowed.
 pub fn explain(policy: Policy, method: &str, path: &[u8]) -> Result<Explanation, Reason> {
     if !is_method(method) {
         return Err(Reason::AmbiguousRequest);
@@ -53,7 +54,7 @@ pub fn explain(policy: Policy, method: &str, path: &[u8]) -> Result<Explanation,
         ("read-only", Access::ReadOnly),
         ("scopes", Access::Scopes(judged.needed.iter().cloned().collect())),
     ];
-    // Somebody else's id is one that no path has; one's own is whatever the path names.
+    // No path has an empty id, so that the request is about another user; with the id in the path, it is about the owner.
     let own_id = path.segments().nth(1).unwrap_or_default();
     let roles: Vec<_> = Role::ALL.into_iter().filter(|role| of_role(*role, "")).collect();
     Ok(Explanation {
@@ -82,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_operation_is_explained_with_everybody_who_may() {
+    fn an_explanation_lists_the_access_and_the_roles_that_suffice() {
         let explained = explain(Policy::PagerDuty, "POST", b"/incidents").unwrap();
         assert_eq!((explained.operation, explained.template), (Some("createIncident"), Some("/incidents")));
         assert_eq!(explained.access, ["full", "scopes"]);

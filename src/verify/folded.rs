@@ -1,21 +1,21 @@
-//! Code points beyond ASCII that another program may read as ASCII, or not see at all.
+//! Recognises non-ASCII code points that another program may convert to ASCII, or ignore.
 //!
-//! A program that normalises what it decodes turns U+FE30 into `..` and U+2100 into `a/c`; one that ignores case turns
-//! U+017F into `s`, so that `/incident%C5%BF` is `/incidents` to it. The policy compares paths with ASCII literals,
-//! so a path with such a code point could lead it to one operation, and the program behind to another.
+//! A program that normalises decoded text turns U+FE30 into `..` and U+2100 into `a/c`; one that ignores case turns
+//! U+017F into `s`, so that it reads `/incident%C5%BF` as `/incidents`. The policy compares paths with ASCII literals,
+//! so it could take a path with such a code point for one operation, and the API behind for another.
 //!
-//! What normalises to something else beyond ASCII is harmless, since no literal has it: `é` is the same path to the
-//! policy whether it is one code point or two.
+//! Normalisation to other non-ASCII code points is harmless, since no literal contains any: `é` is the same path to the
+//! policy in its composed and its decomposed form.
 
-/// Code points that some conversion to an older character set turns into `%`, `/`, `\`, or that look like it, without
-/// Unicode itself mapping them there.
+/// Code points that conversions to older character sets map to `%`, `/` or `\`, or that look like one of these, though
+/// Unicode has no such mapping.
 const LOOK_ALIKES: [char; 8] =
     ['\u{A5}', '\u{66A}', '\u{20A9}', '\u{2044}', '\u{2215}', '\u{2216}', '\u{29F5}', '\u{29F8}'];
 
-/// The bounds of the ranges, in order: each begins one, or is the first code point behind it.
+/// The bounds of the ranges in ascending order: alternately the first code point of a range, and the first one after it.
 ///
-/// In them are the code points whose compatibility form (NFKC), or that of their upper or lower case, has an ASCII
-/// character; those that Unicode has ignored by default; and those that it calls white space.
+/// The ranges contain the code points whose compatibility form (NFKC), or that of their upper or lower case, contains an
+/// ASCII character; those that are default-ignorable; and those that are white space.
 const BOUNDS: [u32; 314] = [
     0x85, 0x86, 0xa0, 0xa1, 0xa8, 0xa9, 0xaa, 0xab, 0xad, 0xae, 0xaf, 0xb0, 0xb2, 0xb5, 0xb8, 0xbb, 0xbc,
     0xbf, 0xdf, 0xe0, 0x130, 0x134, 0x13f, 0x141, 0x149, 0x14a, 0x17f, 0x180, 0x1c4, 0x1cd, 0x1f0, 0x1f4,
@@ -44,7 +44,7 @@ const BOUNDS: [u32; 314] = [
     0x1f191, 0x1fbf0, 0x1fbfa, 0xe0000, 0xe1000,
 ];
 
-/// Whether another program may read a character as ASCII, which it is not, or leave it out.
+/// Returns true if another program may convert a non-ASCII character to ASCII, or ignore it.
 pub(super) fn may_be_folded(character: char) -> bool {
     let code_point = u32::from(character);
     LOOK_ALIKES.contains(&character) || BOUNDS.partition_point(|bound| *bound <= code_point) % 2 == 1
@@ -61,12 +61,12 @@ mod tests {
 
     use super::*;
 
-    /// Whether the compatibility form of some text has an ASCII character.
+    /// Returns true if the compatibility form of a text contains an ASCII character.
     fn turns_ascii(text: impl Iterator<Item = char>) -> bool {
         text.nfkc().any(|character| character.is_ascii())
     }
 
-    /// Whether a program that normalises, in whatever case, reads a character as ASCII.
+    /// Returns true if a program that normalises text, in any case, may convert a character to ASCII.
     fn may_read_as_ascii(character: char) -> bool {
         turns_ascii(iter::once(character))
             || turns_ascii(character.to_lowercase())
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bounds_are_what_unicode_says() {
+    fn the_bounds_match_the_unicode_data() {
         let everything: String = ('\0'..=char::MAX).collect();
         let ignored: HashSet<char> = Regex::new(r"\p{Default_Ignorable_Code_Point}+")
             .unwrap()
@@ -87,7 +87,7 @@ mod tests {
                 && (character.is_whitespace() || ignored.contains(&character) || may_read_as_ascii(character))
         };
         let mut bounds = Vec::new();
-        // Surrogates are no characters, and in no range.
+        // Surrogates are not characters, and are in no range.
         for code_point in 0..=u32::from(char::MAX) + 1 {
             let is_in = bounds.len() % 2 == 1;
             if char::from_u32(code_point).is_some_and(is_meant) != is_in {
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_leads_elsewhere_may_be_folded_and_letters_may_not() {
+    fn only_code_points_that_may_become_ascii_or_nothing_are_recognised() {
         let leads = "\u{FE30}\u{2024}\u{FF0F}\u{2100}\u{37E}\u{FE68}\u{FF05}\u{FE54}\u{FE5F}\u{212A}\u{17F}\u{131}\u{DF}\u{FB01}\u{AD}\u{200D}\u{FE0F}\u{E0041}\u{3164}\u{A0}\u{1680}\u{2044}";
         for character in leads.chars() {
             assert!(may_be_folded(character), "{}", character.escape_unicode());

@@ -1,6 +1,6 @@
-//! Counting in memory: the windows of the rate limits, and usage until it is added to the store.
+//! Counts checks in memory: the windows of the rate limits, and usage until it is written to the store.
 //!
-//! Limits are kept by whatever process checks, each for itself; usage of all of them ends in one file.
+//! Each process that checks keeps rate limits of its own. The usage of all processes is added up in one file.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -14,31 +14,31 @@ use crate::store::{UsageCount, Window};
 use crate::verify::RateState;
 
 const SHARDS: usize = 16;
-/// At how many credentials with usage for the store a shard asks for it to be added: 16 thousand in all.
-const A_LOT: usize = 1_000;
-const MILLISECONDS_AN_HOUR: i64 = 3_600_000;
+/// The number of credentials with unwritten usage at which a shard asks for a flush; 16 thousand in all shards.
+const FLUSH_THRESHOLD: usize = 1_000;
+const MILLISECONDS_PER_HOUR: i64 = 3_600_000;
 
-/// What was counted in this process.
+/// The rate-limit windows of this process, and the usage that is not in the store yet.
 #[derive(Debug, Default)]
 pub(super) struct UsageBuffer {
     shards: [Mutex<Shard>; SHARDS],
-    /// Where to take from next, so that every shard has its turn.
+    /// The shard to start with when taking usage. It advances each time, so that no shard is starved.
     next: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
 struct Shard {
     counted: HashMap<Id, Counted, BuildHasherDefault<IdHasher>>,
-    /// Those with usage for the store, the longest waiting first.
+    /// The credentials with unwritten usage, those that have waited longest first.
     waiting: VecDeque<Id>,
-    /// Usage of hours that were over before it was taken, and what does not fit; empty most of the time.
+    /// Usage of past hours that was not taken in time, and counts that do not fit. Empty most of the time.
     past: Past,
 }
 
 type Past = HashMap<(Id, i64), UsageCount>;
 
-/// What is counted under one id. Small, since there is one for each credential that was checked in the last minute;
-/// moments are milliseconds since 1970.
+/// The counts of one id. Kept small, since there is one for each credential that was checked in the last minute. Times
+/// are in milliseconds since 1970.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counted {
     window_began_at: i64,
@@ -65,7 +65,7 @@ impl Counted {
     }
 }
 
-/// Ids are random and nobody's choice: one multiplication spreads them well enough.
+/// A hasher for ids. Ids are random and not chosen by clients, so one multiplication distributes them well enough.
 #[derive(Debug, Default)]
 struct IdHasher(u64);
 
@@ -127,7 +127,7 @@ impl Shard {
 }
 
 fn hour(milliseconds: i64) -> i64 {
-    milliseconds.div_euclid(MILLISECONDS_AN_HOUR)
+    milliseconds.div_euclid(MILLISECONDS_PER_HOUR)
 }
 
 impl UsageBuffer {
@@ -136,13 +136,13 @@ impl UsageBuffer {
     }
 
     fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
-        // A panic elsewhere leaves whole numbers behind: there is nothing half-done to fear.
+        // No update of a shard can panic halfway, so a poisoned one is still consistent.
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts one check: in its window, and then, once `decide` has said from the window whether it is allowed, as
-    /// use of the credential, for the store. Tells once, as it comes to that, that so much is waiting for the store
-    /// that it had better not wait for the next second.
+    /// Counts one check of the credential `id` in the window of `counted_as`, calls `decide` with that window to learn
+    /// whether the check is allowed, and adds it to the usage of the credential. Returns true once, when the flush
+    /// threshold is crossed.
     pub(super) fn count(
         &self,
         id: Id,
@@ -160,22 +160,22 @@ impl UsageBuffer {
         if id == counted_as {
             let before = waiting.len();
             Shard::add_usage(counted, waiting, past, count);
-            return before < A_LOT && waiting.len() >= A_LOT;
+            return before < FLUSH_THRESHOLD && waiting.len() >= FLUSH_THRESHOLD;
         }
         drop(shard);
         let mut shard = self.shard(id);
         let before = shard.waiting.len();
         shard.add(count);
-        before < A_LOT && shard.waiting.len() >= A_LOT
+        before < FLUSH_THRESHOLD && shard.waiting.len() >= FLUSH_THRESHOLD
     }
 
-    /// The window as it was last counted.
+    /// Returns the window without counting a check.
     pub(super) fn window(&self, counted_as: Id) -> Option<Window> {
         self.shard(counted_as).counted.get(&counted_as)?.window()
     }
 
-    /// Takes out what is to be added to the store, so many counts at most, in the order of the ids; and forgets some
-    /// of the windows that are over.
+    /// Removes and returns the usage to write to the store, at most `most` counts, ordered by id. Also drops some of the
+    /// windows that have ended.
     pub(super) fn take(&self, most: usize, at: Timestamp) -> Vec<UsageCount> {
         let mut taken = Vec::new();
         let first = self.next.fetch_add(1, Ordering::Relaxed);
@@ -190,19 +190,19 @@ impl UsageBuffer {
                 let counted = counted.get_mut(&id)?;
                 Some(counted.take_usage(id))
             }));
-            // One shard a time, which is every shard several times within the length of a window.
+            // One shard per call is enough to visit every shard several times within the length of a window.
             if number == 0 {
                 counted.retain(|_, counted| {
                     counted.has_usage() || counted.window().is_some_and(|window| window.is_open(at))
                 });
             }
         }
-        // Neighbours in the file are written one after the other.
+        // Rows that are neighbours in the file are written one after the other.
         taken.sort_unstable_by_key(|count| count.id);
         taken
     }
 
-    /// Puts back what could not be added.
+    /// Puts back usage that could not be written.
     pub(super) fn put_back(&self, counts: Vec<UsageCount>) {
         for count in counts {
             self.shard(count.id).add(count);
@@ -210,7 +210,7 @@ impl UsageBuffer {
     }
 }
 
-/// Where a limit stands, and whether it is exceeded, once the check at hand is counted in the window.
+/// Returns the state of a limit, and whether it is exceeded. `window` already counts the present check.
 pub(super) fn measure(limit: RateLimit, window: Window, at: Timestamp) -> (Option<RateState>, bool) {
     let RateLimit::PerMinute(limit) = limit else { return (None, false) };
     let length = i64::try_from(Window::LENGTH.as_millis()).unwrap_or(i64::MAX);
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_over_is_forgotten_but_for_usage_that_was_not_taken() {
+    fn windows_that_ended_are_dropped_unless_usage_is_unwritten() {
         let usage = UsageBuffer::default();
         let ids: Vec<Id> = (0..100).map(|number| format!("K{number:08}").parse().unwrap()).collect();
         for id in &ids {
@@ -305,21 +305,21 @@ mod tests {
     }
 
     #[test]
-    fn it_says_when_a_lot_is_waiting() {
+    fn count_returns_true_once_when_the_flush_threshold_is_crossed() {
         let usage = UsageBuffer::default();
         let mut count = |number: usize| {
             let id = format!("K{number:08}").parse().unwrap();
             usage.count(id, id, at(0), &mut |_| true)
         };
-        let enough = (0..2 * A_LOT * SHARDS).position(&mut count).unwrap();
-        assert!((A_LOT..A_LOT * SHARDS).contains(&enough), "{enough}");
+        let enough = (0..2 * FLUSH_THRESHOLD * SHARDS).position(&mut count).unwrap();
+        assert!((FLUSH_THRESHOLD..FLUSH_THRESHOLD * SHARDS).contains(&enough), "{enough}");
         assert!(!count(enough), "once");
         usage.take(usize::MAX, at(1));
-        assert!((0..2 * A_LOT * SHARDS).any(count), "and again, when it was taken");
+        assert!((0..2 * FLUSH_THRESHOLD * SHARDS).any(count), "and again after a flush");
     }
 
     #[test]
-    fn no_more_is_taken_than_was_asked_for() {
+    fn take_returns_at_most_the_requested_number_of_counts() {
         let usage = UsageBuffer::default();
         for number in 0..100 {
             note(&usage, format!("K{number:08}").parse().unwrap(), at(0), true);

@@ -1,8 +1,11 @@
-//! What a presented credential may do: present, find, judge, count, answer.
+//! Checks whether a presented credential may make a request.
 //!
-//! Everything that checks keys, be it the command line, a pipe, a server or another program, calls
-//! [`Verifier::verify`], and gets a [`Verdict`]: a "no" is a result here, not an error. What cannot be found out is
-//! an error, and never an "allowed".
+//! A check prepares a lookup from the shape of the credential, looks up its digest in the store, judges the request and
+//! counts it. [`Verifier::verify`] does all of this; the command line, the server and other programs call it. The
+//! functions without I/O are public too: [`prepare`], [`conclude`] and [`apply_rate_limit`].
+//!
+//! The result is a [`Verdict`]. A denied request is a verdict, not an error; an error means that the answer could not be
+//! found out, and must never be treated as allowed.
 
 mod check;
 mod events;

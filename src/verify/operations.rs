@@ -1,8 +1,8 @@
 //! The table of REST operations, and the matcher built from it.
 //!
-//! A path is matched segment by segment: `{x}` matches one segment, and of several templates that match, the one
-//! with literals further left wins. Then the method is looked up in that template, and nowhere else: `DELETE
-//! /users/me` is not the deletion of the user who is called "me".
+//! A path is matched segment by segment. `{x}` matches any one segment, and if several templates match, the one with the
+//! leftmost literal wins. The method is then looked up in that template only: `DELETE /users/me` has no operation, even
+//! though `DELETE /users/{id}` would match.
 
 use std::sync::LazyLock;
 
@@ -11,19 +11,19 @@ use crate::verify::Path;
 
 const TABLE: &str = include_str!("operations.tsv");
 
-/// What `{entity_type}` can be.
+/// The segments that `{entity_type}` matches.
 const ENTITY_TYPES: [&str; 3] = ["users", "teams", "escalation_policies"];
 
 /// One operation of the REST API.
 #[derive(Debug)]
 pub struct Operation {
-    /// Its name.
+    /// The name of the operation.
     pub id: &'static str,
-    /// The method.
+    /// The HTTP method.
     pub method: &'static str,
-    /// The template of the path.
+    /// The path template.
     pub template: &'static str,
-    /// The scopes that it needs, all of them.
+    /// The scopes that are needed. A credential must have all of them.
     pub needed: Vec<Scope>,
 }
 
@@ -32,29 +32,29 @@ struct Matcher {
     root: Node,
 }
 
-/// A segment in the tree of all templates.
+/// A node in the tree of all templates. Each edge is a segment.
 #[derive(Default)]
 struct Node {
-    /// The literals that can follow, in alphabetical order.
+    /// The literals that can come next, in alphabetical order.
     literals: Vec<(&'static str, Node)>,
-    /// The parameter that can follow, with its name.
+    /// The parameter that can come next, with its name.
     parameter: Option<(&'static str, Box<Node>)>,
-    /// The operations of the template that ends here.
+    /// The indices of the operations whose template ends at this node.
     operations: Vec<usize>,
 }
 
 static MATCHER: LazyLock<Matcher> = LazyLock::new(Matcher::new);
 
-/// Every operation of the table.
+/// Returns every operation in the table.
 #[must_use]
 pub fn operations() -> &'static [Operation] {
     &MATCHER.operations
 }
 
-/// Whether any operation of the table needs a scope; if none does, the scope that is most like it.
+/// Checks that an operation in the table needs a scope.
 ///
 /// # Errors
-/// The scope that may have been meant, if one comes near.
+/// If none does; with the most similar scope of the table, if one is similar enough to have been meant.
 pub fn known_scope(scope: &Scope) -> Result<(), Option<&'static Scope>> {
     const LIKENESS: f64 = 0.7;
     let scopes = || operations().iter().flat_map(|operation| &operation.needed);
@@ -66,7 +66,7 @@ pub fn known_scope(scope: &Scope) -> Result<(), Option<&'static Scope>> {
     Err(nearest.filter(|known| likeness(known) >= LIKENESS))
 }
 
-/// The operation of a method and a path; HEAD is looked up as GET.
+/// Finds the operation for a method and a path. HEAD is looked up as GET.
 pub(super) fn find(method: &str, path: &Path<'_>) -> Option<&'static Operation> {
     let method = if method == "HEAD" { "GET" } else { method };
     let node = MATCHER.root.follow(path.segments())?;
@@ -124,7 +124,7 @@ impl Node {
         }
     }
 
-    /// The template that the segments lead to, literals first.
+    /// Returns the node that the segments lead to, preferring literals to parameters.
     fn follow<'s>(&self, mut segments: impl Iterator<Item = &'s str> + Clone) -> Option<&Self> {
         let Some(segment) = segments.next() else { return (!self.operations.is_empty()).then_some(self) };
         let literal = self.literals.binary_search_by_key(&segment, |(literal, _)| literal).ok();
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_whole() {
+    fn the_table_has_every_operation_and_scope() {
         assert_eq!(operations().len(), 465);
         assert!(operations().iter().all(|operation| operation.needed.len() == 1));
         let mut scopes: Vec<_> = operations().iter().flat_map(|operation| &operation.needed).collect();
@@ -158,11 +158,12 @@ mod tests {
     }
 
     #[test]
-    fn a_scope_that_no_operation_needs_is_told_with_the_one_that_is_like_it() {
-        let told = |scope: &str| known_scope(&scope.parse().unwrap()).map_err(|near| near.map(Scope::as_str));
-        assert_eq!(told("incidents.read"), Ok(()));
-        assert_eq!(told("incidnets.read"), Err(Some("incidents.read")));
-        assert_eq!(told("elephants.read"), Err(None));
+    fn an_unknown_scope_is_refused_with_the_most_similar_one() {
+        let checked =
+            |scope: &str| known_scope(&scope.parse().unwrap()).map_err(|near| near.map(Scope::as_str));
+        assert_eq!(checked("incidents.read"), Ok(()));
+        assert_eq!(checked("incidnets.read"), Err(Some("incidents.read")));
+        assert_eq!(checked("elephants.read"), Err(None));
     }
 
     #[test]

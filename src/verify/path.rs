@@ -1,7 +1,7 @@
-//! Paths, taken apart once and strictly.
+//! Parses request paths strictly.
 //!
-//! Whatever two programs could read differently is refused: a policy that reads a path one way in front of a
-//! program that reads it another is no policy. What is left has one meaning.
+//! A path that two programs could interpret differently is refused: the policy must not take it for one operation while
+//! the API behind takes it for another. Every path that parses has one meaning.
 
 use super::folded::may_be_folded;
 use crate::model::is_hazardous;
@@ -9,21 +9,21 @@ use crate::model::is_hazardous;
 /// The longest request target in bytes.
 const MAX_LEN: usize = 8 * 1024;
 
-/// A path with one meaning, as its segments.
+/// An unambiguous path, as a list of segments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Path<'p> {
     segments: Vec<std::borrow::Cow<'p, str>>,
 }
 
 impl<'p> Path<'p> {
-    /// Takes a request target apart: the query is cut off at the first `?`, and encoded unreserved characters are
-    /// decoded, once. `None` if it could be read in more than one way.
+    /// Parses a request target. The query is cut off at the first `?`, and percent-encoded unreserved characters are
+    /// decoded once. Returns `None` if the path is ambiguous.
     #[must_use]
     pub fn parse(target: &'p [u8]) -> Option<Self> {
         if target.len() > MAX_LEN {
             return None;
         }
-        // Beyond ASCII nothing belongs into a request target as it is; what there is of it comes encoded.
+        // A request target is ASCII; other characters must be percent-encoded.
         if !target.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#') {
             return None;
         }
@@ -37,38 +37,38 @@ impl<'p> Path<'p> {
         Some(Self { segments })
     }
 
-    /// The segments between the slashes, none of them empty.
+    /// Returns the segments between the slashes. None of them is empty.
     pub fn segments(&self) -> impl ExactSizeIterator<Item = &str> + Clone {
         self.segments.iter().map(AsRef::as_ref)
     }
 
-    /// The first segment.
+    /// Returns the first segment; `None` for the path `/`.
     #[must_use]
     pub fn first(&self) -> Option<&str> {
         self.segments.first().map(AsRef::as_ref)
     }
 }
 
-/// One segment, with encoded unreserved characters decoded.
+/// Parses one segment, and decodes percent-encoded unreserved characters. Returns `None` if it is ambiguous.
 fn segment(raw: &str) -> Option<std::borrow::Cow<'_, str>> {
     if raw.is_empty() || raw.contains(['\\', ';']) {
         return None;
     }
     let decoded = if raw.contains('%') { std::borrow::Cow::Owned(decode(raw)?) } else { raw.into() };
-    // Dots alone lead elsewhere, and more than two do for some programs.
+    // A segment of dots refers to another directory; for some programs, even one of more than two.
     (!decoded.bytes().all(|byte| byte == b'.')).then_some(decoded)
 }
 
-/// Decodes encoded letters, digits, `-`, `_` and `~`. Other encodings stay as they are, unless some program would
-/// decode them into something that changes where the path leads.
+/// Decodes percent-encoded letters, digits, `-`, `_` and `~`, and leaves other encoded bytes as they are. Returns `None`
+/// if a program could decode any of those into a character that changes the meaning of the path.
 fn decode(raw: &str) -> Option<String> {
     let mut text = String::with_capacity(raw.len());
-    // The encoded bytes that stay encoded must still be UTF-8, or two programs read two texts.
-    let mut meant = Vec::with_capacity(raw.len());
+    // Bytes that stay encoded must be UTF-8 as well, because programs differ in how they decode other bytes.
+    let mut decoded = Vec::with_capacity(raw.len());
     let mut rest = raw.as_bytes();
     while let [first, tail @ ..] = rest {
         if *first != b'%' {
-            meant.push(*first);
+            decoded.push(*first);
             rest = tail;
             continue;
         }
@@ -77,10 +77,10 @@ fn decode(raw: &str) -> Option<String> {
         if byte.is_ascii_control() || b"/\\.%;#? ".contains(&byte) {
             return None;
         }
-        meant.push(byte);
+        decoded.push(byte);
         rest = tail;
     }
-    if String::from_utf8(meant).ok()?.contains(|c| is_hazardous(c) || may_be_folded(c)) {
+    if String::from_utf8(decoded).ok()?.contains(|c| is_hazardous(c) || may_be_folded(c)) {
         return None;
     }
     let mut characters = raw.char_indices();
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_two_programs_could_read_differently_is_refused() {
+    fn ambiguous_paths_are_refused() {
         for target in [
             "",
             "users",

@@ -1,14 +1,14 @@
-//! What an access allows: from method and path to the scopes that are needed, and from those to a judgement.
+//! Maps a method and a path to the scopes that are needed, and judges whether an access has them.
 
 use std::borrow::Cow;
 
 use crate::model::{Access, Owner, Policy, Role, Scope, ScopeSet};
 use crate::verify::{Path, Reason, operations};
 
-/// The methods that a request can have.
+/// The methods that are accepted.
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
-/// What everybody may read and write below the own user.
+/// The resources below `/users/{id}` that every user may read and write for themselves.
 const OWN_RESOURCES: [&str; 5] = [
     "contact_methods",
     "notification_rules",
@@ -17,18 +17,18 @@ const OWN_RESOURCES: [&str; 5] = [
     "notification_subscriptions",
 ];
 
-/// What came of judging a method and a path.
+/// The result of judging a method and a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judgement {
-    /// [`Reason::Allowed`], or why not.
+    /// [`Reason::Allowed`], or the reason for denying the request.
     pub reason: Reason,
-    /// The operation of the table, if it is one.
+    /// The operation in the table of the API, if one matches.
     pub operation: Option<&'static str>,
-    /// The scopes that are needed, all of them.
+    /// The scopes that are needed. A credential must have all of them.
     pub needed: Cow<'static, [Scope]>,
 }
 
-/// Whether a method is one that two programs understand alike.
+/// Returns true if a method is one that all programs interpret alike.
 pub(super) fn is_method(method: &str) -> bool {
     METHODS.contains(&method)
 }
@@ -37,7 +37,8 @@ fn only_reads(method: &str) -> bool {
     matches!(method, "GET" | "HEAD")
 }
 
-/// Judges what an access, and the user whose token it is, may do.
+/// Judges whether a credential with this access may make a request, apart from its state and its rate limit. `owner` is
+/// the owner of a user token.
 #[must_use]
 pub fn judge(
     policy: Policy,
@@ -52,7 +53,7 @@ pub fn judge(
         Access::Full => Reason::Allowed,
         Access::ReadOnly if only_reads(method) => Reason::Allowed,
         Access::Role(None) if owner.is_some_and(|owner| owner.role.is_senior()) => Reason::Allowed,
-        // What nobody knows is for those alone who may do everything, or read everything.
+        // Only access to everything, or to reading everything, allows an unknown operation.
         _ if !known => Reason::UnknownOperation,
         Access::ReadOnly => Reason::ReadOnly,
         Access::Scopes(scopes) if has(scopes) => Reason::Allowed,
@@ -61,14 +62,14 @@ pub fn judge(
             Some(owner) if !may(policy, owner, method, path, &needed) => Reason::Role,
             Some(_) if narrowed.as_ref().is_none_or(has) => Reason::Allowed,
             Some(_) => Reason::Scope,
-            // A role that nobody has allows nothing.
+            // Without an owner there is no role, and nothing is allowed.
             None => Reason::Role,
         },
     };
     Judgement { reason, operation, needed }
 }
 
-/// The scopes that a request needs: whether that is known at all, and by which operation.
+/// Returns whether the policy knows the request, the operation that it matches, and the scopes that it needs.
 fn needed(
     policy: Policy,
     method: &str,
@@ -77,7 +78,7 @@ fn needed(
     const UNKNOWN: (bool, Option<&str>, Cow<'static, [Scope]>) = (false, None, Cow::Borrowed(&[]));
     match policy {
         Policy::PagerDuty => match operations::find(method, path) {
-            // An operation that needed nothing would be anybody's.
+            // An operation without scopes would be open to every credential.
             Some(operation) if !operation.needed.is_empty() => {
                 (true, Some(operation.id), Cow::Borrowed(&operation.needed))
             }
@@ -91,20 +92,22 @@ fn needed(
     }
 }
 
-/// Whether a user's role, or the request's being about the user himself, allows it.
+/// Returns true if the role of a user holds the scopes, or the request is one that every user, or every Responder, may
+/// make.
 fn may(policy: Policy, owner: &Owner, method: &str, path: &Path<'_>, needed: &[Scope]) -> bool {
     needed.iter().all(|scope| owner.role.holds(scope))
-        // Paths of the documented API: what the same words mean to another API, only its roles can say.
+        // These exceptions are for paths of PagerDuty's API, which may mean something else in another one.
         || (policy == Policy::PagerDuty
             && ((owner.role == Role::LimitedUser && is_override(path)) || is_about_oneself(owner, method, path)))
 }
 
-/// Responders make overrides of schedules, and nothing else of schedules.
+/// Returns true for the overrides of a schedule, which Responders may change.
 fn is_override(path: &Path<'_>) -> bool {
     let mut segments = path.segments();
     segments.next() == Some("schedules") && segments.nth(1) == Some("overrides")
 }
 
+/// Returns true if a request is about the owner of the token: reading the user, or any request for an own resource.
 fn is_about_oneself(owner: &Owner, method: &str, path: &Path<'_>) -> bool {
     let own_id = match &owner.external_id {
         Some(external_id) => external_id.clone(),
@@ -132,7 +135,7 @@ mod tests {
     fn owner(role: Role) -> Owner {
         Owner {
             id: "U00000001".parse().unwrap(),
-            name: "somebody".to_owned(),
+            name: "ann".to_owned(),
             role,
             external_id: None,
             has_left: false,
@@ -144,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_only_key_reads_whatever_the_scope_and_writes_nothing() {
+    fn a_read_only_key_may_get_anything_and_write_nothing() {
         let judged = |method, path| judged(Policy::PagerDuty, &Access::ReadOnly, None, method, path);
         assert_eq!(judged("GET", "/incidents"), Reason::Allowed);
         assert_eq!(judged("HEAD", "/nowhere/at/all"), Reason::Allowed);
@@ -165,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_responder_makes_overrides_and_nothing_else_of_schedules() {
+    fn a_responder_may_change_the_overrides_of_a_schedule_only() {
         assert_eq!(as_role(Role::LimitedUser, "POST", "/schedules/P1/overrides"), Reason::Allowed);
         assert_eq!(as_role(Role::LimitedUser, "DELETE", "/schedules/P1/overrides/P2"), Reason::Allowed);
         assert_eq!(as_role(Role::LimitedUser, "PUT", "/schedules/P1"), Reason::Role);
@@ -173,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_sees_and_keeps_the_own_user_and_nobody_elses() {
+    fn every_role_may_read_and_maintain_its_own_user_only() {
         for role in [Role::RestrictedAccess, Role::ReadOnlyLimitedUser, Role::Observer] {
             assert_eq!(as_role(role, "GET", "/users/me"), Reason::Allowed, "{role}");
             assert_eq!(as_role(role, "GET", "/users/U00000001"), Reason::Allowed, "{role}");
@@ -182,15 +185,19 @@ mod tests {
             assert_eq!(as_role(role, "GET", "/users/U00000001/sessions"), Reason::Role, "{role}");
             assert_eq!(as_role(role, "POST", "/users/U00000002/contact_methods"), Reason::Role, "{role}");
         }
-        let noted = Owner { external_id: Some("PXYZ".to_owned()), ..owner(Role::RestrictedAccess) };
-        let judged = |path| judged(Policy::PagerDuty, &Access::Role(None), Some(&noted), "GET", path);
+        let recorded = Owner { external_id: Some("PXYZ".to_owned()), ..owner(Role::RestrictedAccess) };
+        let judged = |path| judged(Policy::PagerDuty, &Access::Role(None), Some(&recorded), "GET", path);
         assert_eq!(judged("/users/PXYZ"), Reason::Allowed);
         assert_eq!(judged("/users/pxyz"), Reason::Role, "exact bytes");
-        assert_eq!(judged("/users/U00000001"), Reason::Role, "the noted id takes the place of the one here");
+        assert_eq!(
+            judged("/users/U00000001"),
+            Reason::Role,
+            "the recorded id replaces the one of this account"
+        );
     }
 
     #[test]
-    fn a_token_with_scopes_has_those_of_the_role_alone() {
+    fn a_token_limited_to_scopes_has_only_those_that_its_role_holds() {
         let narrowed = Access::Role(Some("incidents.read incidents.write".parse().unwrap()));
         let as_role =
             |role, method, path| judged(Policy::PagerDuty, &narrowed, Some(&owner(role)), method, path);
@@ -201,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_about_oneself_is_known_of_the_documented_api_alone() {
+    fn exceptions_for_own_resources_apply_to_the_pagerduty_policy_only() {
         for path in ["/users/U00000001/contact_methods/any/deeper", "/users/me", "/schedules/1/overrides"] {
             for role in [Role::RestrictedAccess, Role::LimitedUser] {
                 let judged =
@@ -212,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn by_convention_the_first_segment_is_the_resource() {
+    fn the_convention_policy_takes_the_first_segment_as_the_resource() {
         let judged = |scopes: &str, method, path| {
             judged(Policy::Convention, &Access::Scopes(scopes.parse().unwrap()), None, method, path)
         };

@@ -1,17 +1,17 @@
-//! What is asked: a credential as it was presented, and what it is to be used for.
+//! Parses presented credentials, and describes the request that they are presented for.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::model::{self, CredentialKind, Secret};
 
-/// The longest credential in bytes that is looked at, with room for its scheme.
+/// The length in bytes of the longest input that is parsed as a credential, including its scheme.
 const MAX_LEN: usize = 512;
 
-/// Which API a request is for.
+/// The API that a request is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Api {
-    /// The REST API, which REST keys and app tokens are for.
+    /// The REST API. It takes general keys, user tokens and app tokens.
     #[default]
     Rest,
     /// The Events API, version 1.
@@ -21,20 +21,20 @@ pub enum Api {
 }
 
 impl Api {
-    /// Whether it takes events, and so integration keys.
+    /// Returns true for the versions of the Events API, which take integration keys.
     #[must_use]
     pub const fn is_events(self) -> bool {
         matches!(self, Self::EventsV1 | Self::EventsV2)
     }
 
-    /// Whether credentials of a kind are meant for it.
+    /// Returns true if the API takes credentials of this kind.
     #[must_use]
     pub const fn takes(self, kind: CredentialKind) -> bool {
         self.is_events() == matches!(kind, CredentialKind::Integration)
     }
 }
 
-/// The API's name, as `--api` and batch lines have it.
+/// Writes the name that `--api` and batch lines use.
 impl fmt::Display for Api {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -56,40 +56,39 @@ impl FromStr for Api {
     }
 }
 
-/// What may be presented as `Bearer`.
+/// The kinds of credential that may be presented with the scheme `Bearer`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BearerTakes {
-    /// App tokens, as documented.
+    /// App tokens only, as PagerDuty documents.
     #[default]
     AppTokens,
-    /// Any key, as the clients of many an API present theirs.
+    /// Any credential, as is common for other APIs.
     AnyKey,
 }
 
-/// What somebody presented as a credential.
+/// A credential as it was presented.
 #[derive(Debug)]
 pub enum Presented {
-    /// Nothing.
+    /// No credential was presented.
     Missing,
-    /// Something that no credential looks like; how long it was, and whether it was letters and digits alone, which
-    /// is what the Events API tells its clients.
+    /// The text has the shape of no credential. The fields are what the Events API tells its clients about it.
     Malformed {
-        /// Its length in characters.
+        /// The length in characters.
         length: usize,
-        /// Whether it had other characters than letters and digits.
+        /// Whether it contains characters other than ASCII letters and digits.
         other_characters: bool,
     },
-    /// Something of a credential's shape.
+    /// The text has the shape of a credential.
     Secret {
-        /// The kind that it has the shape of.
+        /// The kind that has this shape.
         kind: CredentialKind,
-        /// The secret itself.
+        /// The secret.
         secret: Secret,
     },
 }
 
 impl Presented {
-    /// Reads a bare key.
+    /// Parses a key without a scheme.
     #[must_use]
     pub fn bare(text: &[u8]) -> Self {
         if text.is_empty() {
@@ -101,10 +100,10 @@ impl Presented {
         }
     }
 
-    /// Reads a bare key, or the whole value of an `Authorization` header: `Token token=KEY`, `Token token="KEY"` or
-    /// `Token KEY`, as the clients of PagerDuty's API send them, or `Bearer TOKEN` for an app token. The scheme is taken
-    /// in any case, with one blank behind it or several. One line end after it is cut off; anything else around a key
-    /// makes it malformed.
+    /// Parses a key, or the value of an `Authorization` header: `Token token=KEY`, `Token token="KEY"` or `Token KEY`, as
+    /// the clients of PagerDuty's API send them, or `Bearer TOKEN` for an app token. The case of the scheme is ignored,
+    /// and one or more spaces may follow it. One line ending at the end is ignored; any other surrounding character makes
+    /// the credential malformed.
     #[must_use]
     pub fn parse(text: &[u8]) -> Self {
         let text = text.strip_suffix(b"\n").map_or(text, |text| text.strip_suffix(b"\r").unwrap_or(text));
@@ -122,7 +121,7 @@ impl Presented {
         Self::malformed(text)
     }
 
-    /// The kind of credential that it has the shape of.
+    /// Returns the kind of credential that has the shape of the text.
     #[must_use]
     pub fn kind(&self) -> Option<CredentialKind> {
         match self {
@@ -131,7 +130,7 @@ impl Presented {
         }
     }
 
-    /// Reads the value of an `Authorization` header, and nothing but: a key without its scheme is malformed.
+    /// Parses the value of an `Authorization` header. A key without a scheme is malformed.
     #[must_use]
     pub fn authorization(value: &[u8], bearer: BearerTakes) -> Self {
         if value.len() > MAX_LEN || !value.contains(&b' ') {
@@ -148,11 +147,11 @@ impl Presented {
         }
     }
 
-    /// A key behind a scheme that is for some kinds only.
+    /// Parses a key after a scheme that is for some kinds only.
     fn of_kinds(key: &[u8], fits: impl Fn(CredentialKind) -> bool) -> Self {
         match Self::bare(key) {
             Self::Secret { kind, .. } if !fits(kind) => Self::malformed(key),
-            // A scheme without anything behind it is not the absence of a credential.
+            // A scheme without a key is malformed, not missing.
             Self::Missing => Self::malformed(key),
             presented => presented,
         }
@@ -166,30 +165,32 @@ impl Presented {
     }
 }
 
-/// Divides the value of an `Authorization` header at the blanks behind its scheme (RFC 9110, 11.4).
+/// Splits the value of an `Authorization` header at the spaces after its scheme (RFC 9110, section 11.4).
 fn split_scheme(value: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = value.iter().position(|byte| *byte == b' ')?;
     let blanks = value[at..].iter().take_while(|byte| **byte == b' ').count();
     Some((&value[..at], &value[at + blanks..]))
 }
 
-/// A text without the quotes around it, if it has both. No key has a character that would be escaped in them.
+/// Removes the quotes around a text, if it has both. Escapes need no handling, because no key contains a character that
+/// would be escaped.
 fn unquoted(text: &[u8]) -> Option<&[u8]> {
     text.strip_prefix(b"\"")?.strip_suffix(b"\"")
 }
 
-/// One question: may this credential do this?
+/// A request to check: a credential, and what it is to be used for.
 #[derive(Debug)]
 pub struct Request<'r> {
-    /// Which API it is for.
+    /// The API that the request is for.
     pub api: Api,
-    /// What was presented.
+    /// The credential that was presented.
     pub presented: Presented,
-    /// The method, as it stood in the request. Not needed for events.
+    /// The method, exactly as in the request. Ignored for the Events API.
     pub method: &'r str,
-    /// The path with its query, as it stood in the request. Not needed for events.
+    /// The path with its query, exactly as in the request. Ignored for the Events API.
     pub path: &'r [u8],
-    /// Whether a client asked it through the server, where clients expect to be told what a credential is.
+    /// Whether the verdict answers an API client through a gateway. `GET /users/me` is then denied to credentials
+    /// without a user, as PagerDuty's API does.
     pub via_gateway: bool,
 }
 
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_key_and_a_whole_header_are_read_with_one_line_end() {
+    fn a_key_and_a_header_value_parse_with_one_line_ending() {
         for text in [
             KEY.to_owned(),
             format!("{KEY}\n"),
@@ -303,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_missing() {
+    fn empty_input_is_a_missing_credential() {
         for text in ["", "\n", "\r\n"] {
             assert!(matches!(Presented::parse(text.as_bytes()), Presented::Missing), "{text:?}");
         }
