@@ -15,16 +15,16 @@ use crate::model::{Account, Credential, CredentialKind, Digest, InactiveReason, 
 use crate::store::{CredentialLookup, Death, LookupResult, Window};
 use crate::verify::{Api, Path, Presented, Reason, Request, Verdict, judge};
 
-/// What the shape of a presented credential leaves to do.
+/// The next step of a check, determined by the shape of the presented credential.
 #[derive(Debug)]
 pub enum Prepared {
-    /// Nothing: the shape alone decides.
+    /// Nothing: the shape alone decides the verdict.
     Decided(Verdict),
-    /// To look up a digest.
+    /// Look up this digest in the store, and call [`conclude`].
     Lookup(Digest),
 }
 
-/// Counts a check of a live credential, and may turn "allowed" into "rate limited".
+/// A function that counts a check of an active credential. It may change the verdict to [`Reason::RateLimited`].
 pub type Count<'c> = &'c mut dyn FnMut(&mut Verdict) -> Result<()>;
 
 /// Returns what to look up for a request, or the verdict that needs no lookup.
@@ -43,7 +43,7 @@ pub fn prepare(keyring: &Keyring, request: &Request<'_>) -> Prepared {
     })
 }
 
-/// Judges a request by what was found, and has the check counted if the credential is live.
+/// Judges a request by the result of the lookup. `count` is called if the credential is active.
 ///
 /// # Errors
 /// Those of `count`.
@@ -55,7 +55,7 @@ pub fn conclude(
 ) -> Result<Verdict> {
     let api = request.api;
     let credential = match lookup.presence {
-        // The stored kind must be the one that the shape tells: a key of one kind is never taken for another.
+        // The stored kind must be the kind of the shape, so that a key of one kind is never accepted as another.
         LookupResult::Known(credential) if request.presented.kind() == Some(credential.kind) => credential,
         LookupResult::Known(_) | LookupResult::Unknown => return Ok(Verdict::denied(Reason::Unknown, api)),
         LookupResult::Dead(tombstone) => {
@@ -63,19 +63,19 @@ pub fn conclude(
                 Death::Removed => Reason::Removed,
                 Death::Rotated => Reason::Rotated,
             };
-            return Ok(Verdict { remains: Some(tombstone), ..Verdict::denied(reason, api) });
+            return Ok(Verdict { tombstone: Some(tombstone), ..Verdict::denied(reason, api) });
         }
     };
     if let Some(reason) = inactive(&credential, at) {
         return Ok(Verdict { credential: Some(credential), ..Verdict::denied(reason, api) });
     }
-    let mut verdict = judge_live(&lookup.account, credential, request);
+    let mut verdict = judge_active(&lookup.account, credential, request);
     count(&mut verdict)?;
     Ok(verdict)
 }
 
-/// Tells a verdict the rate-limit window that its check was counted in, and denies one check too many. Returns whether
-/// the check is allowed.
+/// Records the rate-limit window in which a check was counted in its verdict, and denies the check if it exceeds the
+/// limit. Returns whether the check is allowed.
 pub fn apply_rate_limit(verdict: &mut Verdict, limit: RateLimit, window: Window, at: Timestamp) -> bool {
     let (state, exceeded) = measure(limit, window, at);
     verdict.rate_limit = state;
@@ -88,7 +88,7 @@ pub fn apply_rate_limit(verdict: &mut Verdict, limit: RateLimit, window: Window,
 /// Several checks that are looked up together.
 #[derive(Debug)]
 pub struct Batch {
-    /// For each request its verdict, where the shape alone decides.
+    /// The verdict of each request whose shape alone decides.
     decided: Vec<Option<Verdict>>,
     digests: Vec<Digest>,
 }
@@ -108,13 +108,14 @@ impl Batch {
         Self { decided: decided.collect(), digests }
     }
 
-    /// Returns the digests to look up, all at one moment.
+    /// Returns the digests to look up, which must be in one snapshot of the store.
     #[must_use]
     pub fn digests(&self) -> &[Digest] {
         &self.digests
     }
 
-    /// Judges the requests, in their order, by what was found for each digest, in theirs.
+    /// Judges the requests by the results of the lookups. `lookups` are in the order of the digests; the verdicts are in
+    /// the order of the requests.
     ///
     /// # Errors
     /// Those of `count`, and if there are fewer lookups than digests.
@@ -137,7 +138,7 @@ impl Batch {
     }
 }
 
-/// Returns why a credential that is in the store does not work, if it does not.
+/// Returns why a credential is inactive at `at`; `None` if it is active.
 fn inactive(credential: &Credential, at: Timestamp) -> Option<Reason> {
     credential.inactive_reason(at).map(|inactive| match inactive {
         InactiveReason::Rotated => Reason::Rotated,
@@ -147,8 +148,8 @@ fn inactive(credential: &Credential, at: Timestamp) -> Option<Reason> {
     })
 }
 
-/// Judges a request by a credential that works, apart from its rate limit.
-fn judge_live(account: &Account, credential: Arc<Credential>, request: &Request<'_>) -> Verdict {
+/// Judges a request with an active credential, apart from its rate limit.
+fn judge_active(account: &Account, credential: Arc<Credential>, request: &Request<'_>) -> Verdict {
     let api = request.api;
     let reason = |reason| Verdict { reason, ..Verdict::denied(reason, api) };
     let verdict = match api {

@@ -1,10 +1,10 @@
-//! Events: which requests send one, and where such a request has its key.
+//! Recognises requests that send events, and finds the integration key in them.
 //!
-//! The key of an event stands in its body, as `routing_key` or `service_key`; in its path, `/integration/KEY/enqueue`;
-//! or in the header `X-Routing-Key`. The key that is judged must be the only one that any program behind could find.
-//! So two keys, a member given twice, and whatever another program may take for a member or a parameter that has the
-//! key (another case, a NUL behind it, a query, a form inside the JSON) is a request that could be read in more than
-//! one way. Members of members are the payload's, where no API looks for a key.
+//! The key of an event is in its body, as `routing_key` or `service_key`; in its path, `/integration/KEY/enqueue`; or in
+//! the header `X-Routing-Key`. The key that is checked must be the only one that any program behind could find.
+//! Therefore a request is ambiguous if it has two keys, gives a member twice, or has anything that another program may
+//! take for the member or parameter of a key: another case, a NUL after the name, a query, a form inside the JSON.
+//! Members of nested objects belong to the payload, where no API looks for a key.
 
 use std::fmt;
 
@@ -17,27 +17,27 @@ use super::folded::may_be_folded;
 use super::path::Path;
 use super::{Api, Presented, Reason};
 
-/// The header that can have the key of an event.
+/// The header that can hold the key of an event.
 pub const ROUTING_KEY_HEADER: &str = "x-routing-key";
 
-/// The names of keys, in the letters that are left of them in every spelling.
+/// The names of keys, reduced to the letters that all spellings have in common.
 const KEY_NAMES: [&str; 2] = ["routingkey", "servicekey"];
 
 /// A request that sends an event.
 pub struct EventRequest {
-    /// The Events API that it is for.
+    /// The version of the Events API.
     pub api: Api,
-    /// The key in its path, if it has one there.
+    /// The key in the path, if the path has one.
     pub in_path: Option<Zeroizing<String>>,
 }
 
 impl EventRequest {
-    /// Reads a request line. `None` for what sends no event, and so is for the REST API; a path that could be read in
-    /// more than one way is among that, and denied there.
+    /// Parses the method and the target of a request. Returns `None` for requests to the REST API; an ambiguous path is
+    /// one of them, and is denied there.
     ///
     /// # Errors
-    /// [`Reason::AmbiguousPath`] if the path is one of the Events API's in another spelling, by which a gateway or a
-    /// program may know it and another may not; [`Reason::AmbiguousRequest`] if the query names a key.
+    /// [`Reason::AmbiguousPath`] if the path is one of the Events API in a different spelling, which only some programs
+    /// would recognise; [`Reason::AmbiguousRequest`] if the query names a key.
     pub fn parse(method: &str, target: &[u8]) -> Result<Option<Self>, Reason> {
         if method != "POST" {
             return Ok(None);
@@ -88,7 +88,7 @@ impl fmt::Debug for EventRequest {
     }
 }
 
-/// Whether a program may take a name for the name of a key.
+/// Returns true if a program may take a name for the name of a key.
 fn may_name_key(name: &str) -> bool {
     let mut letters = String::with_capacity(name.len());
     let mut is_folded = false;
@@ -102,13 +102,13 @@ fn may_name_key(name: &str) -> bool {
         }
     }
     KEY_NAMES.iter().any(|key| {
-        // What is folded stands for any letters: then it is enough that the others are there in their order.
+        // A folded character may stand for any letters, so it suffices that the others occur in the same order.
         let mut rest = key.chars();
         letters == *key || (is_folded && letters.chars().all(|letter| rest.any(|other| other == letter)))
     })
 }
 
-/// Whether a query or a form has a parameter, or a member of one (`event[routing_key]`), that may have a key.
+/// Returns true if a query or a form has a parameter, or a member of one (`event[routing_key]`), that may hold a key.
 fn has_key_parameter(form: &[u8]) -> bool {
     form.split(|byte| b"&;".contains(byte)).any(|parameter| {
         let name = parameter.split(|byte| *byte == b'=').next().unwrap_or_default();
@@ -126,17 +126,17 @@ fn has_key_parameter(form: &[u8]) -> bool {
     })
 }
 
-/// How a program may read a body besides as JSON.
+/// The format, other than JSON, that a program may take a body for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AlsoRead {
-    /// Not at all.
+    /// None.
     AsNothing,
-    /// As a form, which many clients say of the JSON that they send.
+    /// A form: many clients send JSON with the media type of forms.
     AsForm,
 }
 
 impl AlsoRead {
-    /// By the media type that a client says the body has. JSON, plain text and forms are taken, in UTF-8.
+    /// Determines the format from a `Content-Type`. JSON, plain text and forms in UTF-8 are accepted.
     fn of(content_type: &[u8]) -> Result<Self, Reason> {
         let text = std::str::from_utf8(content_type).map_err(|_| Reason::AmbiguousRequest)?;
         let mut parts = text.split(';').map(str::trim);
@@ -160,7 +160,7 @@ impl AlsoRead {
     }
 }
 
-/// The keys that the body of an event has.
+/// The keys in the body of an event.
 #[derive(Default)]
 pub struct EventKeys {
     routing_key: Option<Zeroizing<String>>,
@@ -168,25 +168,25 @@ pub struct EventKeys {
 }
 
 impl EventKeys {
-    /// Reads the body of an event, and the value of its `Content-Type` if it has one.
+    /// Parses the body of an event. `content_type` is the value of that header, if the request has it.
     ///
     /// # Errors
-    /// [`Reason::AmbiguousRequest`] if it is no JSON object in UTF-8, gives a member twice, has a key that is no string,
-    /// a member that another program may take for a key, or a media type by which a program reads something else.
+    /// [`Reason::AmbiguousRequest`] if the body is not a JSON object in UTF-8, gives a member twice, has a key that is not
+    /// a string or a member that another program may take for a key, or if the media type is not accepted.
     pub fn parse(body: &[u8], content_type: Option<&[u8]>) -> Result<Self, Reason> {
         let also_read = content_type.map_or(Ok(AlsoRead::AsNothing), AlsoRead::of)?;
         if also_read == AlsoRead::AsForm && has_key_parameter(body) {
             return Err(Reason::AmbiguousRequest);
         }
-        // All of it must be UTF-8, and not only what is looked at: other encodings may end a string elsewhere.
+        // Also the members that are skipped must be UTF-8: in other encodings a string may end elsewhere.
         let text = std::str::from_utf8(body).map_err(|_| Reason::AmbiguousRequest)?;
         serde_json::from_str(text).map_err(|_| Reason::AmbiguousRequest)
     }
 
-    /// The key that an event presents, by all that was found: in the body, in the path, and in the header.
+    /// Returns the key that an event presents, in the body, in the path or in the header.
     ///
     /// # Errors
-    /// [`Reason::AmbiguousRequest`] if they differ.
+    /// [`Reason::AmbiguousRequest`] if it has several that differ.
     pub fn presented(
         &self,
         api: Api,
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_of_events_in_another_spelling_is_ambiguous() {
+    fn a_path_of_the_events_api_in_another_spelling_is_ambiguous() {
         for path in [
             "/v2/%65nqueue",
             "/%76%32/enqueue",
@@ -347,13 +347,13 @@ mod tests {
     }
 
     #[test]
-    fn the_key_in_the_path_is_told() {
+    fn the_key_in_the_path_is_returned() {
         let request = EventRequest::parse("POST", b"/integration/abc/enqueue").unwrap().unwrap();
         assert_eq!(request.in_path.unwrap().as_str(), "abc");
     }
 
     #[test]
-    fn a_key_is_found_wherever_it_stands() {
+    fn a_key_is_found_in_body_path_and_header() {
         let key = std::str::from_utf8(KEY).unwrap();
         let routing = body(&format!(r#""routing_key": "{key}", "payload": {{"a": 1, "a": 2}}"#));
         let service = body(&format!(r#""service_key": "{key}""#));
@@ -365,7 +365,7 @@ mod tests {
         assert!(matches!(EventKeys::default().presented(Api::EventsV2, None, None), Ok(Presented::Missing)));
         assert!(
             matches!(service.presented(Api::EventsV2, None, None), Ok(Presented::Missing)),
-            "the key of the other API is none"
+            "the key of the other version is not a key of this one"
         );
     }
 
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_two_readers_read_differently_is_ambiguous() {
+    fn a_body_that_parsers_interpret_differently_is_ambiguous() {
         for text in [
             r#"{"routing_key": "a", "routing_key": "a"}"#,
             r#"{"routing_key": "a", "routing\u005fkey": "b"}"#,
@@ -416,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_another_reader_may_take_for_a_key_is_ambiguous() {
+    fn a_member_that_may_be_taken_for_a_key_is_ambiguous() {
         for name in [
             "Routing_Key",
             "ROUTING_KEY",
@@ -449,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_its_media_type_makes_something_else_of_is_ambiguous() {
+    fn a_body_with_an_unsuitable_media_type_is_ambiguous() {
         let plain = r#"{"routing_key": "a", "payload": {"summary": "a=b & c; d"}}"#;
         let parse =
             |text: &str, content_type: &str| EventKeys::parse(text.as_bytes(), Some(content_type.as_bytes()));

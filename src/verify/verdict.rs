@@ -1,4 +1,4 @@
-//! The answer to "may this credential do this", and how the API would say it.
+//! Verdicts: the result of a check, and the HTTP response that corresponds to it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,54 +12,54 @@ use crate::model::{Access, Credential, CredentialKind, Noun, Scope};
 use crate::store::{Death, Tombstone};
 use crate::verify::Api;
 
-/// Why something is allowed or denied; one reason each, in the order in which they are looked at.
+/// The reason of a verdict. The variants are in the order in which they are checked; the first that applies is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
     /// No credential was presented.
     Missing,
-    /// What was presented has the shape of no credential.
+    /// The text that was presented has the shape of no credential.
     Malformed,
-    /// A REST key on the Events API, or the reverse.
+    /// A REST key was presented to the Events API, or an integration key to the REST API.
     WrongApi,
-    /// It is not in the store.
+    /// The store has no such credential.
     Unknown,
-    /// It was removed.
+    /// The credential was removed.
     Removed,
-    /// It was rotated away.
+    /// The secret was replaced by a rotation, and its overlap has ended.
     Rotated,
-    /// It is switched off.
+    /// The credential is disabled.
     Disabled,
-    /// Its time is over.
+    /// The credential has expired.
     Expired,
-    /// Its user has left.
+    /// The user of the token has left the account.
     UserLeft,
-    /// The account lacks the ability.
+    /// The account has switched off the ability that the credential needs.
     NoAbility,
-    /// The request could be read in more than one way.
+    /// The method or the headers could be interpreted in more than one way.
     AmbiguousRequest,
-    /// It asks for another protocol, in which what follows is not checked.
+    /// The request asks to switch to a protocol in which further requests would not be checked.
     Upgrade,
-    /// The path could be read in more than one way.
+    /// The path could be interpreted in more than one way.
     AmbiguousPath,
-    /// It was asked who the user is, of a credential that belongs to none.
+    /// The request asks for the present user, and the credential has no user.
     NoUser,
-    /// The policy does not know what the request needs.
+    /// The policy does not know the operation.
     UnknownOperation,
-    /// A read-only key was to write.
+    /// The credential is read-only, and the request is not a read.
     ReadOnly,
-    /// It is beyond the user's role.
+    /// The user's role does not hold the scopes that are needed.
     Role,
-    /// It is beyond the credential's scopes.
+    /// The credential does not have the scopes that are needed.
     Scope,
-    /// It is allowed, but came too often.
+    /// The request would be allowed, but exceeds the rate limit.
     RateLimited,
-    /// It is allowed.
+    /// The request is allowed.
     Allowed,
 }
 
 impl Reason {
-    /// Every reason.
+    /// Every reason, in the order in which they are checked.
     pub const ALL: [Self; 20] = [
         Self::Missing,
         Self::Malformed,
@@ -83,7 +83,7 @@ impl Reason {
         Self::Allowed,
     ];
 
-    /// The reason's name.
+    /// Returns the name of the reason. Names are stable, because other programs read them.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -110,7 +110,7 @@ impl Reason {
         }
     }
 
-    /// The HTTP status with which an API answers.
+    /// Returns the HTTP status with which an API responds.
     #[must_use]
     #[expect(
         clippy::match_same_arms,
@@ -148,38 +148,40 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Where a rate limit stands.
+/// The state of a rate limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct RateState {
-    /// How many checks a minute are allowed.
+    /// The number of checks that are allowed per minute.
     pub limit: u32,
-    /// How many are left in this window.
+    /// The number of checks that remain in the present window.
     pub remaining: u64,
-    /// In how many seconds the window ends.
+    /// The number of seconds until the window ends.
     pub reset: u64,
 }
 
-/// The answer.
+/// The result of a check.
 #[derive(Clone, Debug)]
 pub struct Verdict {
-    /// Allowed, or why not.
+    /// The reason: [`Reason::Allowed`], or why the request is denied.
     pub reason: Reason,
-    /// The API that was asked about.
+    /// The API of the request.
     pub api: Api,
-    /// The credential, if it is in the store.
+    /// The credential, if the store has it.
     pub credential: Option<Arc<Credential>>,
-    /// The scopes that are needed, all of them, if that came into question.
+    /// The scopes that are needed, as far as the check determined them.
     pub needed: Cow<'static, [Scope]>,
-    /// Where the credential's rate limit stands, if it counts and has one.
+    /// The state of the rate limit, if the check was counted and the credential has one.
     pub rate_limit: Option<RateState>,
-    /// The operation of the table, if it is one.
+    /// The operation in the table of the API, if one matches.
     pub operation: Option<&'static str>,
-    pub(super) remains: Option<Tombstone>,
+    /// The tombstone of a credential that was removed or rotated.
+    pub(super) tombstone: Option<Tombstone>,
+    /// The length of a malformed credential, and whether it has characters other than letters and digits.
     pub(super) malformed: Option<(usize, bool)>,
 }
 
 impl Verdict {
-    /// Denied, and nothing else known.
+    /// Creates a verdict that denies a request, without further details.
     pub(super) fn denied(reason: Reason, api: Api) -> Self {
         Self {
             reason,
@@ -188,49 +190,49 @@ impl Verdict {
             needed: Cow::Borrowed(&[]),
             rate_limit: None,
             operation: None,
-            remains: None,
+            tombstone: None,
             malformed: None,
         }
     }
 
-    /// Denied because the request could be read in more than one way: for whoever reads it before a verifier does.
+    /// Creates a verdict that denies an ambiguous request, for callers that detect the ambiguity themselves.
     #[must_use]
     pub fn ambiguous_request(api: Api) -> Self {
         Self::denied(Reason::AmbiguousRequest, api)
     }
 
-    /// Denied because the path could be read in more than one way, likewise.
+    /// Creates a verdict that denies an ambiguous path, for callers that detect the ambiguity themselves.
     #[must_use]
     pub fn ambiguous_path(api: Api) -> Self {
         Self::denied(Reason::AmbiguousPath, api)
     }
 
-    /// Denied because the request asks for another protocol, in which what follows is not checked.
+    /// Creates a verdict that denies a switch to another protocol.
     #[must_use]
     pub fn upgrade(api: Api) -> Self {
         Self::denied(Reason::Upgrade, api)
     }
 
-    /// Whether it is allowed.
+    /// Returns true if the request is allowed.
     #[must_use]
     pub fn is_allowed(&self) -> bool {
         self.reason == Reason::Allowed
     }
 
-    /// The HTTP status with which the API answers.
+    /// Returns the HTTP status with which the API responds.
     #[must_use]
     pub fn status(&self) -> u16 {
         self.reason.status(self.api)
     }
 
-    /// Where the rate limit stands, as far as a client is told: whoever is not known is told nothing.
+    /// Returns the state of the rate limit that clients may see. Unauthenticated clients see none.
     #[must_use]
     pub fn told_rate_limit(&self) -> Option<RateState> {
         let is_told = self.status() != 401 && !(self.api.is_events() && self.status() == 400);
         self.rate_limit.filter(|_| is_told)
     }
 
-    /// The HTTP headers of the answer, but for those of the body.
+    /// Returns the HTTP headers of the response, apart from those about the body.
     #[must_use]
     pub fn headers(&self) -> Vec<(&'static str, String)> {
         match self.told_rate_limit() {
@@ -243,8 +245,8 @@ impl Verdict {
         }
     }
 
-    /// The body with which the API answers a client, in JSON; empty where the request goes on to the API itself. To
-    /// a client every 401 looks the same.
+    /// Returns the JSON body of the response to the client; empty if the request is allowed, since the API responds then.
+    /// Every response with status 401 is the same.
     #[must_use]
     pub fn body(&self) -> String {
         if self.is_allowed() {
@@ -307,7 +309,7 @@ impl Verdict {
         }
     }
 
-    /// What to tell the operator: never the client, who is not to learn what is known of a key.
+    /// Returns a message for the operator. It must not be sent to clients, because it reveals what is known of a key.
     #[must_use]
     pub fn message(&self) -> String {
         let name = || self.credential.as_deref().map_or_else(|| "the credential".to_owned(), name_of);
@@ -320,13 +322,13 @@ impl Verdict {
             }
             Reason::WrongApi => "an integration key does not work on the REST API; a REST key does".to_owned(),
             Reason::Unknown => "no such key is in the store".to_owned(),
-            Reason::Removed | Reason::Rotated => match &self.remains {
-                Some(remains) => {
-                    let how = match remains.death {
+            Reason::Removed | Reason::Rotated => match &self.tombstone {
+                Some(tombstone) => {
+                    let how = match tombstone.death {
                         Death::Removed => "was removed",
                         Death::Rotated => "was given another secret",
                     };
-                    format!("{} {} {how} on {:.0}", noun(remains.id.noun()), remains.id, remains.at)
+                    format!("{} {} {how} on {:.0}", noun(tombstone.id.noun()), tombstone.id, tombstone.at)
                 }
                 None => format!("{} was given another secret, and the overlap is over", name()),
             },
@@ -379,7 +381,7 @@ fn join(scopes: &[Scope]) -> String {
     scopes.iter().map(Scope::as_str).collect::<Vec<_>>().join(" ")
 }
 
-/// The stable form: documented, and read by other programs.
+/// Serializes the documented form, which is stable because other programs read it.
 impl Serialize for Verdict {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut verdict = serializer.serialize_struct("Verdict", 8)?;
@@ -395,7 +397,7 @@ impl Serialize for Verdict {
     }
 }
 
-/// A credential as a verdict tells it.
+/// Serializes a credential as part of a verdict.
 struct Described<'c>(&'c Credential);
 
 impl Serialize for Described<'_> {
@@ -452,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn to_a_client_every_401_looks_the_same() {
+    fn every_response_with_status_401_is_the_same() {
         let bodies: std::collections::HashSet<_> = Reason::ALL
             .iter()
             .map(|reason| Verdict::denied(*reason, Api::Rest))

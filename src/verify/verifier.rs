@@ -1,4 +1,4 @@
-//! The verifier: checks credentials against a store, from as many threads as ask.
+//! The verifier, which checks credentials against a store from any number of threads.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -14,31 +14,31 @@ use crate::ports::{Clock, monotonic};
 use crate::store::{Store, Window};
 use crate::verify::{Request, Verdict};
 
-/// How often what was counted in memory is added to the store.
+/// The interval at which usage that was counted in memory is written to the store.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
-/// How many credentials' counts are added at a time: bounded work, so that nobody waits long for the file.
-const MOST_AT_ONCE: usize = 5_000;
-/// The same at the end, when nothing comes after it: one long addition writes each page of the file once.
-const MOST_AT_THE_END: usize = 50_000;
-/// How long in each second counts may be added for.
-const FLUSH_FOR: Duration = Duration::from_millis(200);
+/// The most counts written in one transaction, so that other processes never wait long for the file.
+const MAX_PER_FLUSH: usize = 5_000;
+/// The same for the flush at the end. A larger transaction writes each page of the file once.
+const MAX_PER_LAST_FLUSH: usize = 50_000;
+/// The time that may be spent on writing counts in each interval.
+const FLUSH_BUDGET: Duration = Duration::from_millis(200);
 
-/// Where checks are counted.
+/// Where checks are counted, for usage and for the rate limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UsageRecording {
-    /// In the store, exactly, one by one: for a process that makes one check.
+    /// In the store, one by one: for a process that makes a single check.
     InStore,
-    /// In memory, with limits of this process's own; added to the store every second.
+    /// In memory, with rate limits of this process; usage is written to the store every second.
     InMemory,
-    /// Nowhere: what would be, is told.
+    /// Nowhere. The verdict is the one that a counted check would have.
     Nowhere,
 }
 
-/// Checks credentials. It is cheap to share: threads that check at the same time each use a connection of their
-/// own, opened when first needed and kept.
+/// Checks credentials against a store. Threads that check at the same time use a connection each, which is opened when
+/// first needed and then kept.
 ///
-/// What is counted in memory is added to the store every second, and at the end: by [`Verifier::close`], which
-/// tells of a failure, or when the verifier is dropped, which cannot.
+/// Usage that was counted in memory is written to the store every second, by [`Verifier::close`], and on drop. Only
+/// `close` can report a failure.
 pub struct Verifier<S: Store + Send + 'static> {
     inner: Arc<Inner<S>>,
     flusher: Option<JoinHandle<()>>,
@@ -55,25 +55,27 @@ struct Inner<S> {
     wake: Condvar,
 }
 
-/// What the flusher is told, and tells.
+/// The state that the flusher thread shares with the checks.
 #[derive(Default)]
 struct Flush {
-    /// Not to wait for the next second.
+    /// Set to flush now instead of at the end of the interval.
     now: bool,
+    /// Set to flush for the last time and end the thread.
     stop: bool,
+    /// The error of the last flush, if it failed.
     fault: Option<Error>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is guarded here is whole at every moment, whoever panicked.
+    // No critical section can panic halfway, so a poisoned mutex still guards consistent data.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<S: Store + Send + 'static> Verifier<S> {
-    /// Makes a verifier over a store, which `open` opens again as often as threads need it.
+    /// Creates a verifier. `open` opens the same store again, for every further thread that checks at the same time.
     ///
     /// # Errors
-    /// If the store key is not to be had.
+    /// If the store key is unavailable.
     pub fn new(
         mut store: S,
         open: impl Fn() -> Result<S> + Send + Sync + 'static,
@@ -91,7 +93,7 @@ impl<S: Store + Send + 'static> Verifier<S> {
             flush: Mutex::default(),
             wake: Condvar::new(),
         });
-        // It also ends the reads of idle connections, which those that count nothing have too.
+        // The thread also ends the read transactions of idle connections, so `Nowhere` needs it too.
         let flusher = (recording != UsageRecording::InStore).then(|| {
             let inner = Arc::clone(&inner);
             thread::spawn(move || inner.flush_until_stopped())
@@ -99,22 +101,21 @@ impl<S: Store + Send + 'static> Verifier<S> {
         Ok(Self { inner, flusher })
     }
 
-    /// Answers whether a credential may do what is asked: present, find, judge, count.
+    /// Checks whether a credential may make a request, and counts the check.
     ///
-    /// A store that another process has just changed is seen as it is: a key that was disabled is denied by the
-    /// very next check.
+    /// Changes that other processes have committed are visible: the next check denies a key that was disabled.
     ///
     /// # Errors
-    /// If it could not be found out. That is never an "allowed".
+    /// If the answer could not be found out. Callers must treat the request as denied then.
     pub fn verify(&self, request: &Request<'_>) -> Result<Verdict> {
         self.inner.verify(request)
     }
 
-    /// Answers the same about several at once, in their order: each as the store is at one moment, which is not before
-    /// the call. Where many questions are waiting, asking them together costs a good part less.
+    /// Checks several requests against one snapshot of the store, taken after the call began. Returns the verdicts in the order
+    /// of the requests. This costs less than checking the requests one by one.
     ///
     /// # Errors
-    /// If it could not be found out of one of them; then the others are not answered either.
+    /// If the answer to any of them could not be found out.
     pub fn verify_all(&self, requests: &[Request<'_>]) -> Result<Vec<Verdict>> {
         self.inner.verify_all(requests)
     }
@@ -124,16 +125,16 @@ impl<S: Store + Send + 'static> Verifier<S> {
         self.inner.close_idle();
     }
 
-    /// What went wrong when counts were last added to the store, if something did. They are kept, and tried again.
+    /// Returns the error of the last flush, if it failed. The counts are kept, and the next flush tries again.
     #[must_use]
     pub fn counting_fault(&self) -> Option<String> {
         lock(&self.inner.flush).fault.as_ref().map(ToString::to_string)
     }
 
-    /// Adds what is still counted in memory to the store, and ends.
+    /// Writes the remaining usage to the store, and stops the flusher thread.
     ///
     /// # Errors
-    /// If it cannot be added.
+    /// If the usage cannot be written.
     pub fn close(mut self) -> Result<()> {
         self.stop();
         match lock(&self.inner.flush).fault.take() {
@@ -146,7 +147,7 @@ impl<S: Store + Send + 'static> Verifier<S> {
         lock(&self.inner.flush).stop = true;
         self.inner.wake.notify_all();
         if let Some(flusher) = self.flusher.take() {
-            // It never panics; and if it did, its counts are lost and nothing else.
+            // The thread never panics. If it did, only counts would be lost.
             let _ = flusher.join();
         }
     }
@@ -183,27 +184,26 @@ impl<S: Store + Send + 'static> Inner<S> {
         })
     }
 
-    /// Lends a store that no other thread is using.
+    /// Runs `work` with a connection that no other thread is using, opening one if there is none.
     fn with_store<T>(&self, work: impl FnOnce(&mut S) -> Result<T>) -> Result<T> {
         let kept = lock(&self.stores).pop();
         let mut store = kept.map_or_else(|| (self.open)(), Ok)?;
         let done = work(&mut store).inspect_err(|error| {
             if error.is_displaced() {
-                // Only when all of them are closed does opening one lead to what others use.
+                // The replaced files are opened only after every connection to the old ones is closed.
                 self.close_idle();
             }
         })?;
         if self.recording == UsageRecording::InStore {
-            // There is no thread that would see to it.
+            // There is no flusher thread to do this.
             store.end_read()?;
         }
-        // After an error it is not given back: the next check opens the store anew.
+        // After an error the connection is dropped, and the next check opens a new one.
         lock(&self.stores).push(store);
         Ok(done)
     }
 
-    /// Counts a check of a live credential, whatever its verdict; one that was allowed may turn out to be one too
-    /// many.
+    /// Counts a check of an active credential, whatever its verdict, and applies the rate limit.
     fn count(&self, store: &mut S, verdict: &mut Verdict, at: Timestamp) -> Result<()> {
         let Some(credential) = verdict.credential.clone() else { return Ok(()) };
         let (id, counted_as) = (credential.id, credential.counted_as());
@@ -253,11 +253,11 @@ impl<S: Store + Send + 'static> Inner<S> {
             self.end_reads();
             store = store.and_then(|mut store: S| store.end_read().is_ok().then_some(store));
             let began = monotonic();
-            let most = if stop { MOST_AT_THE_END } else { MOST_AT_ONCE };
+            let most = if stop { MAX_PER_LAST_FLUSH } else { MAX_PER_FLUSH };
             let fault = loop {
                 match self.flush(&mut store, most) {
                     Ok(added) if added < most => break None,
-                    Ok(_) if stop || began.elapsed() < FLUSH_FOR => {}
+                    Ok(_) if stop || began.elapsed() < FLUSH_BUDGET => {}
                     Ok(_) => break None,
                     Err(error) => break Some(error),
                 }
@@ -269,7 +269,7 @@ impl<S: Store + Send + 'static> Inner<S> {
         }
     }
 
-    /// Adds some of what was counted to the store, so many credentials' counts at most, and gives how many it were.
+    /// Writes at most `most` counts to the store, and returns how many it wrote.
     fn flush(&self, store: &mut Option<S>, most: usize) -> Result<usize> {
         let counts = self.usage.take(most, self.clock.now());
         if counts.is_empty() {
