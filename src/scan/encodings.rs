@@ -1,8 +1,8 @@
-//! Finds candidates as they are, and in an encoded form: escaped, in Base64, or as UTF-16.
+//! Finds candidates in plain and in encoded form: escaped, in Base64, or as UTF-16.
 //!
-//! Each form gives decoded views of a stretch of bytes, which are looked through in turn, so that a key is found that
-//! was encoded more than once. A view holds one form only: `%5F` in a text that has `=AB` before it must not depend on
-//! whether the latter is an escape. Positions stay those of the bytes that were read.
+//! Each form produces decoded views of a range of bytes, which are searched in turn, so that a key is also found if it
+//! was encoded more than once. A view decodes a single form: whether `%5F` is found must not depend on whether an `=AB`
+//! before it is an escape. Positions always refer to the original bytes.
 
 use std::ops::Range;
 
@@ -10,29 +10,29 @@ use zeroize::Zeroizing;
 
 use crate::model::{Alphabet, secret_patterns};
 
-/// How often a candidate can have been encoded.
+/// The number of encodings that can be nested.
 const DEPTH: usize = 3;
-/// The shortest stretch that encodes a candidate: 18 characters, of which the last of a prefix is escaped.
+/// The length of the shortest escaped candidate: 18 characters, and the escape of the last character of a prefix.
 const SHORTEST: usize = 21;
-/// The fewest characters that encode a candidate in Base64: 18 bytes, wherever they begin.
+/// The length of the shortest candidate in Base64: 18 bytes, at any offset.
 const SHORTEST_BASE64: usize = 24;
-/// The fewest characters in a line of Base64 that goes on in the next: it is wrapped at 64 or 76.
+/// The shortest line of Base64 that may continue in the next one. Encoders wrap lines at 64 or 76 characters.
 const WRAPPED: usize = 40;
-/// How many bytes a group of Base64 characters decodes to, and how many these are.
+/// The number of bytes and of characters in a group of Base64.
 const GROUP: (usize, usize) = (3, 4);
-/// In every five groups that follow each other one is asked: no candidate has fewer whole groups.
+/// The fewest whole groups in a candidate, so that testing every fifth group finds them all.
 const GROUPS_IN_CANDIDATE: usize = 5;
-/// How many bytes on each side of a candidate's encoded form can matter to it: 64 characters, each escaped twice.
+/// The number of bytes on each side of an encoded candidate that can affect it: 64 characters, each escaped twice.
 pub(super) const CONTEXT: usize = 2048;
 
-/// Bytes of which the encoded forms are made, UTF-16 aside.
+/// The bytes that encoded forms consist of, apart from UTF-16.
 static ENCODED: Alphabet =
     Alphabet::of(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-+/=%\\&#;");
-/// What escapes begin with.
+/// The bytes that escapes begin with.
 static LEADS: Alphabet = Alphabet::of(b"%\\&=");
-/// The values of the characters of Base64, in either alphabet.
+/// The values of the Base64 characters, of both alphabets.
 static BASE64: [u8; 256] = sextets();
-/// Of what is no character of Base64.
+/// The value of bytes that are not Base64 characters.
 const NONE: u8 = 64;
 
 const fn sextets() -> [u8; 256] {
@@ -48,29 +48,29 @@ const fn sextets() -> [u8; 256] {
     sextets
 }
 
-/// Shows a candidate, and where the bytes are that encode it.
+/// A function that receives a candidate, and the position of its plain or encoded form.
 pub(super) type Visit<'v> = dyn FnMut(&[u8], Range<usize>) + 'v;
 
-/// Which candidates are shown that stand in the bytes as they are; of those that are encoded, all are.
+/// The plain candidates to visit. Encoded ones are always visited.
 pub(super) struct Plain {
-    /// Those in runs that begin here or later.
+    /// Visit those in runs that begin at or after this position.
     pub(super) from: usize,
-    /// Whether the bytes have ended, or a run may go on behind them.
+    /// Whether the input ends with the bytes, or a run may continue after them.
     pub(super) ended: bool,
 }
 
 impl Plain {
-    /// All of them.
+    /// Visits all plain candidates.
     pub(super) const ALL: Self = Self { from: 0, ended: true };
 }
 
-/// Shows every candidate in some bytes. One that is encoded is shorter than what encodes it.
+/// Visits every candidate in some bytes. A candidate is encoded if it is shorter than the range at its position.
 pub(super) fn each(bytes: &[u8], plain: &Plain, visit: &mut Visit<'_>) {
     forms(bytes, plain, DEPTH, visit);
 }
 
-/// Shows the candidates in some bytes, in what is encoded, and of that in what is encoded again. The first have no
-/// bytes between them that the latter would not have, so that one pass finds the runs of both.
+/// Visits plain candidates, and encoded ones up to `depth` encodings. The bytes of plain candidates are among those of
+/// encoded ones, so that one pass finds the runs of both.
 fn forms(bytes: &[u8], plain: &Plain, depth: usize, visit: &mut Visit<'_>) {
     if depth > 0 {
         utf16(bytes, depth, visit);
@@ -107,8 +107,8 @@ fn forms(bytes: &[u8], plain: &Plain, depth: usize, visit: &mut Visit<'_>) {
     }
 }
 
-/// The next maximal run of what encoded forms are made of that is long enough for a candidate. Of as many bytes the
-/// last is asked first.
+/// Returns the next run of bytes of encoded forms that is long enough for a candidate. Tests the last byte of each window
+/// first.
 fn next_run(bytes: &[u8], from: usize) -> Option<Range<usize>> {
     let mut start = from;
     loop {
@@ -123,17 +123,17 @@ fn next_run(bytes: &[u8], from: usize) -> Option<Range<usize>> {
     }
 }
 
-/// What some bytes stand for, and where each of them comes from.
+/// Decoded text, with the original position of each of its bytes.
 struct View {
     text: Zeroizing<Vec<u8>>,
-    /// A position in the text, and the position that it comes from; between these, one byte is one byte.
+    /// Pairs of a position in the text and its original position. Between two pairs, positions advance in step.
     marks: Vec<(usize, usize)>,
-    /// Where the text ends in what it comes from.
+    /// The original position of the end of the text.
     end: usize,
 }
 
 impl View {
-    /// Where a byte of the text comes from.
+    /// Returns the original position of a byte of the text.
     fn origin(&self, at: usize) -> usize {
         if at >= self.text.len() {
             return self.end;
@@ -144,7 +144,7 @@ impl View {
         }
     }
 
-    /// Shows the candidates that have escapes in them: the others stand in the bytes themselves.
+    /// Visits the candidates that contain escapes. The others are plain candidates of the original bytes.
     fn look_through(&self, depth: usize, visit: &mut Visit<'_>) {
         let text = self.text.as_slice();
         let mut shown = |candidate: &[u8], place: Range<usize>| {
@@ -156,7 +156,7 @@ impl View {
         forms(text, &Plain::ALL, depth - 1, &mut shown);
     }
 
-    /// The text with escapes of one form resolved, if it has any.
+    /// Resolves the escapes of one form. Returns `None` if there are none.
     fn unescaped(bytes: &[u8], start: usize, escape: Escape) -> Option<Self> {
         let lead = escape.lead();
         let mut at = bytes.iter().position(|byte| *byte == lead)?;
@@ -188,7 +188,7 @@ impl View {
     }
 }
 
-/// A way to write a character by others.
+/// A form of escape.
 #[derive(Clone, Copy)]
 enum Escape {
     /// `%2B`, as in URLs.
@@ -197,11 +197,11 @@ enum Escape {
     Backslash,
     /// `&#43;`, `&#x2b;` and `&plus;`, as in HTML and XML.
     Entity,
-    /// `=2B`, as in mail.
+    /// `=2B`, as in quoted-printable mail.
     QuotedPrintable,
 }
 
-/// Entities with a name, of the characters that matter.
+/// The named entities of characters that occur in candidates and encodings.
 const NAMED: [(&[u8], u8); 7] = [
     (b"plus", b'+'),
     (b"lowbar", b'_'),
@@ -222,7 +222,8 @@ impl Escape {
         }
     }
 
-    /// The character that an escape stands for, and how long it is. Of what is not ASCII it does not matter what it is.
+    /// Returns the character that an escape stands for, and the length of the escape. A character that is not ASCII
+    /// becomes any byte that no candidate contains.
     fn resolve(self, bytes: &[u8]) -> Option<(u8, usize)> {
         match (self, bytes) {
             (Self::Percent | Self::QuotedPrintable, [_, rest @ ..]) => Some((hex(rest.get(..2)?)?, 3)),
@@ -245,7 +246,8 @@ impl Escape {
     }
 }
 
-/// Reads digits up to an optional `;`, behind `before` bytes.
+/// Parses at most `most` digits and an optional `;`. Returns the character, and the length with the `before` bytes that
+/// precede the digits.
 fn number(bytes: &[u8], radix: u32, most: usize, before: usize) -> Option<(u8, usize)> {
     let digits = bytes.iter().take(most).take_while(|byte| char::from(**byte).is_digit(radix)).count();
     let character = value(&bytes[..digits], radix)?;
@@ -266,12 +268,12 @@ fn value(digits: &[u8], radix: u32) -> Option<u32> {
     })
 }
 
-/// A character as a byte; one that is not ASCII as a byte that no candidate has.
+/// Converts a code point to a byte; one that is not ASCII to a byte that no candidate contains.
 fn ascii(value: u32) -> u8 {
     u8::try_from(value).ok().filter(u8::is_ascii).unwrap_or(u8::MAX)
 }
 
-/// Looks through Base64 in a run, which goes on in the next lines where it was wrapped; up to where that was done.
+/// Searches the Base64 in a run, including wrapped lines after it. Returns the position up to which it searched.
 fn base64_blocks(bytes: &[u8], run: Range<usize>, depth: usize, visit: &mut Visit<'_>) -> usize {
     let mut at = run.start;
     while at < run.end {
@@ -289,7 +291,7 @@ fn base64_blocks(bytes: &[u8], run: Range<usize>, depth: usize, visit: &mut Visi
     at
 }
 
-/// Whether a group that is asked stands for text.
+/// Returns true if one of the tested groups decodes to text.
 fn may_encode(characters: &[u8]) -> bool {
     (0..GROUP.1).any(|phase| {
         let groups = characters[phase..].chunks_exact(GROUP.1);
@@ -301,7 +303,7 @@ fn base64_length(bytes: &[u8]) -> usize {
     bytes.iter().position(|byte| BASE64[usize::from(*byte)] == NONE).unwrap_or(bytes.len())
 }
 
-/// A piece of Base64 with the lines that it goes on in.
+/// Joins a piece of Base64 with the lines that continue it.
 fn base64_block(bytes: &[u8], start: usize, length: usize) -> View {
     let mut text = Zeroizing::new(bytes[start..start + length].to_vec());
     let mut marks = vec![(0, start)];
@@ -319,7 +321,7 @@ fn base64_block(bytes: &[u8], start: usize, length: usize) -> View {
     View { text, marks, end }
 }
 
-/// Where the text of the next line begins, if this one ends here.
+/// Returns where the text of the next line begins, if a line ends at `at`.
 fn next_line(bytes: &[u8], at: usize) -> Option<usize> {
     let rest = bytes.get(at..)?;
     let line_end = match rest {
@@ -331,8 +333,8 @@ fn next_line(bytes: &[u8], at: usize) -> Option<usize> {
     Some(at + line_end + indented)
 }
 
-/// Looks through what Base64 stands for, wherever in it a group of four begins: something may stand before it without
-/// anything between.
+/// Searches decoded Base64 at each of the four offsets at which groups may begin, since other text may precede it
+/// without a separator.
 fn in_base64(block: &View, depth: usize, visit: &mut Visit<'_>) {
     let characters = block.text.as_slice();
     for phase in 0..GROUP.1 {
@@ -347,7 +349,7 @@ fn in_base64(block: &View, depth: usize, visit: &mut Visit<'_>) {
             let first = (0..at).rev().take_while(|number| is_text(group(*number))).last().unwrap_or(at);
             let last = (at..groups).take_while(|number| is_text(group(*number))).last().unwrap_or(at);
             if last - first + 1 >= GROUPS_IN_CANDIDATE {
-                // With what is left of a group on either side.
+                // Include the partial groups on both sides.
                 let start = phase + first.saturating_sub(1) * GROUP.1;
                 let end = characters.len().min(phase + (last + 2) * GROUP.1);
                 let decoded = decode(&characters[start..end]);
@@ -362,7 +364,7 @@ fn in_base64(block: &View, depth: usize, visit: &mut Visit<'_>) {
     }
 }
 
-/// Whether each byte that a group stands for can belong to a candidate or its encoding; a zero to UTF-16.
+/// Returns true if every byte of a decoded group can belong to a candidate or an encoded form, or is a zero of UTF-16.
 fn is_text(group: &[u8]) -> bool {
     let [_, bytes @ ..] = bits(group).to_be_bytes();
     bytes.iter().all(|byte| *byte == 0 || ENCODED.has(*byte))
@@ -381,18 +383,18 @@ fn bits(group: &[u8]) -> u32 {
     group.iter().fold(0, |bits, character| (bits << 6) | u32::from(BASE64[usize::from(*character)]))
 }
 
-/// Looks through text in UTF-16 of either order, at any offset: ASCII characters with a zero between each two.
+/// Searches text in UTF-16 of either byte order, at any offset: ASCII characters that alternate with zeros.
 fn utf16(bytes: &[u8], depth: usize, visit: &mut Visit<'_>) {
     let is_text =
         |byte: Option<&u8>| byte.is_some_and(|byte| matches!(byte, b'\t' | b'\n' | b'\r' | b' '..=b'~'));
-    // This is much faster than a search for where the first is.
+    // `contains` is much faster than searching for the position.
     if !bytes.contains(&0) {
         return;
     }
     let mut from = 0;
     while let Some(zero) = bytes[from..].iter().position(|byte| *byte == 0).map(|at| from + at) {
         let zeros = bytes[zero..].iter().take_while(|byte| **byte == 0).count();
-        // Of more than one, the last begins a character.
+        // Of several zeros, the last one begins a character.
         let last = zero + zeros - 1;
         let before = last.checked_sub(1).filter(|_| zeros == 1);
         let start = before.filter(|before| is_text(bytes.get(*before))).unwrap_or(last + 1);
@@ -400,7 +402,7 @@ fn utf16(bytes: &[u8], depth: usize, visit: &mut Visit<'_>) {
         while bytes.get(at) == Some(&0) && is_text(bytes.get(at + 1)) {
             at += 2;
         }
-        // What comes next may begin with the zero that this ends with.
+        // The next text may begin with the zero at the end of this one.
         from = at.max(last + 1);
         let length = (at + 1).saturating_sub(start) / 2;
         if length < SHORTEST - 1 {

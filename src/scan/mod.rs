@@ -1,8 +1,8 @@
-//! Finding the account's credentials, live or dead, wherever they have got to.
+//! Finds the account's credentials, active or not, in any bytes.
 //!
-//! Every string of a secret's shape is hashed and looked up, so that there is nothing to tune, and nothing is reported
-//! that is not, or was not, a secret of this account. A secret is found as it is, and as [`encodings`] have it. What is read is kept in memory that is wiped, and a finding says
-//! which credential it is, never its secret.
+//! Every string with the shape of a secret is hashed and looked up. There is nothing to tune, and a finding is always a
+//! secret that this account has or had. Secrets are also found in the encodings that `encodings.rs` knows. Input is
+//! kept in memory that is wiped, and a finding names the credential, never its secret.
 
 mod encodings;
 
@@ -21,59 +21,59 @@ use crate::model::{
 };
 use crate::store::{AppBy, CredentialStatus, DigestOwner, LookupResult, ReadTx as _, Store};
 
-/// How much is read at a time, in bytes.
+/// The number of bytes to read at a time.
 const CHUNK: usize = 1 << 18;
-/// How many candidates are looked up at a time.
-const A_LOT: usize = 1_000;
-/// How many candidates are remembered to be nothing: the same words stand in every file of a tree.
-const MOST_REMEMBERED: usize = 1 << 20;
+/// The number of candidates to look up at a time.
+const LOOKUP_BATCH: usize = 1_000;
+/// The most candidates that are remembered as unknown, because the same words occur in many files of a tree.
+const MAX_UNKNOWN: usize = 1 << 20;
 
 /// A credential that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// In which line of the input, counted from 1.
+    /// The line of the input, counted from 1.
     pub line: u64,
-    /// What it is: a credential, or the client secret of an app.
+    /// The kind of credential; `None` for the client secret of an app.
     pub kind: Option<CredentialKind>,
-    /// Its id; of an app token or a client secret, the app's.
+    /// The id of the credential; for an app token or a client secret, that of the app.
     pub id: Id,
-    /// What it is for, if it is there still.
+    /// The description of the credential, if the store still has it.
     pub description: Option<String>,
-    /// The last four characters.
+    /// The last four characters of the secret, if the store still has them.
     pub hint: Option<Hint>,
-    /// What it is good for.
+    /// Whether the secret is active.
     pub standing: CredentialStatus,
 }
 
-/// Why an input could not be scanned to its end.
+/// The error returned if an input could not be scanned to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum ScanError {
     /// The input could not be read.
     #[error(transparent)]
     Input(#[from] io::Error),
-    /// The store could not be asked.
+    /// The store could not be read.
     #[error(transparent)]
     Store(#[from] Error),
 }
 
-/// Looks for the credentials of a store in one input after the other.
+/// Finds the credentials of a store in any number of inputs, one after the other.
 pub struct Scanner<S> {
     store: S,
     keyring: Keyring,
     at: Timestamp,
-    /// Room for a chunk, and for what a run left over.
+    /// The present chunk, after the part of the previous one that is still needed.
     buffer: Zeroizing<Vec<u8>>,
-    /// Candidates that are nothing, by a keyed hash of 64 bits: that a secret collides with one of a million is less
-    /// likely than one in ten million millions.
-    nothing: HashSet<u64, BuildHasherDefault<AsItIs>>,
+    /// Candidates that the store does not know, by a keyed 64-bit hash. The chance that a secret collides with one of a
+    /// million entries is below one in ten trillion.
+    unknown: HashSet<u64, BuildHasherDefault<IdentityHasher>>,
     hash: RandomState,
 }
 
-/// A hash is as good a hash as any.
+/// A hasher for values that are hashes already.
 #[derive(Debug, Default)]
-struct AsItIs(u64);
+struct IdentityHasher(u64);
 
-impl Hasher for AsItIs {
+impl Hasher for IdentityHasher {
     fn write(&mut self, _: &[u8]) {}
 
     fn write_u64(&mut self, hash: u64) {
@@ -85,9 +85,9 @@ impl Hasher for AsItIs {
     }
 }
 
-/// A candidate that is to be looked up.
-struct Asked {
-    /// Where it is, encoded or not.
+/// A candidate to look up.
+struct Candidate {
+    /// The position of the candidate, or of its encoded form.
     place: Range<usize>,
     hash: u64,
     digest: Digest,
@@ -95,19 +95,19 @@ struct Asked {
     is_client_secret: bool,
 }
 
-/// What candidates are asked with.
-struct Asking<'s> {
-    nothing: &'s HashSet<u64, BuildHasherDefault<AsItIs>>,
+/// Collects the candidates to look up, without those that are known to be none.
+struct Collector<'s> {
+    unknown: &'s HashSet<u64, BuildHasherDefault<IdentityHasher>>,
     hash: &'s RandomState,
     keyring: &'s Keyring,
-    asked: Vec<Asked>,
+    candidates: Vec<Candidate>,
 }
 
-impl Asking<'_> {
-    fn ask(&mut self, candidate: &[u8], place: Range<usize>) {
+impl Collector<'_> {
+    fn add(&mut self, candidate: &[u8], place: Range<usize>) {
         let hash = self.hash.hash_one(candidate);
-        if !self.nothing.contains(&hash) {
-            self.asked.push(Asked {
+        if !self.unknown.contains(&hash) {
+            self.candidates.push(Candidate {
                 place,
                 hash,
                 digest: self.keyring.digest(&Fingerprint::of(candidate)),
@@ -119,20 +119,20 @@ impl Asking<'_> {
 }
 
 impl<S: Store> Scanner<S> {
-    /// A scanner over a store, which tells what its credentials are good for at a moment.
+    /// Creates a scanner. Findings show the status of credentials at `at`.
     ///
     /// # Errors
-    /// If the store key is not to be had.
+    /// If the store key is unavailable.
     pub fn new(mut store: S, at: Timestamp) -> Result<Self, Error> {
         let keyring = store.keyring()?;
         let buffer = Zeroizing::new(Vec::with_capacity(2 * CHUNK + 2 * CONTEXT));
-        Ok(Self { store, keyring, at, buffer, nothing: HashSet::default(), hash: RandomState::new() })
+        Ok(Self { store, keyring, at, buffer, unknown: HashSet::default(), hash: RandomState::new() })
     }
 
-    /// Shows every credential in an input, in constant memory, however long it is.
+    /// Passes every credential in an input to `found`. Memory use does not depend on the length of the input.
     ///
     /// # Errors
-    /// If the input cannot be read to its end, or the store not be asked; what was shown until then stands.
+    /// If the input cannot be read to its end, or the store cannot be read. Findings that were passed on are valid.
     pub fn scan(&mut self, input: &mut dyn Read, found: &mut dyn FnMut(Finding)) -> Result<(), ScanError> {
         self.buffer.clear();
         let mut progress = Progress::default();
@@ -145,11 +145,11 @@ impl<S: Store> Scanner<S> {
         }
     }
 
-    /// Reads as much as there is room for; whether that was the end.
+    /// Reads the next chunk, and returns whether the input has ended.
     fn fill(&mut self, input: &mut dyn Read) -> io::Result<bool> {
         let mut filled = self.buffer.len();
         let full = filled + CHUNK;
-        // Within its capacity: a buffer that moved would leave a copy of what it held behind.
+        // This stays within the capacity: a reallocation would leave a copy of the content in freed memory.
         self.buffer.resize(full, 0);
         while filled < full {
             match input.read(&mut self.buffer[filled..full]) {
@@ -166,46 +166,47 @@ impl<S: Store> Scanner<S> {
         Ok(filled < full)
     }
 
-    /// Finds every credential in a short text, encoded or not, and where it is; what overlaps is found as well.
+    /// Finds every credential in a short text, encoded or not, with its position. Overlapping ones are found as well.
     ///
     /// # Errors
-    /// If the store cannot be asked.
+    /// If the store cannot be read.
     pub fn find(&mut self, text: &[u8]) -> Result<Vec<(Range<usize>, Finding)>, Error> {
-        let mut asking = self.asking();
-        encodings::each(text, &Plain::ALL, &mut |candidate, place| asking.ask(candidate, place));
-        let asked = asking.asked;
+        let mut collector = self.collector();
+        encodings::each(text, &Plain::ALL, &mut |candidate, place| collector.add(candidate, place));
+        let candidates = collector.candidates;
         let mut found = Vec::new();
-        self.answer(&asked, &mut |asked, finding| {
-            let line = newlines(&text[..asked.place.start]) + 1;
-            found.push((asked.place.clone(), Finding { line, ..finding }));
+        self.look_up(&candidates, &mut |candidate, finding| {
+            let line = newlines(&text[..candidate.place.start]) + 1;
+            found.push((candidate.place.clone(), Finding { line, ..finding }));
         })?;
         Ok(found)
     }
 
-    fn asking(&self) -> Asking<'_> {
-        let Self { nothing, hash, keyring, .. } = self;
-        Asking { nothing, hash, keyring, asked: Vec::new() }
+    fn collector(&self) -> Collector<'_> {
+        let Self { unknown, hash, keyring, .. } = self;
+        Collector { unknown, hash, keyring, candidates: Vec::new() }
     }
 
+    /// Looks up the candidates in the buffer, and removes the part that is not needed any more.
     fn look_through(
         &mut self,
         progress: &mut Progress,
         ended: bool,
         found: &mut dyn FnMut(Finding),
     ) -> Result<(), Error> {
-        let mut asking = self.asking();
+        let mut collector = self.collector();
         let bytes = self.buffer.as_slice();
         let mut from = progress.from;
-        let mut endless = progress.endless;
-        if endless {
+        let mut overlong = progress.overlong;
+        if overlong {
             let end = secret_patterns::end_of_run(bytes);
-            endless = end == bytes.len() && !ended;
-            secret_patterns::each_inside(&bytes[..end], from, !endless, &mut |place: Range<usize>| {
-                asking.ask(&bytes[place.clone()], place);
+            overlong = end == bytes.len() && !ended;
+            secret_patterns::each_inside(&bytes[..end], from, !overlong, &mut |place: Range<usize>| {
+                collector.add(&bytes[place.clone()], place);
             });
             from = end;
         }
-        // What is encoded ends where its context does, and is asked when that is there.
+        // An encoded candidate is looked up when the context that decides where it ends has been read.
         let decoded_to = if ended { bytes.len() } else { (bytes.len() - CONTEXT).max(progress.decoded) };
         let decoded = progress.decoded..decoded_to;
         let start = decoded.start.saturating_sub(CONTEXT).min(from.saturating_sub(secret_patterns::BEFORE));
@@ -213,28 +214,28 @@ impl<S: Store> Scanner<S> {
         encodings::each(&bytes[start..], &plain, &mut |candidate, place| {
             let place = start + place.start..start + place.end;
             if place.len() == candidate.len() || decoded.contains(&place.start) {
-                asking.ask(candidate, place);
+                collector.add(candidate, place);
             }
         });
-        if !endless {
+        if !overlong {
             from = if ended { bytes.len() } else { secret_patterns::open_run(bytes, from) };
             if !ended && bytes.len() - from >= CHUNK {
-                endless = true;
+                overlong = true;
                 secret_patterns::each_inside(&bytes[from..], 0, false, &mut |place: Range<usize>| {
                     let place = from + place.start..from + place.end;
-                    asking.ask(&bytes[place.clone()], place);
+                    collector.add(&bytes[place.clone()], place);
                 });
             }
         }
-        let asked = asking.asked;
-        let mut answers = Vec::new();
-        self.answer(&asked, &mut |asked, finding| answers.push((asked.place.start, finding)))?;
-        for (at, finding) in answers {
+        let candidates = collector.candidates;
+        let mut findings = Vec::new();
+        self.look_up(&candidates, &mut |candidate, finding| findings.push((candidate.place.start, finding)))?;
+        for (at, finding) in findings {
             found(Finding { line: progress.line + newlines(&self.buffer[..at]) + 1, ..finding });
         }
-        // What comes next may be long in coming.
+        // The next chunk may take long to arrive.
         self.store.end_read()?;
-        let kept = if endless {
+        let kept = if overlong {
             secret_patterns::REMEMBERED
         } else {
             self.buffer.len() - from + secret_patterns::BEFORE
@@ -242,32 +243,36 @@ impl<S: Store> Scanner<S> {
         let kept = kept.max(self.buffer.len() - decoded.end + CONTEXT);
         let cut = self.buffer.len().saturating_sub(kept);
         progress.line += newlines(&self.buffer[..cut]);
-        progress.from = if endless { self.buffer.len() } else { from } - cut;
+        progress.from = if overlong { self.buffer.len() } else { from } - cut;
         progress.decoded = decoded.end - cut;
-        progress.endless = endless;
+        progress.overlong = overlong;
         self.buffer.copy_within(cut.., 0);
         let left = self.buffer.len() - cut;
         self.buffer.truncate(left);
         Ok(())
     }
 
-    /// Looks candidates up, and shows what they are, but for their lines.
-    fn answer(&mut self, asked: &[Asked], found: &mut dyn FnMut(&Asked, Finding)) -> Result<(), Error> {
-        for lot in asked.chunks(A_LOT) {
-            let digests: Vec<_> = lot.iter().map(|asked| asked.digest).collect();
-            let answers = self.store.find_credentials(&digests)?;
-            for (asked, answer) in lot.iter().zip(answers) {
-                match self.finding(asked, &answer.presence)? {
-                    Some(finding) => found(asked, finding),
-                    None => self.remember(asked.hash),
+    /// Looks candidates up, and passes on the findings. Their `line` is not set.
+    fn look_up(
+        &mut self,
+        candidates: &[Candidate],
+        found: &mut dyn FnMut(&Candidate, Finding),
+    ) -> Result<(), Error> {
+        for batch in candidates.chunks(LOOKUP_BATCH) {
+            let digests: Vec<_> = batch.iter().map(|candidate| candidate.digest).collect();
+            let lookups = self.store.find_credentials(&digests)?;
+            for (candidate, lookup) in batch.iter().zip(lookups) {
+                match self.finding(candidate, &lookup.presence)? {
+                    Some(finding) => found(candidate, finding),
+                    None => self.remember_unknown(candidate.hash),
                 }
             }
         }
         Ok(())
     }
 
-    /// What a candidate is, but for its line.
-    fn finding(&mut self, asked: &Asked, presence: &LookupResult) -> Result<Option<Finding>, Error> {
+    /// Creates the finding for a candidate, if the store knows it. Its `line` is not set.
+    fn finding(&mut self, candidate: &Candidate, presence: &LookupResult) -> Result<Option<Finding>, Error> {
         let standing = presence.standing(self.at);
         match presence {
             LookupResult::Known(credential) => Ok(Some(Finding {
@@ -279,24 +284,24 @@ impl<S: Store> Scanner<S> {
                 standing,
             })),
             LookupResult::Dead(tombstone) => {
-                let (kind, id) = (asked.kind, tombstone.id);
+                let (kind, id) = (candidate.kind, tombstone.id);
                 Ok(Some(Finding { line: 0, kind, id, description: None, hint: None, standing }))
             }
-            LookupResult::Unknown if asked.is_client_secret => self.client(&asked.digest),
+            LookupResult::Unknown if candidate.is_client_secret => self.client_secret(&candidate.digest),
             LookupResult::Unknown => Ok(None),
         }
     }
 
-    /// Remembers that a candidate is nothing.
-    fn remember(&mut self, hash: u64) {
-        if self.nothing.len() >= MOST_REMEMBERED {
-            self.nothing.clear();
+    /// Remembers a candidate that the store does not know.
+    fn remember_unknown(&mut self, hash: u64) {
+        if self.unknown.len() >= MAX_UNKNOWN {
+            self.unknown.clear();
         }
-        self.nothing.insert(hash);
+        self.unknown.insert(hash);
     }
 
-    /// The app that has this client secret.
-    fn client(&mut self, digest: &Digest) -> Result<Option<Finding>, Error> {
+    /// Creates the finding for a client secret, if an app has one with this digest.
+    fn client_secret(&mut self, digest: &Digest) -> Result<Option<Finding>, Error> {
         let tx = self.store.read()?;
         let Some(DigestOwner::Live { id, ends_at }) = tx.digest_owner(digest)? else { return Ok(None) };
         let over = ends_at.is_some_and(|end| end <= self.at);
@@ -316,17 +321,17 @@ impl<S: Store> Scanner<S> {
     }
 }
 
-/// How far an input was looked through.
+/// The progress within an input.
 #[derive(Default)]
 struct Progress {
-    /// How many lines ended before what is in the buffer.
+    /// The number of lines that end before the buffer.
     line: u64,
-    /// Up to where the buffer was looked through.
+    /// The position in the buffer up to which plain candidates were collected.
     from: usize,
-    /// Up to where it was looked through for what is encoded.
+    /// The position in the buffer up to which encoded candidates were collected.
     decoded: usize,
-    /// Whether the buffer begins inside a run of a chunk or more, which has no candidates but integration keys.
-    endless: bool,
+    /// Whether the buffer begins within an overlong run, which contains no candidates but integration keys.
+    overlong: bool,
 }
 
 fn newlines(bytes: &[u8]) -> u64 {
