@@ -1,8 +1,7 @@
-//! The library's one error: a closed set of kinds, each with what a message needs.
+//! The error of the library: a closed set of kinds, with the values that their messages need.
 //!
-//! An error means "it was not done" or "it could not be found out". A denied credential is no error but a
-//! verdict. What to advise and which exit code to use is for the edge to decide, which matches on [`ErrorKind`]
-//! without a wildcard.
+//! An error means that something was not done, or could not be found out. A denied credential is a verdict, not an
+//! error. Programs choose hints and exit codes by matching on [`ErrorKind`] without a wildcard.
 
 use std::io;
 use std::path::PathBuf;
@@ -12,23 +11,23 @@ use crate::authz::{NotCovered, NotPermitted};
 use crate::model::{self, Ability, Id, KeyState, Name, Noun, Role};
 use crate::ports::EntropyError;
 
-/// The result of nearly everything here.
+/// The result of most functions of the library.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong. It prints as one sentence without a full stop; the cause, if any, is its `source`.
+/// An error of the library. It displays as one sentence without a full stop; its cause, if any, is its `source`.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct Error(Box<ErrorKind>);
 
 impl Error {
-    /// The kind of failure, with its details.
+    /// Returns the kind of the error, with its details.
     #[must_use]
     pub fn kind(&self) -> &ErrorKind {
         &self.0
     }
 
-    /// Whether the files of a store that is open are not the ones that others find. It can be used again only after
-    /// every connection that this process has to it is closed.
+    /// Returns true if the files of an open store were removed or replaced. The store can be opened again only after this
+    /// process has closed every connection to it.
     #[must_use]
     pub fn is_displaced(&self) -> bool {
         matches!(self.kind(), ErrorKind::StoreRefused { refusal: Refusal::Displaced(_), .. })
@@ -41,7 +40,7 @@ impl Error {
         matches!(self.kind(), ErrorKind::StoreLocked { .. })
     }
 
-    /// An argument or a value that is refused: what it is, and why.
+    /// Creates an [`ErrorKind::Invalid`].
     pub(crate) fn invalid(what: &'static str, why: impl Into<String>) -> Self {
         ErrorKind::Invalid { what, why: why.into() }.into()
     }
@@ -89,98 +88,98 @@ impl From<ErrorKind> for Error {
     }
 }
 
-/// Every way in which this library fails.
+/// The kinds of error.
 #[derive(Debug, thiserror::Error)]
 pub enum ErrorKind {
-    /// A value was refused before anything was touched.
+    /// A value is invalid. Nothing was changed.
     #[error("{what}: {why}")]
     Invalid {
-        /// The value, as a user would call it.
+        /// The name of the value, as users know it.
         what: &'static str,
-        /// What is wrong with it.
+        /// The rule that it breaks.
         why: String,
     },
-    /// A text that was to be kept holds what is, or was, a secret of the store.
-    #[error("{what}: must not contain a secret, and has one of {} {of}", of.noun())]
+    /// A text to store contains a secret that the store has, or had.
+    #[error("{what}: must not contain a secret, but contains one of {} {of}", of.noun())]
     HoldsSecret {
-        /// The text, as a user would call it.
+        /// The name of the text, as users know it.
         what: String,
-        /// The credential or the app that has the secret, or had it.
+        /// The credential or the app that the secret belongs or belonged to.
         of: Id,
     },
-    /// The store has no such thing.
+    /// The store has no such resource.
     #[error("{noun} {reference} not found")]
     NotFound {
-        /// What was looked for.
+        /// The noun of the resource.
         noun: Noun,
-        /// The id or name that was given, safe to print.
+        /// The id or name that was given, in a form that is safe to print.
         reference: String,
-        /// Ids or names that it may have been meant to be; only such as the acting user may list.
+        /// Similar ids or names that may have been meant, out of those that the acting user may list.
         near: Vec<String>,
     },
     /// The acting user lacks the permission.
     #[error(transparent)]
     NotPermitted(#[from] NotPermitted),
-    /// Nobody could be made out on whose behalf to act.
+    /// The acting user could not be determined.
     #[error(transparent)]
     Unidentified(#[from] Unidentified),
     /// The state of the store does not allow the change.
     #[error(transparent)]
     Conflict(#[from] Conflict),
-    /// The secret could not be handed over, so that the change was not made.
+    /// The secret could not be handed over, so the change was not made.
     #[error("the secret could not be handed over, and nothing was changed")]
     HandOver(#[source] io::Error),
     /// The secret was handed over, but the change could not be committed afterwards.
     #[error("the change could not be committed: the secret just handed over is void")]
     Void(#[source] Error),
-    /// What was read could not be passed on.
+    /// The output could not be written.
     #[error("cannot write the output")]
     Output(#[source] io::Error),
-    /// There is no store at the place.
+    /// There is no store at this path.
     #[error("no store at {}", .0.display())]
     NoStore(PathBuf),
-    /// There is a store already where a new one was to be made.
+    /// A store exists at the path of a new one.
     #[error("there is a store at {} already", .0.display())]
     StoreExists(PathBuf),
-    /// What is at the place is not used, and was not touched.
+    /// The file cannot be used as a store. It was not changed.
     #[error("{}: {refusal}", path.display())]
     StoreRefused {
         /// The file that was refused.
         path: PathBuf,
-        /// Why it was refused.
+        /// The reason for refusing it.
         refusal: Refusal,
     },
-    /// What was to be restored is no backup that can be.
+    /// The file cannot be restored.
     #[error("{}: {refusal}", path.display())]
     BackupRefused {
         /// The file that was refused.
         path: PathBuf,
-        /// Why it was refused.
+        /// The reason for refusing it.
         refusal: Refusal,
     },
-    /// Another process kept the store locked.
+    /// Another process held the lock of the store for too long.
     #[error("the store was locked by another process for {} s", waited.as_secs())]
     StoreLocked {
-        /// How long this process waited for it.
+        /// The time that this process waited for the lock.
         waited: Duration,
     },
-    /// The store key cannot be used.
+    /// The store key is unavailable.
     #[error("store key {}: {fault}", path.display())]
     StoreKey {
-        /// The store key's file.
+        /// The file of the store key.
         path: PathBuf,
         /// What is wrong with it.
         fault: KeyFault,
     },
-    /// The file of what was counted cannot be used. Nothing depends on it but counts, and counting.
+    /// The usage file cannot be used. Only usage counts depend on it.
     #[error("usage file {}: {why}", path.display())]
     UsageFile {
-        /// The file.
+        /// The usage file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         why: String,
     },
-    /// The engine behind the store failed.
+    /// The database engine failed.
     #[error("the store failed")]
     Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A file could not be read or written.
@@ -188,7 +187,7 @@ pub enum ErrorKind {
     File {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
@@ -202,7 +201,7 @@ pub enum ErrorKind {
         /// What is wrong with it, without its content.
         why: String,
     },
-    /// The store holds something that this program would not have written.
+    /// The store contains data that this program does not write.
     #[error("the store is damaged: {0}")]
     Damaged(String),
     /// No random bytes were available.
@@ -210,148 +209,148 @@ pub enum ErrorKind {
     Entropy(#[from] EntropyError),
 }
 
-/// What in the state of the store, or of the files around it, stands in the way of a change.
+/// The reason that the state of the store, or of the files around it, does not allow a change.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {
-    /// The account has an ability switched off.
+    /// The account has switched off an ability.
     #[error("{0} are switched off in this account")]
     SwitchedOff(Ability),
-    /// Another has what only one can have.
+    /// Another resource has a value that must be unique.
     #[error("{noun} {name} ({id}) has this {what} already")]
     Taken {
-        /// What the other is.
+        /// The noun of the other resource.
         noun: Noun,
-        /// What the other is called.
+        /// The name of the other resource.
         name: Name,
-        /// The other's id.
+        /// The id of the other resource.
         id: Id,
-        /// What the other has.
+        /// The name of the value.
         what: &'static str,
     },
-    /// A key or a token would be let through to more than before.
+    /// An edit would widen the access of a key or a token.
     #[error("access can be narrowed, never widened: {0}")]
     WiderAccess(String),
-    /// An app would be let through to more than before.
+    /// An edit would add scopes to an app.
     #[error("an app's scopes can be narrowed, never widened")]
     WiderApp,
-    /// A token was to have scopes that its user's role does not hold.
+    /// A token would have scopes that its user's role does not hold.
     #[error("the role {role} does not hold {scopes}")]
     BeyondRole {
         /// The user's role.
         role: Role,
-        /// The scopes that it does not hold.
+        /// The scopes that the role does not hold.
         scopes: String,
     },
-    /// An app token was to have scopes that its app does not have.
+    /// An app token would have scopes that its app does not have.
     #[error("app {app} does not have {scopes}")]
     BeyondApp {
-        /// The app's name.
+        /// The name of the app.
         app: Name,
-        /// The scopes that it does not have.
+        /// The scopes that the app does not have.
         scopes: String,
     },
-    /// What does not work gets no new secret.
+    /// A key or a token that is not active cannot be rotated.
     #[error("{noun} {id} is {state}: it cannot be rotated")]
     NotActive {
-        /// A key or a token.
+        /// The noun: a key or a token.
         noun: Noun,
-        /// Which one.
+        /// The id.
         id: Id,
-        /// How it is instead.
+        /// The present state.
         state: KeyState,
     },
-    /// No earlier secret goes on.
+    /// There is no overlap to end.
     #[error("{noun} {id} has no overlap to end")]
     NoOverlap {
-        /// A key, a token or an app.
+        /// The noun: a key, a token or an app.
         noun: Noun,
-        /// Which one.
+        /// The id.
         id: String,
     },
-    /// An integration stays with what it was made for.
+    /// An integration cannot move from a service to an orchestration, or the reverse.
     #[error("integration {id} leads into the {from} {name}, and can move to another {from} only")]
     OtherKind {
-        /// The integration.
+        /// The id of the integration.
         id: Id,
-        /// What it leads into.
+        /// The noun of its present destination.
         from: Noun,
-        /// What that is called.
+        /// The name of its present destination.
         name: Name,
     },
-    /// Removing it would take its integrations along, and nobody said so.
+    /// The removal would also remove integrations, which was not requested.
     #[error("{noun} {name} still has integrations: {integrations}")]
     HasIntegrations {
-        /// A service or an orchestration.
+        /// The noun: a service or an orchestration.
         noun: Noun,
-        /// What it is called.
+        /// The name of the service or the orchestration.
         name: Name,
-        /// Its integrations.
+        /// The integrations of it.
         integrations: String,
     },
-    /// Nobody becomes the owner, or stops being it, by a change of roles.
+    /// A change of roles cannot make or unmake the Account Owner.
     #[error("an account has exactly one owner")]
     OneOwner,
-    /// The owner cannot leave.
+    /// The Account Owner cannot be removed.
     #[error("{0} is the Account Owner")]
     OwnerStays(Name),
-    /// The user is here no more.
+    /// The user has left the account.
     #[error("{0} has left the account")]
     Left(String),
-    /// It was removed while this was under way.
+    /// The resource was removed in the meantime.
     #[error("{0} is gone")]
     Gone(Id),
-    /// Lines of an import were refused, and so was the whole.
+    /// Lines of an import were refused, so nothing was imported.
     #[error("{bad} of {lines} line{} cannot be imported, and nothing was", if *lines == 1 { "" } else { "s" })]
     BadLines {
-        /// How many were refused.
+        /// The number of lines that were refused.
         bad: u64,
-        /// How many there are.
+        /// The number of lines.
         lines: u64,
     },
     /// A row or a secret that may be there only once is there already.
     #[error("the store has such a row of {0} already")]
     NotUnique(&'static str),
-    /// The secret is dead for good.
+    /// The secret was removed or rotated, and cannot be added again.
     #[error("this secret was removed or rotated away, and cannot come back")]
     DeadSecret,
-    /// A file is in the way, and nothing is overwritten.
+    /// A file exists, and is never overwritten.
     #[error("{} is there already, and is not overwritten", .0.display())]
     FileExists(PathBuf),
-    /// The store cannot be restored from itself.
+    /// The file to restore is the store itself.
     #[error("{} is the store itself", .0.display())]
     IsStore(PathBuf),
-    /// What was to be restored is being written to.
+    /// The file to restore is in use.
     #[error("{} is a store in use, with a write-ahead log beside it, and no backup", .0.display())]
     StoreInUse(PathBuf),
-    /// The place has a store key that does not fit.
+    /// The store key at the destination belongs to another store.
     #[error("{} is another store key", .0.display())]
     OtherStoreKey(PathBuf),
-    /// A new store would share a key with another, of which each would be taken for the other's.
+    /// The store key for a new store belongs to another store.
     #[error("{} is the store key of another store", .0.display())]
     KeyOfAnother(PathBuf),
-    /// Two databases in one directory would have files of the same names beside them.
+    /// Two databases in one directory would have other files of the same names.
     #[error("{} would share the files beside it with {}", database.display(), other.display())]
     Namesake {
-        /// The database that was to be made.
+        /// The database to create.
         database: PathBuf,
-        /// The one that is there.
+        /// The database that exists.
         other: PathBuf,
     },
-    /// What is put there would be taken for a file of the store.
+    /// The path is that of one of the store's own files.
     #[error("{} is a name that a store has for its own files", .0.display())]
     StoresOwnName(PathBuf),
-    /// A write-ahead log without its store.
+    /// There is a write-ahead log without a store.
     #[error("{} is left over from a store that is gone", .0.display())]
     LeftOver(PathBuf),
-    /// What was confirmed is no longer what would happen.
-    #[error("the store has changed meanwhile: {0} would work again too")]
+    /// The store changed after the user confirmed which credentials a restore would reactivate.
+    #[error("the store changed: restoring would also reactivate {0}")]
     ChangedMeanwhile(Id),
-    /// What nothing but a fault of this program would attempt.
+    /// The change can be attempted only by a fault of the program.
     #[error("{0}")]
     Fault(String),
 }
 
-/// Why no acting user could be made out.
+/// The reason that the acting user could not be determined.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unidentified {
     /// No user is mapped to the operating-system user.
@@ -360,148 +359,147 @@ pub enum Unidentified {
         /// The operating-system user.
         uid: u32,
     },
-    /// `--as` named somebody who is not there.
+    /// The account has no such user to act as.
     #[error("there is no user {0} to act as")]
     NobodyToActAs(String),
     /// The user has left the account.
     #[error("{0} has left the account")]
     Left(String),
-    /// A token was given, and it is no live user token. Its owner is not told why by design of the caller,
-    /// who knows the file or variable that it came from.
+    /// The user token that was given is not accepted.
     #[error("the user token is not accepted: {0}")]
     Token(TokenRefusal),
 }
 
-/// Why a user token does not name an acting user.
+/// The reason that a user token does not identify an acting user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenRefusal {
-    /// Nothing was given where a token was announced.
+    /// The token is empty.
     #[error("it is empty")]
     Empty,
-    /// It does not look like a user token.
-    #[error("it has not the shape of a user token")]
+    /// The text does not have the shape of a user token.
+    #[error("it is not a user token")]
     WrongShape,
-    /// No such token is in the store.
-    #[error("it is unknown here")]
+    /// The store has no such token.
+    #[error("it is unknown")]
     Unknown,
-    /// It was removed or rotated away.
+    /// The token was removed or rotated.
     #[error("it was removed or rotated")]
     Dead,
-    /// Its time is over.
+    /// The token has expired.
     #[error("it has expired")]
     Expired,
-    /// Its user has left.
+    /// The user of the token has left.
     #[error("its user has left the account")]
     UserLeft,
-    /// It is limited to some scopes: managing takes the whole role, or else it could make itself a token that is not.
+    /// The token is limited to scopes. It could otherwise be used to create a token without that limit.
     #[error("it is limited to some scopes, and managing takes a token of the whole role")]
     Narrowed,
-    /// The account has switched the ability off that user tokens need.
+    /// The account has switched off user tokens.
     #[error("user tokens are switched off in this account")]
     NoAbility,
 }
 
-/// Why a file is not used as a store.
+/// The reason that a file cannot be used as a store, or restored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// A directory, a pipe or the like.
+    /// It is a directory, a pipe or another special file.
     #[error("not a file")]
     NotAFile,
-    /// A file of another kind, or cut off.
+    /// It is a file of another format, or truncated.
     #[error("not a pdkeys store")]
     NotAStore,
-    /// An SQLite database of another program.
+    /// It is an SQLite database of another program.
     #[error("an SQLite database, but not a pdkeys store")]
     ForeignApplication,
-    /// Written by a newer pdkeys.
+    /// It was written by a newer version.
     #[error("written by a newer pdkeys (schema {found}; this one knows {known})")]
     NewerSchema {
-        /// The schema of the file.
+        /// The schema version of the file.
         found: i64,
-        /// The newest schema known here.
+        /// The newest schema version that this program knows.
         known: i64,
     },
-    /// Somebody else could change it.
+    /// Other users can write to it.
     #[error("can be written by others (mode {mode:04o})")]
     WritableByOthers {
         /// The permission bits.
         mode: u32,
     },
-    /// It belongs neither to the process nor to root, and its owner could change it, or have the process write
-    /// where the owner likes. Root itself opens anybody's.
+    /// It belongs neither to the user of the process nor to root, so its owner could change it, or redirect what the
+    /// process writes. A process of root accepts any owner.
     #[error("belongs to another operating-system user ({uid})")]
     OwnedByOthers {
-        /// Whose it is.
+        /// The uid of the owner.
         uid: u32,
     },
-    /// The operating system refuses.
+    /// The operating system denies access.
     #[error("permission denied")]
     PermissionDenied,
-    /// It can be read, and is not to be changed from here.
+    /// It can be read, but not written, and the operation needs to write.
     #[error("can be read here, but not written")]
     ReadOnly,
-    /// What it holds belongs to the database beside it, and is not to be read without writing there.
+    /// The write-ahead log has commits that can be read only where its directory can be written.
     #[error("holds changes that cannot be read where nothing can be written")]
     UnreadableLog,
-    /// SQLite takes no path of this length.
+    /// The path is longer than SQLite accepts.
     #[error("the path is too long: {longest} bytes at most")]
     TooLong {
-        /// How long it may be, in bytes.
+        /// The longest path in bytes.
         longest: usize,
     },
-    /// SQLite finds it damaged.
+    /// SQLite reports damage.
     #[error("damaged or cut off")]
     Corrupt,
-    /// It is not what was once written.
+    /// Its content is inconsistent.
     #[error("damaged: {0}")]
     Damaged(String),
-    /// Others do not find the file that is in use, or not under this name alone. What they change would not be seen.
+    /// The open file is not the one that other processes find, or it has other names, so their changes would not be seen.
     #[error(transparent)]
     Displaced(#[from] Displacement),
 }
 
-/// How a file of a store came to be another than the one that others use.
+/// The way in which an open file of a store differs from the one that other processes use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Displacement {
-    /// It is not there any more.
+    /// The file was removed or moved.
     #[error("was removed or moved away while the store was in use")]
     Gone,
-    /// Another file or a link is in its place.
+    /// Another file, or a link, has taken its place.
     #[error("is not the file that is in use: it was moved, replaced or made anew")]
     Replaced,
-    /// It has hard links.
+    /// The file has hard links.
     #[error("has {0} names (hard links), and what is changed under one is not seen under the others")]
     Linked(u64),
-    /// It is mounted without its directory, and so without its write-ahead log.
+    /// The file is mounted without its directory, and so without its write-ahead log.
     #[error("is mounted on its own: what is changed where it comes from is not seen here")]
     Mounted,
-    /// It was read without a log, where none can be made, and others have begun to change it.
+    /// The file was opened read-only and without a log, and another process has started to write to it.
     #[error("was changed by others while it was read where nothing can be written")]
     Awake,
-    /// Its content was changed, and not by a commit.
+    /// The content was changed by something other than a commit.
     #[error("was written by something other than SQLite while the store was in use")]
     Overwritten,
 }
 
-/// Why a store key is not used.
+/// The reason that a store key is unavailable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyFault {
-    /// There is no such file.
+    /// The file does not exist.
     #[error("no such file")]
     Missing,
-    /// Not 32 bytes.
+    /// The file is not 32 bytes long.
     #[error("{0} bytes long instead of 32")]
     WrongSize(u64),
-    /// Another store's key.
+    /// The key belongs to another store.
     #[error("belongs to another store")]
     Foreign,
-    /// Somebody else can read or write it.
+    /// Other users can read or write the file.
     #[error("can be read by others (mode {mode:04o})")]
     OpenToOthers {
         /// The permission bits.
         mode: u32,
     },
-    /// The operating system refuses.
+    /// The file cannot be read; with the error of the operating system.
     #[error("{0}")]
     Unreadable(String),
 }

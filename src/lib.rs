@@ -1,25 +1,24 @@
 //! API keys for any HTTP API, in one SQLite file: the key system that PagerDuty documents, as a library.
 //!
-//! The account of a store has users with roles, general access keys, the users' personal tokens, services and
-//! orchestrations with their integration keys, and registered apps. Two things are done with them, and this crate
-//! has a door for each:
+//! The account of a store has users with roles, general access keys, personal user tokens, services and orchestrations
+//! with their integration keys, and registered apps. The crate has one entry point for each of the two uses:
 //!
-//! * **Managing** them, on behalf of an acting user: a [`Session`](manage::Session) makes, lists, edits, disables,
-//!   rotates and removes. Each of its methods is one transaction: it looks up the acting user, asks the permission
-//!   table, makes the change, writes the audit record, and commits.
-//! * **Checking** them, for anybody who presents one: a [`Verifier`](verify::Verifier) answers whether a credential
-//!   may make a request, and why not.
+//! * **Managing** on behalf of an acting user: a [`Session`](manage::Session) creates, lists, edits, disables, rotates
+//!   and removes. Each method is one transaction, which looks up the acting user, asks the permission table, writes the
+//!   audit record, makes the change, and commits.
+//! * **Checking** credentials that clients present: a [`Verifier`](verify::Verifier) tells whether a credential may make
+//!   a request, and if not, why.
 //!
-//! # A walk through
+//! # Example
 //!
-//! An account is founded, a read-only key is made in it, and the key is checked:
+//! Found an account, create a read-only key in it, and check the key:
 //!
 //! ```
 //! use pdkeys::manage::{Founding, Identity, Session};
 //! use pdkeys::model::{Access, KeySpec, Label, Name, Noun, Policy, Secret};
 //! use pdkeys::ports::{SystemClock, SystemEntropy};
 //! use pdkeys::store::{Place, sqlite::SqliteStore};
-//! use pdkeys::verify::{Api, UsageRecording, Presented, Reason, Request, Verifier};
+//! use pdkeys::verify::{Api, Presented, Reason, Request, UsageRecording, Verifier};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let directory = tempfile::tempdir()?;
@@ -32,8 +31,8 @@
 //! };
 //! let mut store: SqliteStore = founding.make_store(&place, &SystemClock, &mut SystemEntropy)?;
 //!
-//! // The operating-system user 1000 is ada, who owns the account and so may make keys. The secret is handed over
-//! // once, inside the transaction: if the receiver fails, there is no key.
+//! // The operating-system user 1000 is ada, who owns the account and so may create keys. The secret is handed over
+//! // once, inside the transaction: if the receiver fails, the key is not created.
 //! let mut entropy = SystemEntropy;
 //! let mut session = Session::begin(&mut store, Identity::OsUser(1000), &SystemClock, &mut entropy)?;
 //! let spec = KeySpec {
@@ -45,7 +44,7 @@
 //! let mut received = Vec::new();
 //! let key = session.create_key(spec, &mut |_, secret| secret.write_to(&mut received))?;
 //!
-//! // A client presents it. Any number of threads can check at the same time.
+//! // A client presents the key. Any number of threads can check at the same time.
 //! let verifier = Verifier::new(store, move || SqliteStore::open(&place), UsageRecording::InMemory, SystemClock)?;
 //! let ask = |method| {
 //!     let presented = Presented::parse(&received);
@@ -60,23 +59,23 @@
 //! # }
 //! ```
 //!
-//! # The house
+//! # Modules
 //!
-//! Dependencies point one way: [`manage`] and [`verify`] stand on [`model`] and on the interface of [`store`], behind
-//! which is SQLite.
+//! Dependencies point one way: [`manage`], [`verify`] and [`scan`] use the interface of [`store`], which uses [`error`],
+//! [`authz`], [`model`] and [`ports`], in this order.
 //!
 //! * [`model`]: values and their rules, without I/O, clock or SQL.
 //! * [`authz`]: who may manage what: the permission table, and the [`Permit`](authz::Permit) that every changing call
 //!   of a store consumes.
-//! * [`manage`]: what an acting user may do, one file a noun.
-//! * [`verify`]: what a presented credential may do: present, find, judge, count, answer.
+//! * [`manage`]: the operations of an acting user, one file per noun.
+//! * [`verify`]: checks whether a presented credential may make a request.
 //! * [`scan`]: finds the account's credentials in any bytes.
 //! * [`store`]: reads in a snapshot, writes in a transaction; the only place that knows SQL.
-//! * [`ports`]: the only doors to time and randomness.
-//! * [`error`]: the one error, with a closed set of kinds.
+//! * [`ports`]: time and randomness, which tests replace.
+//! * [`error`]: the error of the library, with a closed set of kinds.
 //!
-//! The command line, `pdkeys`, is built on nothing but this; the library knows no flag, stream, environment variable
-//! or exit code.
+//! The command line, `pdkeys`, is built on this library. The library itself uses no flags, standard streams, environment
+//! variables or exit codes.
 
 pub mod authz;
 pub mod error;

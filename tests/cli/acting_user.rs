@@ -248,7 +248,9 @@ fn a_token_that_is_not_accepted_never_falls_back_to_the_operating_system_user() 
     let machine = Machine::with_users();
     let (_, secret) = machine.make_key("a general key", &[]);
     let unknown = "u+AbCdEfGhIjKlMnOpQr";
-    for (token, why) in [("", "empty"), ("hello", "shape"), (&secret, "shape"), (unknown, "unknown")] {
+    for (token, why) in
+        [("", "empty"), ("hello", "not a user token"), (&secret, "not a user token"), (unknown, "unknown")]
+    {
         let ran =
             machine.unchanged(|| machine.finish(machine.command(["create", "x"]).env("PDKEYS_TOKEN", token)));
         assert!(ran.stderr.contains(why), "{token:?}: {ran}");
@@ -265,7 +267,7 @@ fn a_token_that_is_not_accepted_never_falls_back_to_the_operating_system_user() 
     exit: 4
     --- stdout
     --- stderr
-    error: the user token is not accepted: it has not the shape of a user token
+    error: the user token is not accepted: it is not a user token
     hint: the token comes from --token-file or PDKEYS_TOKEN; unset it to act as the operating-system user
     ");
 }

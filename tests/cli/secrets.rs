@@ -336,7 +336,7 @@ fn no_text_that_is_kept_holds_a_secret_of_the_store() {
     exit: 2
     --- stdout
     --- stderr
-    error: description: must not contain a secret, and has one of key [K1]
+    error: description: must not contain a secret, but contains one of key [K1]
     hint: nothing was changed; the secret may be in the shell's history now: if it was exposed, rotate it
     ");
     for secret in [&key, &dead, &token, &integration_key, &client, &app_token] {
@@ -409,7 +409,7 @@ fn an_import_brings_no_secret_in_as_a_text() {
     exit: 1
     --- stdout
     --- stderr
-    warning: keys.csv:2: description: must not contain a secret, and has one of key [K1]
+    warning: keys.csv:2: description: must not contain a secret, but contains one of key [K1]
     warning: keys.csv:3: description: must not contain a secret, and has that of its line
     error: 2 of 3 lines cannot be imported, and nothing was
     hint: put them right, or leave them out with --skip-bad
@@ -420,8 +420,8 @@ fn an_import_brings_no_secret_in_as_a_text() {
     exit: 1
     --- stdout
     --- stderr
-    warning: users.csv:2: name: must not contain a secret, and has one of key [K1]
-    warning: users.csv:3: email: must not contain a secret, and has one of key [K1]
+    warning: users.csv:2: name: must not contain a secret, but contains one of key [K1]
+    warning: users.csv:3: email: must not contain a secret, but contains one of key [K1]
     error: 2 of 2 lines cannot be imported, and nothing was
     hint: put them right, and import the file again
     ");
