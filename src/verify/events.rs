@@ -112,18 +112,30 @@ fn may_name_key(name: &str) -> bool {
 fn has_key_parameter(form: &[u8]) -> bool {
     form.split(|byte| b"&;".contains(byte)).any(|parameter| {
         let name = parameter.split(|byte| *byte == b'=').next().unwrap_or_default();
-        let mut name = name.to_vec();
-        loop {
-            let decoded: Vec<u8> = percent_decode(&name).collect();
-            if decoded.len() == name.len() {
-                break;
-            }
-            name = decoded;
-        }
-        String::from_utf8_lossy(&name)
-            .split(['[', ']', '\0'])
-            .any(|part| may_name_key(part) || part.split('.').any(may_name_key))
+        let Some(name) = fully_decoded(name) else { return true };
+        let name = String::from_utf8_lossy(&name);
+        // PHP makes `routing_key` of `routing[key`, so a name is looked at as a whole, too.
+        may_name_key(&name)
+            || name
+                .split(['[', ']', '\0'])
+                .any(|part| may_name_key(part) || part.split('.').any(may_name_key))
     })
+}
+
+/// How many times over a name may be encoded: more often than any chain of programs decodes it.
+const MOST_ENCODINGS: usize = 3;
+
+/// Decodes a name as often as it can be decoded. `None` if that is too often, since each time goes over all of it.
+fn fully_decoded(name: &[u8]) -> Option<Vec<u8>> {
+    let mut name = name.to_vec();
+    for _ in 0..=MOST_ENCODINGS {
+        let decoded: Vec<u8> = percent_decode(&name).collect();
+        if decoded.len() == name.len() {
+            return Some(name);
+        }
+        name = decoded;
+    }
+    None
 }
 
 /// The format, other than JSON, that a program may take a body for.
@@ -331,6 +343,10 @@ mod tests {
             "routing_%E2%84%AAey=x",
             "%EF%BD%92outing_key=x",
             "routing_%C2%ADkey=x",
+            "routing[key=x",
+            "routing%5Bkey=x",
+            "service[key[]=x",
+            "a%25252561=x",
         ] {
             let target = format!("/integration/abc/enqueue?{query}");
             assert_eq!(
@@ -339,11 +355,27 @@ mod tests {
                 "{query}"
             );
         }
-        for query in ["", "x-from=routing_key", "key=x", "rerouting_key=x", "%E9%8D%B5=x", "routing_key_of=x"]
-        {
+        for query in [
+            "",
+            "x-from=routing_key",
+            "key=x",
+            "rerouting_key=x",
+            "%E9%8D%B5=x",
+            "routing_key_of=x",
+            "a%252561=x",
+        ] {
             let target = format!("/v2/enqueue?{query}");
             assert!(EventRequest::parse("POST", target.as_bytes()).unwrap().is_some(), "{query}");
         }
+    }
+
+    #[test]
+    fn a_name_that_is_encoded_over_and_over_is_ambiguous_at_once() {
+        let began = std::time::Instant::now();
+        let form = format!("{{\"x\":\"&%{}\"}}", "25".repeat(256 * 1024));
+        let read = EventKeys::parse(form.as_bytes(), Some(b"application/x-www-form-urlencoded"));
+        assert!(matches!(read, Err(Reason::AmbiguousRequest)));
+        assert!(began.elapsed().as_secs() < 5, "each encoding costs a pass over all of it");
     }
 
     #[test]
