@@ -127,9 +127,12 @@ impl Node {
     /// Returns the node that the segments lead to, preferring literals to parameters.
     fn follow<'s>(&self, mut segments: impl Iterator<Item = &'s str> + Clone) -> Option<&Self> {
         let Some(segment) = segments.next() else { return (!self.operations.is_empty()).then_some(self) };
-        let literal = self.literals.binary_search_by_key(&segment, |(literal, _)| literal).ok();
-        if let Some(found) = literal.and_then(|at| self.literals[at].1.follow(segments.clone())) {
-            return Some(found);
+        if let Ok(at) = self.literals.binary_search_by_key(&segment, |(literal, _)| literal) {
+            if let Some(found) = self.literals[at].1.follow(segments.clone()) {
+                return Some(found);
+            }
+        } else if self.literals.iter().any(|(literal, _)| may_be_routed_as(segment, literal)) {
+            return None;
         }
         let (name, node) = self.parameter.as_ref()?;
         if *name == "{entity_type}" && !ENTITY_TYPES.contains(&segment) {
@@ -137,6 +140,13 @@ impl Node {
         }
         node.follow(segments)
     }
+}
+
+/// Returns whether a router may take a segment for a literal that it is not: Express ignores case, Rails and others take
+/// `.json` for the format of the answer. To such a router `/incidents/Types` is no incident.
+fn may_be_routed_as(segment: &str, literal: &str) -> bool {
+    let name = segment.split('.').next().unwrap_or(segment);
+    [segment, name].iter().any(|segment| segment.eq_ignore_ascii_case(literal))
 }
 
 #[cfg(test)]
@@ -183,5 +193,34 @@ mod tests {
         assert_eq!(id("GET", "/users/PABC/nothing"), None);
         assert!(id("GET", "/teams/P1/tags").is_some());
         assert_eq!(id("GET", "/services/P1/tags"), None, "no such entity type");
+    }
+
+    #[test]
+    fn no_parameter_is_what_a_router_may_take_for_a_literal() {
+        assert_eq!(id("GET", "/incidents/types"), Some("listIncidentTypes"));
+        assert_eq!(id("GET", "/incidents/PTYPES"), Some("getIncident"));
+        assert_eq!(id("GET", "/incidents/P1.json"), Some("getIncident"));
+        for path in [
+            "/incidents/Types",
+            "/incidents/types.json",
+            "/incidents/TYPES.xml.gz",
+            "/incidents/custom_fieldS",
+            "/incidents/custom_fieldS/alerts",
+            "/services/Custom_Fields",
+            "/workflows/integrations/connections.json",
+            "/users/ME",
+        ] {
+            assert_eq!(id("GET", path), None, "{path}");
+        }
+        for operation in operations() {
+            let segments: Vec<_> = operation.template.split('/').collect();
+            for at in (1..segments.len()).filter(|at| !segments[*at].starts_with('{')) {
+                let mut segments = segments.clone();
+                let spelt = segments[at].to_ascii_uppercase();
+                segments[at] = &spelt;
+                let path = segments.join("/").replace("{entity_type}", "teams").replace(['{', '}'], "x");
+                assert_eq!(id(operation.method, &path), None, "{path}");
+            }
+        }
     }
 }
