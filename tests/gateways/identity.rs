@@ -88,6 +88,8 @@ fn no_alias_of_a_name_reaches_the_api(gateway: Gateway) {
         "X-HTTP-Method-Override",
         "X-Original-URL",
         "X-Rewrite-URL",
+        "X-Script-Name",
+        "SCRIPT-NAME",
         "X-Forwarded-Uri",
         "X-Original-URI",
     ] {
@@ -110,7 +112,7 @@ fn no_alias_of_a_name_reaches_the_api(gateway: Gateway) {
             assert!(reached.headers.iter().all(|(_, value)| value != FORGED), "{name}: {reached:?}");
         }
     }
-    assert_eq!(answers, 6 * 2 * BETWEEN.len());
+    assert_eq!(answers, 8 * 2 * BETWEEN.len());
     // What is an alias of nothing may be sent, whatever becomes of it.
     let other = raw::get(site.port, "/incidents", &[("Authorization", &authorization), ("X_Trace_Id", "1")]);
     assert_eq!(read_by_cgi(&other.reached().target), "-incidents");
@@ -215,7 +217,9 @@ fn no_client_can_say_what_it_asked(gateway: Gateway) {
         assert_eq!(request("POST", "/incidents").status, 403, "{said:?}");
         assert_eq!(request("GET", "/users").status, 403, "{said:?}");
     }
-    for name in ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "X-Rewrite-URL"] {
+    for name in
+        ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "X-Rewrite-URL", "X-Script-Name"]
+    {
         let answer = site.get("/incidents").key(&key.secret).header(name, "DELETE").send();
         assert_eq!(answer.status, 400, "{name}: {answer:?}");
     }

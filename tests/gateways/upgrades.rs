@@ -13,6 +13,7 @@ use crate::site::Site;
 behind_each_gateway!(
     a_checked_request_opens_no_channel_to_an_api_that_takes_h2c,
     no_upgrade_but_a_websocket_goes_on,
+    a_client_that_offers_another_protocol_is_served_without_it,
     what_lets_websockets_through_lets_nothing_else_through,
 );
 
@@ -181,6 +182,35 @@ fn no_upgrade_but_a_websocket_goes_on(gateway: Gateway) {
         } else {
             assert!(matches!(answer.status, 400 | 403), "{upgrade:?}: {answer:?}");
         }
+    }
+}
+
+/// Java's `HttpClient`, `curl --http2` and Apache `HttpClient` send these with every request of plain HTTP.
+fn a_client_that_offers_another_protocol_is_served_without_it(gateway: Gateway) {
+    let site = Site::behind(gateway);
+    let key = site.account.make(&["create", "java", "--scope", "incidents.read"]);
+    let authorization = format!("Token token={}", key.secret);
+    let offers: [&[(&str, &str)]; 3] = [
+        &[
+            ("Connection", "Upgrade, HTTP2-Settings"),
+            ("Upgrade", "h2c"),
+            ("HTTP2-Settings", "AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA"),
+        ],
+        &[("Connection", "Upgrade"), ("Upgrade", "TLS/1.2")],
+        &[("Connection", "keep-alive, Upgrade")],
+    ];
+    for offer in offers {
+        let lines = [&[("Authorization", authorization.as_str())], offer].concat();
+        let answer = raw::get(site.port, "/incidents", &lines);
+        // nginx cannot remove a header from what is checked without the risk that it goes on.
+        if gateway == Gateway::Nginx && offer.iter().any(|(name, _)| *name == "Upgrade") {
+            assert_eq!(answer.status, 400, "{offer:?}: {answer:?}");
+            continue;
+        }
+        assert_eq!(answer.status, 200, "{offer:?}: {answer:?}");
+        let reached = answer.reached();
+        assert_eq!(reached.header("upgrade"), None, "{offer:?}: {reached:?}");
+        assert_eq!(reached.header("http2-settings"), None, "{offer:?}: {reached:?}");
     }
 }
 

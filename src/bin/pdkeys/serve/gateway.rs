@@ -129,6 +129,11 @@ fn asks_for_another(name: &str) -> bool {
             | "x-original-url"
             | "x-rewrite-url"
             | "x-override-url"
+            // gunicorn takes the path after its `SCRIPT_NAME` for the whole, as programs do with the others.
+            | "script-name"
+            | "path-info"
+            | "x-script-name"
+            | "x-forwarded-script-name"
     )
 }
 
@@ -333,6 +338,10 @@ mod tests {
             "X-Original-URL",
             "X-Rewrite-URL",
             "X-Override-URL",
+            "Script-Name",
+            "Path-Info",
+            "X-Script-Name",
+            "X-Forwarded-Script-Name",
             "X-Pdkeys-Role",
             "X-Pdkeys-Whatever",
         ] {
