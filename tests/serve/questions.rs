@@ -50,6 +50,23 @@ fn what_is_no_question_is_a_400_that_does_not_repeat_it() {
 }
 
 #[test]
+fn errors_of_many_that_are_no_questions_do_not_grow_the_answer() {
+    let world = World::new();
+    let server = world.serve(&[]);
+    let of_type = [("Content-Type", "application/jsonl")];
+    for (body, headers) in
+        [(format!("[{}0]", "0,".repeat(200_000)), &[][..]), ("\n".repeat(200_000), &of_type[..])]
+    {
+        let reply = server.ask("POST", "/verify", headers, &body);
+        assert_eq!(reply.status, 400, "{headers:?}");
+        assert!(reply.body.len() < 200, "{} bytes", reply.body.len());
+        assert_eq!(reply.json()["allowed"], false);
+    }
+    let few = server.ask("POST", "/verify", &[], "[0,0,0]").json();
+    assert_eq!(few.as_array().map(Vec::len), Some(3), "each is told what is wrong with it: {few}");
+}
+
+#[test]
 fn several_questions_are_answered_as_they_were_asked() {
     let world = World::new();
     let (_, key) = world.key();

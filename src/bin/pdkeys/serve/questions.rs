@@ -21,6 +21,10 @@ use crate::question::{BadLine, Question};
 
 /// Content types of lines of JSON.
 const LINES: [&str; 3] = ["application/jsonl", "application/x-ndjson", "application/ndjson"];
+/// The shortest question there is.
+const SHORTEST: &[u8] = br#"{"key":"","api":"events-v1"}"#;
+/// How many may be shorter, and still get an error each.
+const MOST_SHORTER: usize = 100;
 /// After how many questions others have their turn.
 const A_TURN: u64 = 64;
 
@@ -76,6 +80,9 @@ impl Desk<'_> {
                 return Ok(answer::json(StatusCode::BAD_REQUEST, text));
             }
         };
+        if are_too_many(questions.len(), body) {
+            return Ok(too_many());
+        }
         let mut text = vec![b'['];
         for (number, question) in (1..).zip(questions) {
             if number > 1 {
@@ -91,6 +98,9 @@ impl Desk<'_> {
     async fn lines(&self, body: &[u8]) -> Result<Answer, Unavailable> {
         let mut text = Vec::new();
         let body = body.strip_suffix(b"\n").unwrap_or(body);
+        if are_too_many(memchr::memchr_iter(b'\n', body).count(), body) {
+            return Ok(too_many());
+        }
         for (number, line) in (1..).zip(body.split(|byte| *byte == b'\n')) {
             self.put(&mut text, line, number)?;
             text.push(b'\n');
@@ -124,6 +134,18 @@ impl Desk<'_> {
             self.denials.note(verdict);
         }
     }
+}
+
+/// Returns true if a body has more questions than fit into it. The error of each would take fifty times as many bytes
+/// as a digit or a line end.
+fn are_too_many(questions: usize, body: &[u8]) -> bool {
+    questions > MOST_SHORTER + body.len() / SHORTEST.len()
+}
+
+fn too_many() -> Answer {
+    let mut text = Vec::new();
+    put(&mut text, &BadLine::new("more questions than the body has room for".to_owned(), 1));
+    answer::json(StatusCode::BAD_REQUEST, text)
 }
 
 fn put(text: &mut Vec<u8>, value: &impl Serialize) {
