@@ -432,6 +432,9 @@ pub enum Refusal {
         /// The uid of the owner.
         uid: u32,
     },
+    /// A link of the operating system's to what a process has open, such as `/proc/self/cwd`.
+    #[error("leads to what a process has open, whatever is written in it")]
+    LinkOfProcess,
     /// The operating system denies access.
     #[error("permission denied")]
     PermissionDenied,

@@ -4,6 +4,9 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use insta::assert_snapshot;
 
@@ -333,6 +336,72 @@ fn a_store_is_not_used_by_a_way_that_another_user_can_change() {
 }
 
 #[test]
+fn a_store_is_not_used_by_a_way_that_ended_when_it_was_looked_at() {
+    let Some(wall) = Wall::new() else { return };
+    symlink(wall.machine.file("var"), wall.machine.file("eve/dir")).unwrap();
+    let shared = wall.machine.file("shared");
+    fs::create_dir(&shared).unwrap();
+    set_mode(&shared, 0o1777);
+    let key = wall.path("var/acme.storekey");
+    // What is written in a link to what a process has open is no path: here the directory is gone, and what comes
+    // behind it was not looked at.
+    for way in ["/proc/self/cwd/../eve/dir", "/proc/self/cwd/../../eve/dir", "/dev/fd/8/../../eve/dir"] {
+        let store = format!("{way}/acme.db");
+        for arguments in [&["list"][..], &["create", "x"], &["restore", "-", "--yes"]] {
+            wall.refuses(1, || {
+                let arguments: Vec<_> = ["--store", &store].iter().chain(arguments).copied().collect();
+                let mut command = Command::new("sh");
+                // She removes her directory while she is in it.
+                command.arg("-c").arg(
+                    r#"mkdir gone; chown "$2" gone; cd gone; exec 8<.; rmdir ../gone; exec 9<"$1"
+                    uid=$3; shift 3; exec setpriv --reuid=$uid --regid=$uid --clear-groups /proc/self/fd/9 "$@""#,
+                );
+                command.arg("sh").arg(pdkeys()).arg(EVE.to_string()).arg(SERVICE.to_string()).args(arguments);
+                command.current_dir(&shared).env("SUDO_UID", EVE.to_string()).env("HOME", "/nonexistent");
+                let said = wall.machine.finish(&mut command).to_string();
+                assert!(said.contains("leads to what a process has open"), "{store}: {said}");
+                said
+            });
+        }
+    }
+    // And neither is a store key.
+    let mut command = wall.command(&ADA.to_string(), &["--store", &wall.path("var/acme.db"), "create", "x"]);
+    command.env("PDKEYS_STORE_KEY_FILE", format!("/proc/self/root{key}"));
+    wall.refuses(1, || wall.machine.finish(&mut command).to_string());
+}
+
+#[test]
+fn a_directory_that_comes_and_goes_is_never_the_way_to_a_store() {
+    let Some(wall) = Wall::new() else { return };
+    let shared = wall.machine.file("shared");
+    fs::create_dir(&shared).unwrap();
+    set_mode(&shared, 0o1777);
+    // Eve's directory in a sticky one, with a link of hers; where it is not there at the first look, it may be at the
+    // next.
+    let (here, away) = (shared.join("here"), shared.join("away"));
+    fs::create_dir(&here).unwrap();
+    symlink(wall.machine.file("var"), here.join("var")).unwrap();
+    lchown(here.join("var"), Some(EVE), Some(EVE)).unwrap();
+    give(&here, EVE);
+    let done = AtomicBool::new(false);
+    let opened = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                fs::rename(&here, &away).unwrap();
+                thread::sleep(Duration::from_micros(300));
+                fs::rename(&away, &here).unwrap();
+                thread::sleep(Duration::from_micros(300));
+            }
+        });
+        let store = wall.path("shared/here/var/acme.db");
+        let opened = (0..200).filter(|_| wall.at(EVE, &store, &["service", "list"]).code() == 0).count();
+        done.store(true, Ordering::Relaxed);
+        opened
+    });
+    assert_eq!(opened, 0);
+}
+
+#[test]
 fn a_store_key_is_not_read_by_a_way_that_another_user_can_change() {
     let Some(wall) = Wall::new() else { return };
     symlink(wall.machine.file("var/acme.storekey"), wall.machine.file("eve/key")).unwrap();
@@ -376,7 +445,7 @@ fn a_store_that_a_backup_took_the_place_of_is_not_shown_to_a_caller() {
     wall.machine.finish(&mut restore).must_succeed();
     let replaced = names_in(&wall.machine.file("var")).into_iter().find(|name| name.contains(".replaced-"));
     let replaced = wall.path(&format!("var/{}", replaced.unwrap()));
-    wall.refuses(4, || wall.at(EVE, &replaced, &["whoami"]).to_string());
+    wall.refuses(4, || wall.at(EVE, &replaced, &["service", "list"]).to_string());
 }
 
 #[test]

@@ -164,7 +164,10 @@ impl From<pdkeys::Error> for Failure {
                 failure(Exit::Failed).with_hint("it is used as it is; --store names another place")
             }
             ErrorKind::StoreRefused { path, refusal } => match refusal {
-                Refusal::NotAFile | Refusal::NotAStore | Refusal::ForeignApplication => failure(Exit::Failed)
+                Refusal::NotAFile
+                | Refusal::NotAStore
+                | Refusal::ForeignApplication
+                | Refusal::LinkOfProcess => failure(Exit::Failed)
                     .with_hint("nothing was touched; --store or PDKEYS_STORE names another place"),
                 Refusal::NewerSchema { .. } => failure(Exit::Failed).with_hint("install a newer pdkeys"),
                 Refusal::WritableByOthers { .. } => {

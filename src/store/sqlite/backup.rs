@@ -336,13 +336,13 @@ fn guard_backup(place: &Place, file: &Path) -> Result<()> {
 
 /// The store key for a backup: the one at the place, or the one that is given, which must not be another.
 fn find_key(place: &Place, given: Option<&Path>) -> Result<(Keyring, Option<StoreKey>)> {
-    files::guard_way(place, place.store_key())?;
+    let there = files::read_key_of(place);
     let Some(given) = given else {
-        return Ok((Keyring::new(&files::read_store_key(place.store_key())?)?, None));
+        return Ok((Keyring::new(&there?)?, None));
     };
     let store_key = files::read_store_key(given)?;
     let keyring = Keyring::new(&store_key)?;
-    match files::read_store_key(place.store_key()) {
+    match there {
         Ok(there) if keyring.belongs_to(&Keyring::new(&there)?.check_value()) => Ok((keyring, None)),
         Ok(_) => Err(Conflict::OtherStoreKey(place.store_key().to_owned()).into()),
         Err(error) if matches!(error.kind(), ErrorKind::StoreKey { fault: KeyFault::Missing, .. }) => {

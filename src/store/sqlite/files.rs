@@ -59,7 +59,9 @@ impl Identity {
 /// If there is no store, it is something else, or others own it or can write it.
 pub(super) fn guard(place: &Place) -> Result<(Identity, Vec<Exposed>)> {
     let path = place.database();
-    guard_way_to_database(place)?;
+    if guard_way_to_database(place)? == Way::Ends {
+        return Err(ErrorKind::NoStore(path.to_owned()).into());
+    }
     let cannot = |error: std::io::Error| match error.kind() {
         IoErrorKind::NotFound => ErrorKind::NoStore(path.to_owned()).into(),
         IoErrorKind::PermissionDenied => permission_denied(path),
@@ -157,18 +159,32 @@ pub(super) fn guard_from_others(place: &Place, path: &Path, metadata: &Metadata)
     Ok(mode)
 }
 
+/// How far the steps of a path were there to be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Way {
+    /// All of them. What is at their end can be used by its path.
+    Whole,
+    /// Not all. What is found by the path a moment later was never looked at: it may lie behind a step that another
+    /// user has put there since.
+    Ends,
+}
+
 /// Refuses a path that another operating-system user can make lead elsewhere: through a directory or a link that
 /// belongs to neither the process nor root, or a directory that others can write. What this lets pass leads to the
 /// same file afterwards, too: only those who are trusted can change a step of the way, so that the path is as good as
 /// an open handle, and SQLite, which wants a path, can be given it.
 ///
 /// Each step is looked at only after the one before it was found to be safe. A step that is not there ends the way.
-/// In a sticky directory, such as `/tmp`, others can make entries but cannot touch those of a trusted user.
-pub(super) fn guard_way(place: &Place, path: &Path) -> Result<()> {
-    let Some(trusted) = place.trusted() else { return Ok(()) };
+/// In a sticky directory, such as `/tmp`, others can make entries but cannot touch those of a trusted user. A link that
+/// leads to what a process has open, as those in `/proc` do, is refused: its text is not where it leads.
+pub(super) fn guard_way(place: &Place, path: &Path) -> Result<Way> {
+    let Some(trusted) = place.trusted() else { return Ok(Way::Whole) };
     if path.is_relative() {
         let here = fs::canonicalize(".").map_err(file_error(path))?;
-        guard_steps(&trusted, &here)?;
+        if guard_steps(&trusted, &here)? == Way::Ends {
+            return Err(ErrorKind::NoStore(path.to_owned()).into());
+        }
         let identity = |path: &Path| fs::metadata(path).map(|metadata| Identity::of(&metadata));
         // The directory may have been moved between the question for its name and the look at it.
         if identity(&here).map_err(file_error(&here))?
@@ -182,16 +198,22 @@ pub(super) fn guard_way(place: &Place, path: &Path) -> Result<()> {
 }
 
 /// Does the same for the database, and for the link by which it was named.
-pub(super) fn guard_way_to_database(place: &Place) -> Result<()> {
-    guard_way(place, place.named())?;
+pub(super) fn guard_way_to_database(place: &Place) -> Result<Way> {
+    let way = guard_way(place, place.named())?;
     // A link that was taken away or changed was followed unseen.
     if !place.leads_to_database() {
         return Err(ErrorKind::NoStore(place.named().to_owned()).into());
     }
-    if place.named() == place.database() { Ok(()) } else { guard_way(place, place.database()) }
+    if place.named() == place.database() {
+        return Ok(way);
+    }
+    match guard_way(place, place.database())? {
+        Way::Whole => Ok(way),
+        Way::Ends => Ok(Way::Ends),
+    }
 }
 
-fn guard_steps(trusted: &[u32], path: &Path) -> Result<()> {
+fn guard_steps(trusted: &[u32], path: &Path) -> Result<Way> {
     let step_of = |component: Component<'_>| component.as_os_str().to_owned();
     let mut ahead: Vec<OsString> = path.components().rev().map(step_of).collect();
     // Without a link in it, so that `..` leads to what stands before it.
@@ -206,7 +228,7 @@ fn guard_steps(trusted: &[u32], path: &Path) -> Result<()> {
         let metadata = match fs::symlink_metadata(&next) {
             Ok(metadata) => metadata,
             Err(error) => match error.kind() {
-                IoErrorKind::NotFound | IoErrorKind::NotADirectory => return Ok(()),
+                IoErrorKind::NotFound | IoErrorKind::NotADirectory => return Ok(Way::Ends),
                 IoErrorKind::PermissionDenied => return Err(permission_denied(&next)),
                 _ => return Err(file_error(&next)(error)),
             },
@@ -220,6 +242,9 @@ fn guard_steps(trusted: &[u32], path: &Path) -> Result<()> {
             if links > MOST_LINKS {
                 return Err(file_error(path)(std::io::Error::other("too many links")));
             }
+            if is_of_processes(&at) {
+                return Err(refuse(&next, Refusal::LinkOfProcess));
+            }
             let target = fs::read_link(&next).map_err(file_error(&next))?;
             ahead.extend(target.components().rev().map(step_of));
             continue;
@@ -230,19 +255,33 @@ fn guard_steps(trusted: &[u32], path: &Path) -> Result<()> {
         }
         at = next;
     }
-    Ok(())
+    Ok(Way::Whole)
+}
+
+/// Whether a directory is one in which links lead to what processes have open, whatever their text is.
+#[cfg(target_os = "linux")]
+fn is_of_processes(directory: &Path) -> bool {
+    rustix::fs::statfs(directory).is_ok_and(|found| found.f_type == rustix::fs::PROC_SUPER_MAGIC)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_of_processes(_: &Path) -> bool {
+    false
 }
 
 /// Makes the directory of a new store, for its owner alone, or looks at the one that is there.
 pub(super) fn make_directory(place: &Place) -> Result<()> {
     let directory = place.directory();
-    guard_way_to_database(place)?;
+    // What is not there yet, another may make meanwhile.
+    let _ = guard_way_to_database(place)?;
     guard_length(place)?;
     DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|error| match error.kind() {
         IoErrorKind::PermissionDenied => permission_denied(directory),
         _ => file_error(directory)(error),
     })?;
-    guard_way(place, directory)?;
+    if guard_way(place, directory)? == Way::Ends {
+        return Err(ErrorKind::NoStore(directory.to_owned()).into());
+    }
     guard_directory(place)
 }
 
@@ -303,6 +342,15 @@ pub(super) fn beside(database: &Path, suffix: &str) -> PathBuf {
     let mut path = database.as_os_str().to_owned();
     path.push(suffix);
     path.into()
+}
+
+/// Reads the store key of a store, if others cannot make the way to it lead elsewhere.
+pub(super) fn read_key_of(place: &Place) -> Result<StoreKey> {
+    let path = place.store_key();
+    match guard_way(place, path)? {
+        Way::Whole => read_store_key(path),
+        Way::Ends => Err(ErrorKind::StoreKey { path: path.to_owned(), fault: KeyFault::Missing }.into()),
+    }
 }
 
 /// Reads a store key.

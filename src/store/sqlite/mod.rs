@@ -238,8 +238,7 @@ impl SqliteStore {
     fn load_keyring(&mut self) -> Result<&Keyring> {
         if self.keyring.is_none() {
             let path = self.place.store_key();
-            files::guard_way(&self.place, path)?;
-            let keyring = Keyring::new(&files::read_store_key(path)?)?;
+            let keyring = Keyring::new(&files::read_key_of(&self.place)?)?;
             let check: Vec<u8> =
                 self.main.query_row("SELECT value FROM store_key_check", [], |row| row.get(0))?;
             if !keyring.belongs_to(&check) {
@@ -287,7 +286,8 @@ impl CreateStore for SqliteStore {
     ) -> Result<Self> {
         files::make_directory(place)?;
         files::refuse_remains(place)?;
-        files::guard_way(place, place.store_key())?;
+        // It is not there yet, or is looked at when it is read.
+        let _ = files::guard_way(place, place.store_key())?;
         let store_key = files::make_store_key(place.store_key(), entropy).map_err(|error| {
             // The key is finished when another process has just made the store.
             files::refuse_remains(place).err().unwrap_or(error)

@@ -10,7 +10,7 @@ use rusqlite::{Connection, MAIN_DB, Row, Transaction, TransactionBehavior, param
 
 use super::columns::{self, Columns, optional_text, text};
 use super::connected::Connected;
-use super::files::{Draft, beside, guard_from_others, guard_way, log_of};
+use super::files::{Draft, Way, beside, guard_from_others, guard_way, log_of};
 use super::obstacle::{can_write, read_only};
 use super::{BUSY_TIMEOUT, connect, connect_to, file_error};
 use crate::error::{Error, ErrorKind, Refusal, Result};
@@ -40,7 +40,9 @@ const PAGES: i64 = -24 * 1024;
 pub(super) fn open(place: &Place, patience: Duration) -> Result<Connected> {
     let path = &place.usage();
     let guard = || {
-        guard_way(place, path)?;
+        if guard_way(place, path)? == Way::Ends {
+            return Err(file_error(path)(io::ErrorKind::NotFound.into()));
+        }
         let metadata = fs::metadata(path).map_err(file_error(path))?;
         if !metadata.is_file() {
             return Err(ErrorKind::StoreRefused { path: path.clone(), refusal: Refusal::NotAFile }.into());
