@@ -309,7 +309,7 @@ impl ImportEntry {
 }
 
 /// Something in the store of which the audit trail knows nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unrecorded {
     /// A thing.
     Thing(Id),
@@ -317,6 +317,14 @@ pub enum Unrecorded {
     DeadSecret(Id),
     /// A live secret that belongs to nothing.
     StraySecret,
+    /// A table, index, trigger or view that pdkeys made, or that there is, by its kind and name; `None` on the side that
+    /// has none. A trigger can change the state later, and a view can show another one then.
+    Schema {
+        /// What pdkeys made.
+        made: Option<String>,
+        /// What there is.
+        present: Option<String>,
+    },
 }
 
 /// A row to be written.

@@ -314,6 +314,14 @@ impl<R: ReadTx> Replaying<'_, R> {
                     trail: None,
                     state: Some("one that belongs to nothing".to_owned()),
                 }),
+                Unrecorded::Schema { made, present } => self.differ(Difference {
+                    noun: Noun::Account,
+                    id: Account::AUDIT_ID.to_owned(),
+                    field: Some("schema".to_owned()),
+                    record: None,
+                    trail: made,
+                    state: present,
+                }),
             }
         }
         for (noun, said) in std::mem::take(&mut self.past.uncommitted) {

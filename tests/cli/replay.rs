@@ -351,6 +351,66 @@ fn whatever_was_put_in_or_taken_out_behind_the_trail_is_named() {
     each_is_named(&with_everything(), &forgeries);
 }
 
+/// What is right now need not be so tomorrow: a trigger acts later, and a view shows what it likes.
+#[test]
+fn a_schema_that_pdkeys_did_not_make_is_named() {
+    let machine = with_everything();
+    let made = [
+        (
+            "CREATE TRIGGER later AFTER INSERT ON audit WHEN new.number > 900 BEGIN UPDATE user SET role = 'admin'; END",
+            "trigger later",
+            "none",
+        ),
+        (
+            "ALTER TABLE general_key RENAME TO keys; CREATE VIEW general_key AS SELECT * FROM keys",
+            "view general_key",
+            "none",
+        ),
+        ("CREATE TABLE mine (x)", "table mine", "none"),
+        ("CREATE INDEX slow ON user (lower(name))", "index slow", "none"),
+        ("DROP TRIGGER audit_is_not_replaced", "none", "trigger audit_is_not_replaced"),
+        ("DROP INDEX user_one_owner", "none", "index user_one_owner"),
+        (
+            "DROP INDEX user_os_uid; CREATE INDEX user_os_uid ON user (os_uid)",
+            "another index user_os_uid",
+            "index user_os_uid",
+        ),
+        (
+            "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = replace(sql, 'CHECK (length(digest) = 32)', '') WHERE name = 'digest'",
+            "another table digest",
+            "table digest",
+        ),
+        (
+            "CREATE TRIGGER x AFTER UPDATE ON user BEGIN SELECT 1; END; PRAGMA writable_schema = ON; UPDATE sqlite_schema SET name = 'sqlite_stat1', sql = replace(sql, ' x ', ' sqlite_stat1 ') WHERE name = 'x'",
+            "trigger sqlite_stat1",
+            "none",
+        ),
+    ];
+    machine.sql().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    let whole = fs::read(machine.store()).unwrap();
+    for (sql, state, trail) in made {
+        machine.sql().execute_batch(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let ran = machine.run(["audit", "verify"]).must_exit(3);
+        let said = format!("account: schema is {state}; the trail says {trail}");
+        assert!(ran.stderr.contains(&said), "{sql}: {ran}");
+        let doctor = machine.run(["doctor"]).must_exit(3);
+        assert!(doctor.stdout.contains(&format!("schema is {state}")), "{sql}: {doctor}");
+        machine.run(["backup", "copy.db"]).must_succeed();
+        for suffix in ["-wal", "-shm"] {
+            fs::remove_file(format!("{}{suffix}", machine.store().display())).ok();
+        }
+        fs::write(machine.store(), &whole).unwrap();
+        // Nor does it come in with a backup unseen.
+        let restored = machine.run(["restore", "copy.db", "--yes"]).must_succeed();
+        assert!(restored.stderr.contains(&format!("schema is {state}")), "{sql}: {restored}");
+        fs::write(machine.store(), &whole).unwrap();
+        fs::remove_file(machine.file("copy.db")).unwrap();
+    }
+    // What SQLite keeps for itself is none of it.
+    machine.sql().execute_batch("ANALYZE; VACUUM; REINDEX").unwrap();
+    assert_eq!(verified(&machine).0, 0);
+}
+
 #[test]
 fn a_difference_is_told_with_what_the_trail_says_and_what_the_store_holds() {
     let machine = Machine::with_store();

@@ -1,5 +1,6 @@
 //! The schema: whose file it is, how old, and how to bring it up to date.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use rusqlite_migration::{M, Migrations};
 
 use super::{connect, refused};
 use crate::error::{Error, ErrorKind, Refusal, Result};
+use crate::store::{Unrecorded, Visit};
 
 /// What SQLite's header calls a pdkeys store: "pdky".
 pub(super) const APPLICATION_ID: i32 = 0x7064_6b79;
@@ -93,6 +95,43 @@ pub(super) fn bring_up_to_date(connection: &mut Connection, path: &Path) -> Resu
         Err(rusqlite_migration::Error::RusqliteError { err, .. }) => Err(err.into()),
         Err(error) => Err(ErrorKind::Engine(Box::new(error)).into()),
     }
+}
+
+/// Visits what is not as the steps leave it: a trigger acts on what is written later, and a view can show one state now
+/// and another tomorrow, so that rows alone do not say what a store holds.
+pub(super) fn differences(connection: &Connection, visit: Visit<'_, Unrecorded>) -> Result<()> {
+    let mut fresh = Connection::open_in_memory()?;
+    Migrations::from_slice(STEPS)
+        .to_latest(&mut fresh)
+        .map_err(|error| ErrorKind::Engine(Box::new(error)))?;
+    let (made, present) = (definitions(&fresh)?, definitions(connection)?);
+    let names: BTreeSet<_> = made.keys().chain(present.keys()).collect();
+    for name in names {
+        let (made, present) = (made.get(name), present.get(name));
+        if made == present {
+            continue;
+        }
+        let (kind, called) = name;
+        let called = format!("{kind} {called}");
+        let other = if made.is_some() { format!("another {called}") } else { called.clone() };
+        let (made, present) = (made.map(|_| called), present.map(|_| other));
+        if visit(Unrecorded::Schema { made, present })?.is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Returns the statement that defines each table, index, trigger and view, by kind and name. Not those of SQLite's own
+/// indexes, which follow from their tables, and of the statistics that `ANALYZE` keeps.
+fn definitions(connection: &Connection) -> Result<BTreeMap<(String, String), Option<String>>> {
+    let mut statement = connection.prepare(
+        "SELECT type, name, sql FROM sqlite_schema
+         WHERE NOT (type = 'index' AND sql IS NULL)
+           AND NOT (type = 'table' AND name IN ('sqlite_stat1', 'sqlite_stat4'))",
+    )?;
+    let definitions = statement.query_map([], |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)))?;
+    Ok(definitions.collect::<Result<_, _>>()?)
 }
 
 /// How many steps a file has taken.

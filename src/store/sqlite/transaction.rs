@@ -10,7 +10,8 @@ use rusqlite::{Connection, Transaction};
 
 use super::import::ImportState;
 use super::{
-    account, apps, audit, destinations, imported, integrations, keys, rows, secrets, tokens, usage, users,
+    account, apps, audit, destinations, imported, integrations, keys, rows, schema, secrets, tokens, usage,
+    users,
 };
 use crate::error::{Error, Result};
 use crate::model::{
@@ -223,6 +224,7 @@ impl<Mode> ReadTx for SqliteTx<'_, Mode> {
     }
 
     fn unrecorded(&mut self, visit: Visit<'_, Unrecorded>) -> Result<()> {
+        schema::differences(&self.main, visit)?;
         secrets::unrecorded(&self.main, visit)
     }
 
