@@ -505,7 +505,16 @@ fn however_much_git_complains_nothing_waits() {
 
 #[test]
 fn a_pipe_in_the_place_of_a_file_of_gits_keeps_nothing_waiting() {
-    for file in ["HEAD", "config", "index", "packed-refs"] {
+    for file in [
+        "HEAD",
+        "config",
+        "index",
+        "packed-refs",
+        "objects/info/alternates",
+        "objects/info/commit-graph",
+        "objects/pack/multi-pack-index",
+        "objects/pack/pack-1234567890123456789012345678901234567890.idx",
+    ] {
         let (machine, id, key) = with_key();
         let script = r#"
             cd tree; git init -q -b main; echo leak > .gitignore; echo "$key" > leak; git add -f .; git commit -qm 1

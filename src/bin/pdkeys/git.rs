@@ -18,11 +18,12 @@ use std::fs;
 use std::io::{self, BufRead as _, BufReader, Read, Write as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal};
 use zeroize::Zeroizing;
 
@@ -69,6 +70,11 @@ const INHERITED: [&str; 3] = ["HOME", "XDG_CONFIG_HOME", "SUDO_UID"];
 /// Files in a git directory that git reads whatever it is asked.
 const ALWAYS_READ: [&str; 7] =
     ["HEAD", "commondir", "config", "config.worktree", "index", "info/exclude", "packed-refs"];
+/// Directories in a git directory all of whose files git may read whatever it is asked.
+const ALWAYS_LISTED: [&str; 2] = ["objects/info", "objects/pack"];
+/// How long git may be silent while it prints objects, which takes what it takes: a pipe that an alternate or an included
+/// file of configuration leads to keeps it waiting for good.
+const SILENCE: Duration = Duration::from_mins(1);
 /// How long git may take to answer what is no matter of reading objects.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How much of what git says on standard error is kept, in bytes.
@@ -307,6 +313,10 @@ impl Repository {
     fn pipe(&self) -> Option<PathBuf> {
         let directories = [self.directory.join(".git"), self.directory.clone()];
         let files = directories.iter().flat_map(|directory| ALWAYS_READ.map(|file| directory.join(file)));
+        let listed =
+            directories.iter().flat_map(|directory| ALWAYS_LISTED.map(|below| directory.join(below)));
+        let entries = listed.filter_map(|directory| fs::read_dir(directory).ok()).flatten();
+        let files = files.chain(entries.filter_map(|entry| Some(entry.ok()?.path())));
         let is_pipe = |file: &fs::Metadata| !file.is_file() && !file.is_dir();
         files.into_iter().find(|path| fs::metadata(path).is_ok_and(|file| is_pipe(&file)))
     }
@@ -486,8 +496,9 @@ impl Reading {
         Ok(Self { child, complaints: thread::spawn(move || stderr.map(beginning).unwrap_or_default()) })
     }
 
-    fn stdout(&mut self) -> io::Result<std::process::ChildStdout> {
-        self.child.stdout.take().ok_or_else(|| io::Error::other("git has no output"))
+    fn stdout(&mut self) -> io::Result<Talking> {
+        let stdout = self.child.stdout.take().ok_or_else(|| io::Error::other("git has no output"))?;
+        Ok(Talking { stdout, silence: SILENCE })
     }
 
     /// Waits for its end; an error is what it complained of, even if it succeeded: it passes over what it cannot read.
@@ -502,6 +513,23 @@ impl Reading {
             return Ok(());
         }
         Err(io::Error::other(complaint(&said).unwrap_or_else(|| format!("git ended with {status}"))))
+    }
+}
+
+/// What git prints, for as long as it goes on printing. The time that the reader takes does not count.
+struct Talking {
+    stdout: ChildStdout,
+    silence: Duration,
+}
+
+impl Read for Talking {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let silence = Timespec::try_from(self.silence).map_err(io::Error::other)?;
+        match rustix::event::poll(&mut [PollFd::new(&self.stdout, PollFlags::IN)], Some(&silence)) {
+            Ok(0) => Err(io::Error::other("git does not answer")),
+            Ok(_) => self.stdout.read(buffer),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
@@ -636,4 +664,21 @@ fn complaint(stderr: &[u8]) -> Option<String> {
     let error =
         text.lines().find_map(|line| line.strip_prefix("fatal: ").or_else(|| line.strip_prefix("error: ")));
     error.or_else(|| text.lines().find(|line| !line.trim().is_empty())).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_git_that_says_nothing_is_given_up() {
+        let mut silent = Command::new("sh");
+        silent.args(["-c", "echo first; exec sleep 30"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut git = Reading::start(silent).unwrap();
+        let talking = Talking { silence: Duration::from_millis(500), ..git.stdout().unwrap() };
+        let mut lines = BufReader::new(talking).lines();
+        assert_eq!(lines.next().unwrap().unwrap(), "first");
+        assert_eq!(lines.next().unwrap().unwrap_err().to_string(), "git does not answer");
+        git.end(false).unwrap();
+    }
 }
