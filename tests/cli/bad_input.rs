@@ -55,6 +55,26 @@ fn a_directory_is_no_store() {
     machine.refuses(["create", "ci", "--store", &format!("{store}/pdkeys.db/keys.db")]).must_exit(1);
 }
 
+/// SQLite opens what lies under these names, and a pipe would keep it waiting for good.
+#[test]
+fn what_lies_where_the_store_has_its_files_must_be_a_file() {
+    for (name, script) in [
+        ("journal", "mkfifo $file"),
+        ("journal", "ln -s /dev/zero $file"),
+        ("wal", "rm -f $file; mkfifo $file"),
+        ("shm", "rm -f $file; mkfifo $file"),
+        ("wal", "rm -f $file; mkdir $file"),
+    ] {
+        let machine = Machine::with_store();
+        let file = format!("{}-{name}", machine.store().display());
+        machine.finish(machine.shell(script).env("file", &file)).must_succeed();
+        for arguments in [&["list"][..], &["create", "ci"], &["doctor"]] {
+            let ran = machine.run(arguments.iter().copied()).must_exit(1);
+            assert!(ran.stderr.contains(&format!("pdkeys.db-{name}: not a file")), "{script}: {ran}");
+        }
+    }
+}
+
 #[test]
 fn a_store_without_permission_is_refused() {
     if !can_be_others() {

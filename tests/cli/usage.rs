@@ -177,7 +177,7 @@ fn a_key_that_is_not_there_is_not_found_and_a_lost_usage_file_loses_counts_only(
 }
 
 /// What may become of a usage file, for a shell: `$usage` is the file, `$other` an SQLite database of another program.
-const FAULTS: [(&str, &str); 9] = [
+const FAULTS: [(&str, &str); 14] = [
     ("echo this is no database > $usage", "not a"),
     (": > $usage", "last_used"),
     ("mkdir $usage", "not a file"),
@@ -191,6 +191,12 @@ const FAULTS: [(&str, &str); 9] = [
         "malformed",
     ),
     ("cp $made $usage && truncate -s 8192 $usage", "malformed"),
+    ("ln -s nowhere $usage", "entity not found"),
+    ("ln -s $usage $usage", "too many links"),
+    // Opening one of these would wait for good.
+    ("cp $made $usage && mkfifo $usage-journal", "usage.db-journal: not a file"),
+    ("cp $made $usage && rm -f $usage-wal && mkfifo $usage-wal", "usage.db-wal: not a file"),
+    ("cp $made $usage && rm -f $usage-shm && mkfifo $usage-shm", "usage.db-shm: not a file"),
 ];
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use super::files::{is_draft_of, log_of, mode_of_others};
+use super::files::{is_draft_of, is_there, log_of, mode_of_others};
 use super::{BUSY_TIMEOUT, SqliteStore, backup, file_error, usage};
 use crate::error::{ErrorKind, Result};
 use crate::store::{Chain, ExamineStore, Fault, Replay, Store as _, verify_audit, verify_state};
@@ -42,7 +42,7 @@ impl ExamineStore for SqliteStore {
                 _ => return Err(error),
             },
         }
-        if self.place.usage().exists()
+        if is_there(&self.place.usage())
             && let Err(error) = usage::open(&self.place, BUSY_TIMEOUT)
         {
             faults.push(Fault::UsageFile(error));

@@ -122,6 +122,11 @@ fn guard_content(path: &Path, identity: Identity) -> Result<()> {
     Ok(())
 }
 
+/// Whether there is anything of a name. A link that leads nowhere, or a name that cannot be looked at, is no absence.
+pub(super) fn is_there(path: &Path) -> bool {
+    !fs::symlink_metadata(path).is_err_and(|error| error.kind() == IoErrorKind::NotFound)
+}
+
 /// Whether changes wait in a write-ahead log beside a database.
 pub(super) fn has_log(database: &Path) -> bool {
     fs::metadata(log_of(&itself(database))).is_ok_and(|log| log.len() > 0)

@@ -49,6 +49,7 @@ use crate::store::{
 };
 
 use connected::Connected;
+use files::is_there;
 use log_index::Witness;
 use memory::Memory;
 
@@ -259,7 +260,7 @@ impl SqliteStore {
 
     /// Opens the usage file if there is one. A fault of it is told, and stops no management.
     fn open_usage(&mut self) {
-        if self.usage.is_some() || self.usage_fault.get().is_some() || !self.place.usage().exists() {
+        if self.usage.is_some() || self.usage_fault.get().is_some() || !is_there(&self.place.usage()) {
             return;
         }
         match usage::open(&self.place, self.patience.min(USAGE_TIMEOUT)) {
@@ -382,7 +383,7 @@ impl Store for SqliteStore {
     }
 
     fn peek_window(&mut self, counted_as: Id) -> Result<Option<Window>> {
-        if self.usage.is_none() && self.place.usage().exists() {
+        if self.usage.is_none() && is_there(&self.place.usage()) {
             self.usage = Some(usage::open(&self.place, BUSY_TIMEOUT)?);
         }
         let window = self.usage.as_ref().map_or(Ok(None), |connection| usage::window(connection, counted_as));

@@ -145,6 +145,7 @@ impl Watch {
         }
         let mount = mount_of(directory_of(&path));
         only_name_of(&path, identity, mount)?;
+        refuse_what_is_no_file(&path)?;
         let before = Companions::at(&path);
         let at_rest = if before.is_none() { stamp_at_rest(&path)? } else { None };
         let in_use = Arc::clone(in_use().entry(identity).or_default());
@@ -272,6 +273,18 @@ fn waits_beside(path: &Path) -> bool {
     [log_of(path), beside(path, "-journal")]
         .iter()
         .any(|file| fs::symlink_metadata(file).is_ok_and(|found| found.len() > 0))
+}
+
+/// Refuses what lies where SQLite has its files and is none: opening a pipe would wait for good, and a link may lead to
+/// the files of another.
+fn refuse_what_is_no_file(database: &Path) -> Result<()> {
+    for suffix in ["-journal", "-wal", "-shm"] {
+        let path = beside(database, suffix);
+        if fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
+            return Err(ErrorKind::StoreRefused { path, refusal: Refusal::NotAFile }.into());
+        }
+    }
+    Ok(())
 }
 
 /// Makes sure that a name is that of a file, which has no other and is mounted with its directory.
