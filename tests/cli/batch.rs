@@ -348,6 +348,21 @@ fn a_store_that_is_cut_short_under_a_batch_is_an_error_of_each_line() {
     }
 }
 
+/// The index of the log is mapped by SQLite. A batch that rests notices before it reads it again, and makes it anew.
+#[test]
+fn an_index_that_is_cut_short_under_a_batch_that_rests_does_not_end_it() {
+    let machine = Machine::with_store();
+    let (id, key) = machine.make_key("ci", &[]);
+    let mut batch = Coprocess::start(&machine);
+    assert_eq!(batch.reason(&key, "GET", "/incidents"), "allowed");
+    crate::displacements::run("truncate -s 0 $store-shm", &machine.store());
+    std::thread::sleep(std::time::Duration::from_millis(1_200));
+    assert_eq!(batch.reason(&key, "GET", "/incidents"), "allowed");
+    machine.run(["disable", &id, "--yes"]).must_succeed();
+    assert_eq!(batch.reason(&key, "GET", "/incidents"), "disabled");
+    batch.end(&machine).must_exit(3);
+}
+
 #[test]
 fn files_that_others_do_not_find_are_an_error_of_each_line() {
     crate::displacements::each(|way| {

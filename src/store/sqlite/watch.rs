@@ -40,6 +40,9 @@ fn displaced(path: &Path, how: Displacement) -> Error {
     ErrorKind::StoreRefused { path: path.to_owned(), refusal: Refusal::Displaced(how) }.into()
 }
 
+/// How long an index is that is in use, in bytes: SQLite maps it in pieces of this length, and never cuts it.
+const SMALLEST_INDEX: u64 = 32_768;
+
 /// The log of a database and the log's index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Companions {
@@ -216,7 +219,10 @@ impl Watch {
             return Err(displaced(path, Displacement::Replaced));
         }
         let log = only_name_of(&log_of(&self.path), companions.log, mount)?;
-        only_name_of(&index, companions.index, mount)?;
+        if only_name_of(&index, companions.index, mount)?.size() < SMALLEST_INDEX {
+            // SQLite has it mapped: reading what was cut off would end the process.
+            return Err(displaced(&index, Displacement::Overwritten));
+        }
         Ok(Stamps { database: Stamp::of(&database), log: Stamp::of(&log) })
     }
 
