@@ -258,6 +258,15 @@ fn a_store_that_others_can_write_is_refused() {
     error: [HOME]/pdkeys: can be written by others (mode 0777)
     hint: chmod go-w [HOME]/pdkeys
     ");
+    // Nobody is told to take a directory such as /tmp from everybody else.
+    set_mode(&machine.directory(), 0o1777);
+    assert_snapshot!(machine.refuses(["list"]), @r"
+    exit: 1
+    --- stdout
+    --- stderr
+    error: [HOME]/pdkeys: can be written by others (mode 1777)
+    hint: put the store into a directory of your own
+    ");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::error::Error as _;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 
 use pdkeys::ErrorKind;
@@ -163,35 +164,9 @@ impl From<pdkeys::Error> for Failure {
             ErrorKind::StoreExists(_) => {
                 failure(Exit::Failed).with_hint("it is used as it is; --store names another place")
             }
-            ErrorKind::StoreRefused { path, refusal } => match refusal {
-                Refusal::NotAFile
-                | Refusal::NotAStore
-                | Refusal::ForeignApplication
-                | Refusal::LinkOfProcess => failure(Exit::Failed)
-                    .with_hint("nothing was touched; --store or PDKEYS_STORE names another place"),
-                Refusal::NewerSchema { .. } => failure(Exit::Failed).with_hint("install a newer pdkeys"),
-                Refusal::WritableByOthers { .. } => {
-                    failure(Exit::Failed).with_hint(format!("chmod go-w {}", path.display()))
-                }
-                Refusal::OwnedByOthers { .. } => failure(Exit::Failed).with_hint(
-                    "run it as the user who owns the store, through sudo for instance; --store names another place",
-                ),
-                Refusal::PermissionDenied => {
-                    failure(Exit::Failed).with_hint("run it as the user who owns the store, through sudo for instance")
-                }
-                Refusal::ReadOnly => failure(Exit::Failed)
-                    .with_hint("changes, and counts of checks, need the store's files and directory to be writable"),
-                Refusal::UnreadableLog => failure(Exit::Failed).with_hint(
-                    "run pdkeys list once where the directory can be written, or copy the store with pdkeys backup there",
-                ),
-                Refusal::TooLong { .. } => failure(Exit::Failed).with_hint(
-                    "SQLite takes no longer ones; --store names another place",
-                ),
-                Refusal::Corrupt | Refusal::Damaged(_) => {
-                    failure(Exit::Failed).with_hint("pdkeys restore FILE puts a backup in its place")
-                }
-                Refusal::Displaced(how) => failure(Exit::Failed).with_hint(undo(*how)),
-            },
+            ErrorKind::StoreRefused { path, refusal } => {
+                failure(Exit::Failed).with_hint(way_in(path, refusal))
+            }
             ErrorKind::BackupRefused { refusal: Refusal::NewerSchema { .. }, .. } => {
                 failure(Exit::Failed).with_hint("nothing was touched; install a newer pdkeys")
             }
@@ -218,6 +193,38 @@ impl From<pdkeys::Error> for Failure {
         }
     }
 }
+
+/// What to do about a store that is refused.
+fn way_in(path: &Path, refusal: &Refusal) -> Cow<'static, str> {
+    let hint = match refusal {
+        Refusal::NotAFile | Refusal::NotAStore | Refusal::ForeignApplication | Refusal::LinkOfProcess => {
+            "nothing was touched; --store or PDKEYS_STORE names another place"
+        }
+        Refusal::NewerSchema { .. } => "install a newer pdkeys",
+        // A sticky directory, such as /tmp, is meant for all.
+        Refusal::WritableByOthers { mode } if mode & STICKY != 0 => {
+            "put the store into a directory of your own"
+        }
+        Refusal::WritableByOthers { .. } => return format!("chmod go-w {}", path.display()).into(),
+        Refusal::OwnedByOthers { .. } => {
+            "run it as the user who owns the store, through sudo for instance; --store names another place"
+        }
+        Refusal::PermissionDenied => "run it as the user who owns the store, through sudo for instance",
+        Refusal::ReadOnly => {
+            "changes, and counts of checks, need the store's files and directory to be writable"
+        }
+        Refusal::UnreadableLog => {
+            "run pdkeys list once where the directory can be written, or copy the store with pdkeys backup there"
+        }
+        Refusal::TooLong { .. } => "SQLite takes no longer ones; --store names another place",
+        Refusal::Corrupt | Refusal::Damaged(_) => "pdkeys restore FILE puts a backup in its place",
+        Refusal::Displaced(how) => undo(*how),
+    };
+    hint.into()
+}
+
+/// The permission bit of a directory in which others cannot touch what is not theirs.
+const STICKY: u32 = 0o1000;
 
 /// What to do where others do not find the files that are in use.
 fn undo(how: Displacement) -> &'static str {
