@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::session::Session;
-use super::work::{fresh_id, request_id};
+use super::write_context::{fresh_id, request_id};
 use crate::authz::{Action, Permit, Target, require};
 use crate::error::Result;
 use crate::model::{Account, AccountEdit, Change, Name, Noun, Policy, Role, User, UserRef};
@@ -89,12 +89,12 @@ impl<S: Store> Session<'_, S> {
     /// # Errors
     /// If the acting user may not.
     pub fn edit_account(&mut self, edit: AccountEdit) -> Result<Account> {
-        self.write(|work| {
-            let before = work.tx.account()?;
-            let permit = work.authorize(Action::ChangeAccount, &Target::of(&before))?;
+        self.write(|context| {
+            let before = context.tx.account()?;
+            let permit = context.authorize(Action::ChangeAccount, &Target::of(&before))?;
             let after = edit.apply(&before);
             if before != after {
-                work.tx.save_account(permit, &Change::Update { before, after: after.clone() })?;
+                context.tx.save_account(permit, &Change::Update { before, after: after.clone() })?;
             }
             Ok(after)
         })
@@ -105,13 +105,13 @@ impl<S: Store> Session<'_, S> {
     /// # Errors
     /// If the acting user may not, or there is no such user.
     pub fn transfer_account(&mut self, reference: &str) -> Result<Account> {
-        self.write(|work| {
-            let before = work.tx.account()?;
-            let permit = work.authorize(Action::TransferAccount, &Target::of(&before))?;
-            let heir = work.present_user(reference, Action::ShowUser)?;
+        self.write(|context| {
+            let before = context.tx.account()?;
+            let permit = context.authorize(Action::TransferAccount, &Target::of(&before))?;
+            let heir = context.present_user(reference, Action::ShowUser)?;
             let after = Account { owner: UserRef { id: heir.id, name: heir.name }, ..before.clone() };
             if before != after {
-                work.tx.save_account(permit, &Change::Update { before, after: after.clone() })?;
+                context.tx.save_account(permit, &Change::Update { before, after: after.clone() })?;
             }
             Ok(after)
         })

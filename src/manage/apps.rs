@@ -4,9 +4,9 @@ use std::ops::ControlFlow;
 
 use jiff::SignedDuration;
 
-use super::find;
+use super::resolve;
 use super::session::Session;
-use super::work::{HandOver, Work};
+use super::write_context::{HandOver, WriteContext};
 use crate::authz::{Acting, Action, Decision, Target, decide, require};
 use crate::error::{Conflict, Error, Result};
 use crate::model::{
@@ -21,15 +21,15 @@ impl<S: Store> Session<'_, S> {
     /// # Errors
     /// If the acting user may not give away these scopes, the name is taken, or the secret cannot be handed over.
     pub fn register_app(&mut self, spec: AppSpec, hand_over: HandOver<'_, App>) -> Result<App> {
-        self.write(|work| {
-            work.require(Action::RegisterApp, &Target::all(Noun::App).with_scopes(&spec.scopes))?;
+        self.write(|context| {
+            context.require(Action::RegisterApp, &Target::all(Noun::App).with_scopes(&spec.scopes))?;
             if spec.scopes.is_empty() {
                 return Err(Error::invalid("scope", "an app needs at least one"));
             }
-            work.refuse_taken_app(None, &spec.name)?;
-            let secret = Secret::client_secret(work.entropy)?;
+            context.refuse_taken_app(None, &spec.name)?;
+            let secret = Secret::client_secret(context.entropy)?;
             let app = App {
-                id: work.fresh_id(Noun::App)?,
+                id: context.fresh_id(Noun::App)?,
                 name: spec.name,
                 description: spec.description,
                 scopes: spec.scopes,
@@ -37,14 +37,14 @@ impl<S: Store> Session<'_, S> {
                 rate_limit: spec.rate_limit,
                 overlap_ends_at: None,
                 tokens_revoked_at: None,
-                created_at: work.at(),
-                created_by: work.acting.into(),
+                created_at: context.at(),
+                created_by: context.acting.into(),
                 last_used_at: None,
             };
-            let permit = work.authorize(Action::RegisterApp, &target(&app))?;
-            let issue = SecretChange::Issue(work.tx.keyring().digest(&secret.fingerprint()));
-            work.tx.save(permit, &Change::Create(app.clone()), issue)?;
-            work.hand_over(|| hand_over(&app, &secret))?;
+            let permit = context.authorize(Action::RegisterApp, &target(&app))?;
+            let issue = SecretChange::Issue(context.tx.keyring().digest(&secret.fingerprint()));
+            context.tx.save(permit, &Change::Create(app.clone()), issue)?;
+            context.hand_over(|| hand_over(&app, &secret))?;
             Ok(app)
         })
     }
@@ -80,14 +80,14 @@ impl<S: Store> Session<'_, S> {
     /// # Errors
     /// If the acting user may not, there is none, its scopes would widen, or the name is taken.
     pub fn edit_app(&mut self, reference: &str, edit: AppEdit) -> Result<App> {
-        self.write(|work| {
-            let before = work.app(reference, Action::EditApp)?;
-            let after = edit.apply(&before, work.at())?;
+        self.write(|context| {
+            let before = context.app(reference, Action::EditApp)?;
+            let after = edit.apply(&before, context.at())?;
             if before.name != after.name {
-                work.refuse_taken_app(Some(before.id), &after.name)?;
+                context.refuse_taken_app(Some(before.id), &after.name)?;
             }
-            let permit = work.authorize(Action::EditApp, &target(&before))?;
-            work.update(permit, before, after, SecretChange::Keep)
+            let permit = context.authorize(Action::EditApp, &target(&before))?;
+            context.update(permit, before, after, SecretChange::Keep)
         })
     }
 
@@ -101,11 +101,11 @@ impl<S: Store> Session<'_, S> {
         overlap: Option<SignedDuration>,
         hand_over: HandOver<'_, App>,
     ) -> Result<App> {
-        self.write(|work| {
-            let before = work.app(reference, Action::RotateApp)?;
-            let secret = Secret::client_secret(work.entropy)?;
-            let permit = work.authorize(Action::RotateApp, &target(&before))?;
-            work.rotate(permit, before, &secret, overlap, hand_over)
+        self.write(|context| {
+            let before = context.app(reference, Action::RotateApp)?;
+            let secret = Secret::client_secret(context.entropy)?;
+            let permit = context.authorize(Action::RotateApp, &target(&before))?;
+            context.rotate(permit, before, &secret, overlap, hand_over)
         })
     }
 
@@ -114,10 +114,10 @@ impl<S: Store> Session<'_, S> {
     /// # Errors
     /// If the acting user may not, there is no such app, or no overlap.
     pub fn end_app_overlap(&mut self, reference: &str) -> Result<App> {
-        self.write(|work| {
-            let before = work.app(reference, Action::RotateApp)?;
-            let permit = work.authorize(Action::RotateApp, &target(&before))?;
-            work.end_overlap(permit, before)
+        self.write(|context| {
+            let before = context.app(reference, Action::RotateApp)?;
+            let permit = context.authorize(Action::RotateApp, &target(&before))?;
+            context.end_overlap(permit, before)
         })
     }
 
@@ -126,13 +126,13 @@ impl<S: Store> Session<'_, S> {
     /// # Errors
     /// If the acting user may not, or there is no such app.
     pub fn remove_apps(&mut self, references: &[String], reason: Option<&Label>) -> Result<Vec<App>> {
-        self.write(|work| {
-            let apps =
-                work.each_once(references, |work, reference| work.app(reference, Action::RemoveApp))?;
+        self.write(|context| {
+            let apps = context
+                .each_once(references, |context, reference| context.app(reference, Action::RemoveApp))?;
             apps.into_iter()
                 .map(|app| {
-                    let permit = work.authorize(Action::RemoveApp, &target(&app))?;
-                    work.delete(permit, app, reason)
+                    let permit = context.authorize(Action::RemoveApp, &target(&app))?;
+                    context.delete(permit, app, reason)
                 })
                 .collect()
         })
@@ -150,9 +150,9 @@ impl<S: Store> Session<'_, S> {
         scopes: Option<ScopeSet>,
         hand_over: HandOver<'_, AppToken>,
     ) -> Result<AppToken> {
-        self.write(|work| {
-            let app = work.app(reference, Action::IssueAppToken)?;
-            if !work.tx.account()?.rest_api {
+        self.write(|context| {
+            let app = context.app(reference, Action::IssueAppToken)?;
+            if !context.tx.account()?.rest_api {
                 return Err(Conflict::SwitchedOff(Ability::RestApi).into());
             }
             let scopes = scopes.unwrap_or_else(|| app.scopes.clone());
@@ -161,8 +161,8 @@ impl<S: Store> Session<'_, S> {
             if !beyond.is_empty() {
                 return Err(Conflict::BeyondApp { app: app.name, scopes: beyond.join(", ") }.into());
             }
-            let secret = Secret::app_token(work.entropy)?;
-            let expires_at = work
+            let secret = Secret::app_token(context.entropy)?;
+            let expires_at = context
                 .at()
                 .checked_add(APP_TOKEN_LIFE)
                 .map_err(|_| Error::invalid("expiry", "too far away"))?;
@@ -171,13 +171,13 @@ impl<S: Store> Session<'_, S> {
                 app_name: app.name.clone(),
                 scopes,
                 hint: secret.hint(),
-                issued_at: work.at(),
+                issued_at: context.at(),
                 expires_at,
             };
-            let permit = work.authorize(Action::IssueAppToken, &target(&app))?;
-            let digest = work.tx.keyring().digest(&secret.fingerprint());
-            work.tx.issue_app_token(permit, &token, &digest)?;
-            work.hand_over(|| hand_over(&token, &secret))?;
+            let permit = context.authorize(Action::IssueAppToken, &target(&app))?;
+            let digest = context.tx.keyring().digest(&secret.fingerprint());
+            context.tx.issue_app_token(permit, &token, &digest)?;
+            context.hand_over(|| hand_over(&token, &secret))?;
             Ok(token)
         })
     }
@@ -191,18 +191,18 @@ fn target(app: &App) -> Target {
 fn app(tx: &mut impl ReadTx, acting: &Acting, typed: &str, action: Action) -> Result<App> {
     require(acting, action, &Target::all(Noun::App))?;
     let seen = |app: &App| decide(acting.user(), Action::ShowApp, &target(app)) == Decision::Allowed;
-    let app = find::app(tx, typed, seen)?;
+    let app = resolve::app(tx, typed, seen)?;
     require(acting, action, &target(&app))?;
     Ok(app)
 }
 
-impl<T: WriteTx> Work<'_, T> {
+impl<T: WriteTx> WriteContext<'_, T> {
     fn app(&mut self, typed: &str, action: Action) -> Result<App> {
         app(self.tx.reading(), self.acting, typed, action)
     }
 
     fn refuse_taken_app(&mut self, own: Option<Id>, name: &Name) -> Result<()> {
-        match find::taken(name, own, |visit| self.tx.reading().apps(&AppQuery::default(), visit))? {
+        match resolve::taken(name, own, |visit| self.tx.reading().apps(&AppQuery::default(), visit))? {
             Some(App { id, name, .. }) => {
                 Err(Conflict::Taken { noun: Noun::App, name, id, what: "name" }.into())
             }

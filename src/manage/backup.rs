@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use super::session::Session;
-use super::work::request_id;
+use super::write_context::request_id;
 use crate::authz::{Action, Permit, Target, authorize, require};
 use crate::error::Result;
 use crate::model::{Head, Noun};

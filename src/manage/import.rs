@@ -8,10 +8,10 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ops::ControlFlow;
 
-use super::find;
+use super::resolve;
 use super::session::Session;
 use super::tokens::refuse_beyond;
-use super::work::{Work, fresh_id};
+use super::write_context::{WriteContext, fresh_id};
 use crate::authz::{Acting, Action, Decision, Target, decide, require};
 use crate::error::{Conflict, Error, ErrorKind, Result};
 use crate::model::{
@@ -107,8 +107,8 @@ impl<S: Store> Session<'_, S> {
         skip_bad: bool,
         tell: Tell<'_>,
     ) -> Result<Imported> {
-        self.write(|work| {
-            import(work, entries, skip_bad, tell, |account, acting| KeyImport {
+        self.write(|context| {
+            import(context, entries, skip_bad, tell, |account, acting| KeyImport {
                 account,
                 acting,
                 lines: Lines::default(),
@@ -130,8 +130,8 @@ impl<S: Store> Session<'_, S> {
         skip_bad: bool,
         tell: Tell<'_>,
     ) -> Result<Imported> {
-        self.write(|work| {
-            import(work, entries, skip_bad, tell, |_, acting| UserImport { acting, taken: None })
+        self.write(|context| {
+            import(context, entries, skip_bad, tell, |_, acting| UserImport { acting, taken: None })
         })
     }
 }
@@ -174,18 +174,18 @@ trait Take<T> {
 }
 
 fn import<T, W: WriteTx, I: Take<T>>(
-    work: &mut Work<'_, W>,
+    context: &mut WriteContext<'_, W>,
     entries: &mut dyn Entries<T>,
     skip_bad: bool,
     tell: Tell<'_>,
     begin: impl FnOnce(Account, Acting) -> I,
 ) -> Result<Imported> {
-    let account = work.tx.account()?;
+    let account = context.tx.account()?;
     let name = account.name.as_str().to_owned();
-    let permit = work.authorize(Action::Import, &Target::of(&account))?;
-    let mut importer = begin(account, work.acting.clone());
-    let entropy = &mut *work.entropy;
-    work.tx.import(permit, |intake| {
+    let permit = context.authorize(Action::Import, &Target::of(&account))?;
+    let mut importer = begin(account, context.acting.clone());
+    let entropy = &mut *context.entropy;
+    context.tx.import(permit, |intake| {
         let mut sum = Imported { account: name.clone(), ..Imported::default() };
         let mut lines = 0_u64;
         while let Some(Line { number, entry }) = entries.next()? {
@@ -380,7 +380,7 @@ impl KeyImport {
     fn user_like(&mut self, store: &mut impl ReadTx, owner: &str) -> Result<Option<User>> {
         let all = match &mut self.users_by_likeness {
             Some(all) => all,
-            none => none.insert(find::by_likeness(|visit| find::present_users(store, visit))?),
+            none => none.insert(resolve::by_likeness(|visit| resolve::present_users(store, visit))?),
         };
         Ok(all.get(&fold(owner)).cloned().flatten())
     }
@@ -458,8 +458,9 @@ impl KeyImport {
     ) -> Result<Option<Destination>> {
         let all = match self.destinations_by_likeness.entry(noun) {
             Entry::Occupied(all) => all.into_mut(),
-            Entry::Vacant(none) => none
-                .insert(find::by_likeness(|visit| store.destinations(&DestinationQuery::all(noun), visit))?),
+            Entry::Vacant(none) => none.insert(resolve::by_likeness(|visit| {
+                store.destinations(&DestinationQuery::all(noun), visit)
+            })?),
         };
         Ok(all.get(&fold(named)).cloned().flatten())
     }
@@ -542,7 +543,7 @@ impl HasIt {
 impl Taken {
     fn of(store: &mut impl ReadTx) -> Result<Self> {
         let mut taken = Self::default();
-        find::present_users(store, &mut |user| {
+        resolve::present_users(store, &mut |user| {
             taken.note(&user, &HasIt::User(format!("{} ({})", user.name, user.id)));
             Ok(ControlFlow::Continue(()))
         })?;

@@ -2,10 +2,10 @@
 
 use std::ops::ControlFlow;
 
-use super::find;
+use super::resolve;
 use super::services::DestinationKind;
 use super::session::Session;
-use super::work::{HandOver, Work};
+use super::write_context::{HandOver, WriteContext};
 use crate::authz::{Acting, Action, Decision, Target, decide, require};
 use crate::error::{Conflict, Result};
 use crate::model::{
@@ -83,11 +83,11 @@ impl<S: Store> Session<'_, S> {
         new: NewIntegration,
         hand_over: HandOver<'_, Integration>,
     ) -> Result<Integration> {
-        self.write(|work| {
-            work.require(Action::CreateIntegration, &Target::all(Noun::Integration))?;
+        self.write(|context| {
+            context.require(Action::CreateIntegration, &Target::all(Noun::Integration))?;
             let destination =
-                find::destination(work.tx.reading(), destination.kind.noun(), &destination.reference)?;
-            work.create_integration(&destination, new, hand_over)
+                resolve::destination(context.tx.reading(), destination.kind.noun(), &destination.reference)?;
+            context.create_integration(&destination, new, hand_over)
         })
     }
 
@@ -103,7 +103,7 @@ impl<S: Store> Session<'_, S> {
             let destination = destination
                 .map(|place| {
                     require(acting, place.kind.show(), &Target::all(place.kind.noun()))?;
-                    find::destination(tx, place.kind.noun(), &place.reference)
+                    resolve::destination(tx, place.kind.noun(), &place.reference)
                 })
                 .transpose()?;
             let destination = destination.map(|destination| destination.id);
@@ -122,7 +122,7 @@ impl<S: Store> Session<'_, S> {
         let keyring = self.keyring().ok();
         self.read(|tx, acting| {
             require(acting, Action::ShowIntegration, &Target::all(Noun::Integration))?;
-            Shown::new(find::integration(tx, id)?, acting, keyring.as_ref())
+            Shown::new(resolve::integration(tx, id)?, acting, keyring.as_ref())
         })
     }
 
@@ -131,18 +131,18 @@ impl<S: Store> Session<'_, S> {
     /// # Errors
     /// If the acting user may not, there is no such thing, or it would move from the one kind to the other.
     pub fn move_integration(&mut self, id: &str, to: &Where) -> Result<Integration> {
-        self.write(|work| {
-            work.require(Action::MoveIntegration, &Target::all(Noun::Integration))?;
-            let before = find::integration(work.tx.reading(), id)?;
+        self.write(|context| {
+            context.require(Action::MoveIntegration, &Target::all(Noun::Integration))?;
+            let before = resolve::integration(context.tx.reading(), id)?;
             let from = before.destination.id.noun();
             if from != to.kind.noun() {
                 let (id, name) = (before.id, before.destination.name);
                 return Err(Conflict::OtherKind { id, from, name }.into());
             }
-            let destination = find::destination(work.tx.reading(), to.kind.noun(), &to.reference)?;
+            let destination = resolve::destination(context.tx.reading(), to.kind.noun(), &to.reference)?;
             let after = Integration { destination: DestinationRef::from(&destination), ..before.clone() };
-            let permit = work.authorize(Action::MoveIntegration, &Target::of(&before))?;
-            work.update(permit, before, after, SecretChange::Keep)
+            let permit = context.authorize(Action::MoveIntegration, &Target::of(&before))?;
+            context.update(permit, before, after, SecretChange::Keep)
         })
     }
 
@@ -155,21 +155,22 @@ impl<S: Store> Session<'_, S> {
         ids: &[String],
         reason: Option<&Label>,
     ) -> Result<Vec<Integration>> {
-        self.write(|work| {
-            work.require(Action::RemoveIntegration, &Target::all(Noun::Integration))?;
-            let found = work.each_once(ids, |work, id| find::integration(work.tx.reading(), id))?;
+        self.write(|context| {
+            context.require(Action::RemoveIntegration, &Target::all(Noun::Integration))?;
+            let found =
+                context.each_once(ids, |context, id| resolve::integration(context.tx.reading(), id))?;
             found
                 .into_iter()
                 .map(|integration| {
-                    let permit = work.authorize(Action::RemoveIntegration, &Target::of(&integration))?;
-                    work.delete(permit, integration, reason)
+                    let permit = context.authorize(Action::RemoveIntegration, &Target::of(&integration))?;
+                    context.delete(permit, integration, reason)
                 })
                 .collect()
         })
     }
 }
 
-impl<T: WriteTx> Work<'_, T> {
+impl<T: WriteTx> WriteContext<'_, T> {
     /// Makes an integration into a destination that is there.
     pub(super) fn create_integration(
         &mut self,

@@ -2,9 +2,9 @@
 
 use jiff::SignedDuration;
 
-use super::find;
+use super::resolve;
 use super::session::Session;
-use super::work::{HandOver, Work};
+use super::write_context::{HandOver, WriteContext};
 use crate::authz::{Action, Target, require};
 use crate::error::{Conflict, Result};
 use crate::model::{
@@ -28,30 +28,30 @@ impl<S: Store> Session<'_, S> {
     /// If the acting user may not, the account has REST keys switched off, or the secret cannot be handed over; no
     /// key is made then.
     pub fn create_key(&mut self, spec: KeySpec, hand_over: HandOver<'_, GeneralKey>) -> Result<GeneralKey> {
-        self.write(|work| {
+        self.write(|context| {
             // Asked before an id is drawn for it, so that there is nothing to name yet.
-            work.require(Action::CreateGeneralKey, &Target::all(Noun::GeneralKey))?;
-            if !work.tx.account()?.rest_api {
+            context.require(Action::CreateGeneralKey, &Target::all(Noun::GeneralKey))?;
+            if !context.tx.account()?.rest_api {
                 return Err(Conflict::SwitchedOff(Ability::RestApi).into());
             }
-            let secret = Secret::general_key(work.entropy)?;
+            let secret = Secret::general_key(context.entropy)?;
             let key = GeneralKey {
-                id: work.fresh_id(Noun::GeneralKey)?,
+                id: context.fresh_id(Noun::GeneralKey)?,
                 description: spec.description,
                 hint: Some(secret.hint()),
                 access: spec.access,
-                created_at: work.at(),
-                created_by: work.acting.into(),
+                created_at: context.at(),
+                created_by: context.acting.into(),
                 disabled: None,
                 expires_at: spec.expires_at,
                 rate_limit: spec.rate_limit,
                 overlap_ends_at: None,
                 last_used_at: None,
             };
-            let permit = work.authorize(Action::CreateGeneralKey, &Target::of(&key))?;
-            let issue = SecretChange::Issue(work.tx.keyring().digest(&secret.fingerprint()));
-            work.tx.save(permit, &Change::Create(key.clone()), issue)?;
-            work.hand_over(|| hand_over(&key, &secret))?;
+            let permit = context.authorize(Action::CreateGeneralKey, &Target::of(&key))?;
+            let issue = SecretChange::Issue(context.tx.keyring().digest(&secret.fingerprint()));
+            context.tx.save(permit, &Change::Create(key.clone()), issue)?;
+            context.hand_over(|| hand_over(&key, &secret))?;
             Ok(key)
         })
     }
@@ -74,7 +74,7 @@ impl<S: Store> Session<'_, S> {
     pub fn key(&mut self, id: &str) -> Result<GeneralKey> {
         self.read(|tx, acting| {
             require(acting, Action::ShowGeneralKey, &Target::all(Noun::GeneralKey))?;
-            find::general_key(tx, id)
+            resolve::general_key(tx, id)
         })
     }
 
@@ -83,10 +83,10 @@ impl<S: Store> Session<'_, S> {
     /// # Errors
     /// If the acting user may not, there is no such key, or its access would widen.
     pub fn edit_key(&mut self, id: &str, edit: KeyEdit) -> Result<GeneralKey> {
-        self.write(|work| {
-            let before = work.key(id, Action::EditGeneralKey)?;
+        self.write(|context| {
+            let before = context.key(id, Action::EditGeneralKey)?;
             let after = edit.apply(&before)?;
-            work.update_key(Action::EditGeneralKey, before, after, SecretChange::Keep)
+            context.update_key(Action::EditGeneralKey, before, after, SecretChange::Keep)
         })
     }
 
@@ -95,15 +95,15 @@ impl<S: Store> Session<'_, S> {
     /// # Errors
     /// If the acting user may not, or there is no such key.
     pub fn disable_keys(&mut self, ids: &[String], reason: Option<&Label>) -> Result<Vec<Switched>> {
-        self.write(|work| {
-            work.each_key(ids, Action::DisableGeneralKey, |work, before| {
+        self.write(|context| {
+            context.each_key(ids, Action::DisableGeneralKey, |context, before| {
                 if before.disabled.is_some() {
                     return Ok(Switched { key: before, changed: false });
                 }
-                let by = Some(work.acting.into());
-                let disabled = Disabled { at: work.at(), by, reason: reason.cloned() };
+                let by = Some(context.acting.into());
+                let disabled = Disabled { at: context.at(), by, reason: reason.cloned() };
                 let after = GeneralKey { disabled: Some(disabled), ..before.clone() };
-                let key = work.update_key(Action::DisableGeneralKey, before, after, SecretChange::Keep)?;
+                let key = context.update_key(Action::DisableGeneralKey, before, after, SecretChange::Keep)?;
                 Ok(Switched { key, changed: true })
             })
         })
@@ -114,13 +114,13 @@ impl<S: Store> Session<'_, S> {
     /// # Errors
     /// If the acting user may not, or there is no such key.
     pub fn enable_keys(&mut self, ids: &[String]) -> Result<Vec<Switched>> {
-        self.write(|work| {
-            work.each_key(ids, Action::EnableGeneralKey, |work, before| {
+        self.write(|context| {
+            context.each_key(ids, Action::EnableGeneralKey, |context, before| {
                 if before.disabled.is_none() {
                     return Ok(Switched { key: before, changed: false });
                 }
                 let after = GeneralKey { disabled: None, ..before.clone() };
-                let key = work.update_key(Action::EnableGeneralKey, before, after, SecretChange::Keep)?;
+                let key = context.update_key(Action::EnableGeneralKey, before, after, SecretChange::Keep)?;
                 Ok(Switched { key, changed: true })
             })
         })
@@ -138,17 +138,17 @@ impl<S: Store> Session<'_, S> {
         overlap: Option<SignedDuration>,
         hand_over: HandOver<'_, GeneralKey>,
     ) -> Result<GeneralKey> {
-        self.write(|work| {
-            let before = work.key(id, Action::RotateGeneralKey)?;
-            match before.state(work.at()) {
+        self.write(|context| {
+            let before = context.key(id, Action::RotateGeneralKey)?;
+            match before.state(context.at()) {
                 KeyState::Active => {}
                 state => {
                     return Err(Conflict::NotActive { noun: Noun::GeneralKey, id: before.id, state }.into());
                 }
             }
-            let secret = Secret::general_key(work.entropy)?;
-            let permit = work.authorize(Action::RotateGeneralKey, &Target::of(&before))?;
-            work.rotate(permit, before, &secret, overlap, hand_over)
+            let secret = Secret::general_key(context.entropy)?;
+            let permit = context.authorize(Action::RotateGeneralKey, &Target::of(&before))?;
+            context.rotate(permit, before, &secret, overlap, hand_over)
         })
     }
 
@@ -157,10 +157,10 @@ impl<S: Store> Session<'_, S> {
     /// # Errors
     /// If the acting user may not, there is no such key, or no overlap.
     pub fn end_overlap(&mut self, id: &str) -> Result<GeneralKey> {
-        self.write(|work| {
-            let before = work.key(id, Action::RotateGeneralKey)?;
-            let permit = work.authorize(Action::RotateGeneralKey, &Target::of(&before))?;
-            work.end_overlap(permit, before)
+        self.write(|context| {
+            let before = context.key(id, Action::RotateGeneralKey)?;
+            let permit = context.authorize(Action::RotateGeneralKey, &Target::of(&before))?;
+            context.end_overlap(permit, before)
         })
     }
 
@@ -169,20 +169,20 @@ impl<S: Store> Session<'_, S> {
     /// # Errors
     /// If the acting user may not, or there is no such key.
     pub fn remove_keys(&mut self, ids: &[String], reason: Option<&Label>) -> Result<Vec<GeneralKey>> {
-        self.write(|work| {
-            work.each_key(ids, Action::RemoveGeneralKey, |work, before| {
-                let permit = work.authorize(Action::RemoveGeneralKey, &Target::of(&before))?;
-                work.delete(permit, before, reason)
+        self.write(|context| {
+            context.each_key(ids, Action::RemoveGeneralKey, |context, before| {
+                let permit = context.authorize(Action::RemoveGeneralKey, &Target::of(&before))?;
+                context.delete(permit, before, reason)
             })
         })
     }
 }
 
-impl<T: WriteTx> Work<'_, T> {
+impl<T: WriteTx> WriteContext<'_, T> {
     /// A key that the acting user may do this to. Whoever may not learns nothing of which keys there are.
     fn key(&self, id: &str, action: Action) -> Result<GeneralKey> {
         self.require(action, &Target::all(Noun::GeneralKey))?;
-        find::general_key(&**self.tx, id)
+        resolve::general_key(&**self.tx, id)
     }
 
     /// Does the same to several keys, each once, however often it is named.
@@ -192,7 +192,7 @@ impl<T: WriteTx> Work<'_, T> {
         action: Action,
         mut act: impl FnMut(&mut Self, GeneralKey) -> Result<R>,
     ) -> Result<Vec<R>> {
-        let keys = self.each_once(ids, |work, id| work.key(id, action))?;
+        let keys = self.each_once(ids, |context, id| context.key(id, action))?;
         keys.into_iter().map(|key| act(self, key)).collect()
     }
 

@@ -6,7 +6,7 @@
 
 use jiff::Timestamp;
 
-use super::work::{Rotated, request_id};
+use super::write_context::{Rotated, request_id};
 use crate::authz::{Action, Permit};
 use crate::error::{Conflict, Result};
 use crate::model::{

@@ -2,10 +2,10 @@
 
 use std::ops::ControlFlow;
 
-use super::find;
 use super::integrations::{NewIntegration, Shown};
+use super::resolve;
 use super::session::Session;
-use super::work::{HandOver, Work};
+use super::write_context::{HandOver, WriteContext};
 use crate::authz::{Acting, Action, Target, require};
 use crate::error::{Conflict, Result};
 use crate::model::{
@@ -114,18 +114,18 @@ impl<S: Store> Session<'_, S> {
         integration: Option<IntegrationType>,
         hand_over: HandOver<'_, Integration>,
     ) -> Result<Destination> {
-        self.write(|work| {
-            work.require(kind.create(), &Target::all(kind.noun()))?;
-            work.refuse_taken_destination(kind.noun(), None, &name)?;
+        self.write(|context| {
+            context.require(kind.create(), &Target::all(kind.noun()))?;
+            context.refuse_taken_destination(kind.noun(), None, &name)?;
             let destination = Destination {
-                id: work.fresh_id(kind.noun())?,
+                id: context.fresh_id(kind.noun())?,
                 name,
                 description,
-                created_at: work.at(),
-                created_by: work.acting.into(),
+                created_at: context.at(),
+                created_by: context.acting.into(),
             };
-            let permit = work.authorize(kind.create(), &Target::of(&destination))?;
-            work.tx.save_destination(permit, &Change::Create(destination.clone()))?;
+            let permit = context.authorize(kind.create(), &Target::of(&destination))?;
+            context.tx.save_destination(permit, &Change::Create(destination.clone()))?;
             let default = (kind == DestinationKind::Orchestration).then_some(IntegrationType::EventsApiV2);
             if let Some(integration) = integration.or(default) {
                 let name = if integration == IntegrationType::EventsApiV2 {
@@ -138,7 +138,7 @@ impl<S: Store> Session<'_, S> {
                     kind: integration,
                     rate_limit: None,
                 };
-                work.create_integration(&destination, new, hand_over)?;
+                context.create_integration(&destination, new, hand_over)?;
             }
             Ok(destination)
         })
@@ -180,7 +180,7 @@ impl<S: Store> Session<'_, S> {
         let keyring = self.keyring().ok();
         self.read(|tx, acting| {
             require(acting, kind.show(), &Target::all(kind.noun()))?;
-            let destination = find::destination(tx, kind.noun(), reference)?;
+            let destination = resolve::destination(tx, kind.noun(), reference)?;
             let integrations = Shown::all(tx, acting, keyring.as_ref(), Some(destination.id))?;
             Ok(WithIntegrations { destination, integrations })
         })
@@ -196,9 +196,9 @@ impl<S: Store> Session<'_, S> {
         reference: &str,
         edit: DestinationEdit,
     ) -> Result<Destination> {
-        self.write(|work| {
-            work.require(kind.edit(), &Target::all(kind.noun()))?;
-            let before = find::destination(work.tx.reading(), kind.noun(), reference)?;
+        self.write(|context| {
+            context.require(kind.edit(), &Target::all(kind.noun()))?;
+            let before = resolve::destination(context.tx.reading(), kind.noun(), reference)?;
             let mut after = before.clone();
             after.name = edit.name.unwrap_or(after.name);
             after.description = edit.description.unwrap_or(after.description);
@@ -206,10 +206,10 @@ impl<S: Store> Session<'_, S> {
                 return Ok(after);
             }
             if before.name != after.name {
-                work.refuse_taken_destination(kind.noun(), Some(before.id), &after.name)?;
+                context.refuse_taken_destination(kind.noun(), Some(before.id), &after.name)?;
             }
-            let permit = work.authorize(kind.edit(), &Target::of(&before))?;
-            work.tx.save_destination(permit, &Change::Update { before, after: after.clone() })?;
+            let permit = context.authorize(kind.edit(), &Target::of(&before))?;
+            context.tx.save_destination(permit, &Change::Update { before, after: after.clone() })?;
             Ok(after)
         })
     }
@@ -225,12 +225,12 @@ impl<S: Store> Session<'_, S> {
         with_integrations: bool,
         reason: Option<&Label>,
     ) -> Result<Destination> {
-        self.write(|work| {
-            work.require(kind.remove(), &Target::all(kind.noun()))?;
-            let before = find::destination(work.tx.reading(), kind.noun(), reference)?;
+        self.write(|context| {
+            context.require(kind.remove(), &Target::all(kind.noun()))?;
+            let before = resolve::destination(context.tx.reading(), kind.noun(), reference)?;
             let mut integrations = Vec::new();
             let query = IntegrationQuery { destination: Some(before.id), ..IntegrationQuery::default() };
-            work.tx.reading().integrations(&query, &mut |integration| {
+            context.tx.reading().integrations(&query, &mut |integration| {
                 integrations.push(integration);
                 Ok(ControlFlow::Continue(()))
             })?;
@@ -243,21 +243,21 @@ impl<S: Store> Session<'_, S> {
                 return Err(Conflict::HasIntegrations { noun, name, integrations: names.join(", ") }.into());
             }
             for integration in integrations {
-                let permit = work.authorize(Action::RemoveIntegration, &Target::of(&integration))?;
-                work.delete(permit, integration, reason)?;
+                let permit = context.authorize(Action::RemoveIntegration, &Target::of(&integration))?;
+                context.delete(permit, integration, reason)?;
             }
-            let permit = work.authorize(kind.remove(), &Target::of(&before))?;
+            let permit = context.authorize(kind.remove(), &Target::of(&before))?;
             let change = Change::Delete { before: before.clone(), reason: reason.cloned() };
-            work.tx.save_destination(permit, &change)?;
+            context.tx.save_destination(permit, &change)?;
             Ok(before)
         })
     }
 }
 
-impl<T: WriteTx> Work<'_, T> {
+impl<T: WriteTx> WriteContext<'_, T> {
     fn refuse_taken_destination(&mut self, noun: Noun, own: Option<Id>, name: &Name) -> Result<()> {
         let all = DestinationQuery::all(noun);
-        match find::taken(name, own, |visit| self.tx.reading().destinations(&all, visit))? {
+        match resolve::taken(name, own, |visit| self.tx.reading().destinations(&all, visit))? {
             Some(Destination { id, name, .. }) => {
                 Err(Conflict::Taken { noun, name, id, what: "name" }.into())
             }

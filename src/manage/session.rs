@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::acting::{Claim, Identity};
-use super::work::{Work, request_id};
+use super::identity::{Claim, Identity};
+use super::write_context::{WriteContext, request_id};
 use crate::authz::Acting;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Keyring;
@@ -64,9 +64,9 @@ impl<'s, S: Store> Session<'s, S> {
     ///
     /// # Errors
     /// Those of `work`.
-    pub fn rehearse<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+    pub fn rehearse<T>(&mut self, change: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         let rehearsed = std::mem::replace(&mut self.rehearses, true);
-        let done = work(self);
+        let done = change(self);
         self.rehearses = rehearsed;
         done
     }
@@ -82,25 +82,25 @@ impl<'s, S: Store> Session<'s, S> {
     /// Reads one moment of the store.
     pub(super) fn read<T>(
         &mut self,
-        work: impl FnOnce(&mut S::Snapshot<'_>, &Acting) -> Result<T>,
+        query: impl FnOnce(&mut S::Snapshot<'_>, &Acting) -> Result<T>,
     ) -> Result<T> {
         let claim = Claim::of(&self.identity, self.store)?;
         let mut tx = self.store.read()?;
         let acting = claim.acting(&mut tx, self.on_behalf_of.as_deref(), &self.request_id, self.at)?;
-        work(&mut tx, &acting)
+        query(&mut tx, &acting)
     }
 
     /// Does one piece of work in a transaction of its own, and commits it, unless it is a rehearsal.
     pub(super) fn write<T>(
         &mut self,
-        work: impl FnOnce(&mut Work<'_, S::WriteTx<'_>>) -> Result<T>,
+        change: impl FnOnce(&mut WriteContext<'_, S::WriteTx<'_>>) -> Result<T>,
     ) -> Result<T> {
         let claim = Claim::of(&self.identity, self.store)?;
         let mut tx = Transaction::begin(self.store)?;
         let acting = claim.acting(tx.reading(), self.on_behalf_of.as_deref(), &self.request_id, self.at)?;
-        let mut desk = Work::new(&mut tx, &acting, self.entropy, self.rehearses);
-        let done = work(&mut desk)?;
-        let handed_over = desk.has_handed_over();
+        let mut context = WriteContext::new(&mut tx, &acting, self.entropy, self.rehearses);
+        let done = change(&mut context)?;
+        let handed_over = context.has_handed_over();
         if self.rehearses {
             // Dropped without a commit, a transaction is undone.
             return Ok(done);

@@ -2,9 +2,9 @@
 
 use jiff::SignedDuration;
 
-use super::find;
+use super::resolve;
 use super::session::Session;
-use super::work::{HandOver, Work};
+use super::write_context::{HandOver, WriteContext};
 use crate::authz::{Acting, Action, Decision, Target, decide, require};
 use crate::error::{Conflict, Result};
 use crate::model::{
@@ -38,34 +38,34 @@ impl<S: Store> Session<'_, S> {
         spec: TokenSpec,
         hand_over: HandOver<'_, UserToken>,
     ) -> Result<UserToken> {
-        self.write(|work| {
+        self.write(|context| {
             let user = match user {
-                Some(reference) => find::seen_user(work.tx.reading(), work.acting, reference)?,
-                None => work.acting.user().clone(),
+                Some(reference) => resolve::seen_user(context.tx.reading(), context.acting, reference)?,
+                None => context.acting.user().clone(),
             };
-            work.require(Action::CreateUserToken, &Target::all(Noun::UserToken).belonging_to(&user))?;
-            let account = work.tx.account()?;
+            context.require(Action::CreateUserToken, &Target::all(Noun::UserToken).belonging_to(&user))?;
+            let account = context.tx.account()?;
             if !account.has_user_tokens() {
                 let ability = if account.rest_api { Ability::AdvancedPermissions } else { Ability::RestApi };
                 return Err(Conflict::SwitchedOff(ability).into());
             }
             refuse_beyond(user.role, spec.access.scopes())?;
-            let secret = Secret::user_token(work.entropy)?;
+            let secret = Secret::user_token(context.entropy)?;
             let token = UserToken {
-                id: work.fresh_id(Noun::UserToken)?,
+                id: context.fresh_id(Noun::UserToken)?,
                 user,
                 description: spec.description,
                 hint: Some(secret.hint()),
                 access: spec.access,
-                created_at: work.at(),
+                created_at: context.at(),
                 expires_at: spec.expires_at,
                 overlap_ends_at: None,
                 last_used_at: None,
             };
-            let permit = work.authorize(Action::CreateUserToken, &target(&token))?;
-            let issue = SecretChange::Issue(work.tx.keyring().digest(&secret.fingerprint()));
-            work.tx.save(permit, &Change::Create(token.clone()), issue)?;
-            work.hand_over(|| hand_over(&token, &secret))?;
+            let permit = context.authorize(Action::CreateUserToken, &target(&token))?;
+            let issue = SecretChange::Issue(context.tx.keyring().digest(&secret.fingerprint()));
+            context.tx.save(permit, &Change::Create(token.clone()), issue)?;
+            context.hand_over(|| hand_over(&token, &secret))?;
             Ok(token)
         })
     }
@@ -80,7 +80,7 @@ impl<S: Store> Session<'_, S> {
             let (user, target) = match whose {
                 Whose::Own => (Some(acting.user().id), everybodys.belonging_to(acting.user())),
                 Whose::User(reference) => {
-                    let user = find::seen_user(tx, acting, reference)?;
+                    let user = resolve::seen_user(tx, acting, reference)?;
                     (Some(user.id), everybodys.belonging_to(&user))
                 }
                 Whose::All => (None, everybodys),
@@ -103,15 +103,15 @@ impl<S: Store> Session<'_, S> {
     /// # Errors
     /// If the acting user may not, there is no such token, or its access would widen.
     pub fn edit_token(&mut self, id: &str, edit: TokenEdit) -> Result<UserToken> {
-        self.write(|work| {
-            let before = work.token(id, Action::EditUserToken)?;
+        self.write(|context| {
+            let before = context.token(id, Action::EditUserToken)?;
             let after = edit.apply(&before)?;
             // What the role held once and holds no more stays: it gives nothing, and is not what is being edited.
             if after.access != before.access {
                 refuse_beyond(before.user.role, after.access.scopes())?;
             }
-            let permit = work.authorize(Action::EditUserToken, &target(&before))?;
-            work.update(permit, before, after, SecretChange::Keep)
+            let permit = context.authorize(Action::EditUserToken, &target(&before))?;
+            context.update(permit, before, after, SecretChange::Keep)
         })
     }
 
@@ -125,17 +125,17 @@ impl<S: Store> Session<'_, S> {
         overlap: Option<SignedDuration>,
         hand_over: HandOver<'_, UserToken>,
     ) -> Result<UserToken> {
-        self.write(|work| {
-            let before = work.token(id, Action::RotateUserToken)?;
-            match before.state(work.at()) {
+        self.write(|context| {
+            let before = context.token(id, Action::RotateUserToken)?;
+            match before.state(context.at()) {
                 KeyState::Active => {}
                 state => {
                     return Err(Conflict::NotActive { noun: Noun::UserToken, id: before.id, state }.into());
                 }
             }
-            let secret = Secret::user_token(work.entropy)?;
-            let permit = work.authorize(Action::RotateUserToken, &target(&before))?;
-            work.rotate(permit, before, &secret, overlap, hand_over)
+            let secret = Secret::user_token(context.entropy)?;
+            let permit = context.authorize(Action::RotateUserToken, &target(&before))?;
+            context.rotate(permit, before, &secret, overlap, hand_over)
         })
     }
 
@@ -144,10 +144,10 @@ impl<S: Store> Session<'_, S> {
     /// # Errors
     /// If the acting user may not, there is no such token, or no overlap.
     pub fn end_token_overlap(&mut self, id: &str) -> Result<UserToken> {
-        self.write(|work| {
-            let before = work.token(id, Action::RotateUserToken)?;
-            let permit = work.authorize(Action::RotateUserToken, &target(&before))?;
-            work.end_overlap(permit, before)
+        self.write(|context| {
+            let before = context.token(id, Action::RotateUserToken)?;
+            let permit = context.authorize(Action::RotateUserToken, &target(&before))?;
+            context.end_overlap(permit, before)
         })
     }
 
@@ -156,13 +156,13 @@ impl<S: Store> Session<'_, S> {
     /// # Errors
     /// If the acting user may not: others' tokens go only where the other is neither owner nor admin.
     pub fn remove_tokens(&mut self, ids: &[String], reason: Option<&Label>) -> Result<Vec<UserToken>> {
-        self.write(|work| {
-            let tokens = work.each_once(ids, |work, id| work.token(id, Action::RemoveUserToken))?;
+        self.write(|context| {
+            let tokens = context.each_once(ids, |context, id| context.token(id, Action::RemoveUserToken))?;
             tokens
                 .into_iter()
                 .map(|token| {
-                    let permit = work.authorize(Action::RemoveUserToken, &target(&token))?;
-                    work.delete(permit, token, reason)
+                    let permit = context.authorize(Action::RemoveUserToken, &target(&token))?;
+                    context.delete(permit, token, reason)
                 })
                 .collect()
         })
@@ -204,10 +204,10 @@ pub(super) fn token(tx: &impl ReadTx, acting: &Acting, typed: &str, action: Acti
     for id in Id::neighbours(Noun::UserToken, typed) {
         near.extend(tx.user_token(id)?.filter(seen).map(|token| token.id.to_string()));
     }
-    Err(find::not_found(Noun::UserToken, typed, near))
+    Err(resolve::not_found(Noun::UserToken, typed, near))
 }
 
-impl<T: WriteTx> Work<'_, T> {
+impl<T: WriteTx> WriteContext<'_, T> {
     fn token(&self, typed: &str, action: Action) -> Result<UserToken> {
         token(&**self.tx, self.acting, typed, action)
     }

@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use jiff::{SignedDuration, Timestamp};
 
 use super::session::Session;
-use super::{find, tokens};
+use super::{resolve, tokens};
 use crate::authz::{Acting, Action, Decision, Target, decide, require};
 use crate::error::Result;
 use crate::model::{App, CredentialKind, GeneralKey, Id, Integration, Noun, UserToken};
@@ -220,15 +220,15 @@ fn seen_credential(tx: &mut impl ReadTx, acting: &Acting, typed: &str) -> Result
         Some('T') => Ok(tokens::token(tx, acting, typed, Action::SeeUsage)?.into()),
         Some('I') => {
             require(acting, Action::SeeIntegrationUsage, &Target::all(Noun::Integration))?;
-            Ok(find::integration(tx, typed)?.into())
+            Ok(resolve::integration(tx, typed)?.into())
         }
         Some('A') => {
             require(acting, Action::SeeUsage, &Target::all(Noun::App))?;
-            Ok(find::app(tx, typed, |_| true)?.into())
+            Ok(resolve::app(tx, typed, |_| true)?.into())
         }
         _ => {
             require(acting, Action::SeeUsage, &Target::all(Noun::GeneralKey))?;
-            Ok(find::general_key(tx, typed)?.into())
+            Ok(resolve::general_key(tx, typed)?.into())
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use super::find;
+use super::resolve;
 use super::session::Session;
-use super::work::Work;
+use super::write_context::WriteContext;
 use crate::authz::{Action, Decision, Target, decide};
 use crate::error::{Conflict, Error, Result};
 use crate::model::{Audited as _, Change, Id, Label, Name, Noun, RateLimit, Role, User, UserEdit};
@@ -33,27 +33,27 @@ impl<S: Store> Session<'_, S> {
     /// # Errors
     /// If the acting user may not, or the name, the operating-system user or the external id is taken.
     pub fn add_user(&mut self, spec: UserSpec) -> Result<User> {
-        self.write(|work| {
+        self.write(|context| {
             let target = Target::all(Noun::User).granting(spec.role);
-            work.require(Action::AddUser, &target)?;
+            context.require(Action::AddUser, &target)?;
             if spec.role == Role::Owner {
                 return Err(one_owner());
             }
             let user = User {
-                id: work.fresh_id(Noun::User)?,
+                id: context.fresh_id(Noun::User)?,
                 name: spec.name,
                 email: spec.email,
                 role: spec.role,
                 os_uid: spec.os_uid,
                 external_id: spec.external_id,
                 rate_limit: spec.rate_limit,
-                created_at: work.at(),
+                created_at: context.at(),
                 left_at: None,
                 left_reason: None,
             };
-            work.refuse_taken(None, &user)?;
-            let permit = work.authorize(Action::AddUser, &Target::of(&user).granting(user.role))?;
-            work.tx.save_user(permit, &Change::Create(user.clone()))?;
+            context.refuse_taken(None, &user)?;
+            let permit = context.authorize(Action::AddUser, &Target::of(&user).granting(user.role))?;
+            context.tx.save_user(permit, &Change::Create(user.clone()))?;
             Ok(user)
         })
     }
@@ -80,7 +80,7 @@ impl<S: Store> Session<'_, S> {
     /// # Errors
     /// If the acting user may not, or there is none.
     pub fn user(&mut self, reference: &str) -> Result<User> {
-        self.read(|tx, acting| find::seen_user(tx, acting, reference))
+        self.read(|tx, acting| resolve::seen_user(tx, acting, reference))
     }
 
     /// Changes a user.
@@ -88,20 +88,20 @@ impl<S: Store> Session<'_, S> {
     /// # Errors
     /// If the acting user may not, there is none, the user has left, or something is taken.
     pub fn edit_user(&mut self, reference: &str, edit: UserEdit) -> Result<User> {
-        self.write(|work| {
+        self.write(|context| {
             let action = if edit.role.is_some() { Action::SetUserRole } else { Action::EditUser };
-            let before = work.present_user(reference, action)?;
+            let before = context.present_user(reference, action)?;
             let after = edit.apply(&before);
             let target = Target::of(&before).belonging_to(&before).granting(after.role);
-            let permit = work.authorize(action, &target)?;
+            let permit = context.authorize(action, &target)?;
             if before == after {
                 return Ok(after);
             }
             if before.role != after.role && [before.role, after.role].contains(&Role::Owner) {
                 return Err(one_owner());
             }
-            work.refuse_taken(Some(&before), &after)?;
-            work.tx.save_user(permit, &Change::Update { before, after: after.clone() })?;
+            context.refuse_taken(Some(&before), &after)?;
+            context.tx.save_user(permit, &Change::Update { before, after: after.clone() })?;
             Ok(after)
         })
     }
@@ -111,20 +111,20 @@ impl<S: Store> Session<'_, S> {
     /// # Errors
     /// If the acting user may not, there is none, or it is the Account Owner.
     pub fn remove_users(&mut self, references: &[String], reason: Option<&Label>) -> Result<Vec<User>> {
-        self.write(|work| {
-            let users =
-                work.each_once(references, |work, user| work.present_user(user, Action::RemoveUser))?;
+        self.write(|context| {
+            let users = context
+                .each_once(references, |context, user| context.present_user(user, Action::RemoveUser))?;
             users
                 .into_iter()
                 .map(|before| {
                     let target = Target::of(&before).belonging_to(&before);
-                    let permit = work.authorize(Action::RemoveUser, &target)?;
+                    let permit = context.authorize(Action::RemoveUser, &target)?;
                     if before.role == Role::Owner {
                         return Err(Conflict::OwnerStays(before.name).into());
                     }
                     let after =
-                        User { left_at: Some(work.at()), left_reason: reason.cloned(), ..before.clone() };
-                    work.tx.save_user(permit, &Change::Update { before, after: after.clone() })?;
+                        User { left_at: Some(context.at()), left_reason: reason.cloned(), ..before.clone() };
+                    context.tx.save_user(permit, &Change::Update { before, after: after.clone() })?;
                     Ok(after)
                 })
                 .collect()
@@ -136,11 +136,11 @@ fn one_owner() -> Error {
     Conflict::OneOwner.into()
 }
 
-impl<T: WriteTx> Work<'_, T> {
+impl<T: WriteTx> WriteContext<'_, T> {
     /// A user who has not left, and to whom the acting user may do this at all.
     pub(super) fn present_user(&mut self, reference: &str, action: Action) -> Result<User> {
         self.require(action, &Target::all(Noun::User))?;
-        let user = find::user(self.tx.reading(), reference)?;
+        let user = resolve::user(self.tx.reading(), reference)?;
         if user.has_left() {
             return Err(Conflict::Left(user.audit_summary()).into());
         }

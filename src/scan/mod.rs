@@ -262,7 +262,7 @@ impl<S: Store> Scanner<S> {
             let digests: Vec<_> = batch.iter().map(|candidate| candidate.digest).collect();
             let lookups = self.store.find_credentials(&digests)?;
             for (candidate, lookup) in batch.iter().zip(lookups) {
-                match self.finding(candidate, &lookup.presence)? {
+                match self.finding(candidate, &lookup.result)? {
                     Some(finding) => found(candidate, finding),
                     None => self.remember_unknown(candidate.hash),
                 }
@@ -272,9 +272,9 @@ impl<S: Store> Scanner<S> {
     }
 
     /// Creates the finding for a candidate, if the store knows it. Its `line` is not set.
-    fn finding(&mut self, candidate: &Candidate, presence: &LookupResult) -> Result<Option<Finding>, Error> {
-        let standing = presence.standing(self.at);
-        match presence {
+    fn finding(&mut self, candidate: &Candidate, result: &LookupResult) -> Result<Option<Finding>, Error> {
+        let standing = result.status(self.at);
+        match result {
             LookupResult::Known(credential) => Ok(Some(Finding {
                 line: 0,
                 kind: Some(credential.kind),

@@ -125,7 +125,7 @@ pub struct Reactivated {
     /// The last four characters of the secret that will work.
     pub hint: Option<Hint>,
     /// What became of it since.
-    pub standing: CredentialStatus,
+    pub status: CredentialStatus,
 }
 
 /// What was done to restore a backup.

@@ -67,7 +67,7 @@ pub struct CredentialLookup {
     /// The account.
     pub account: Arc<Account>,
     /// The credential.
-    pub presence: LookupResult,
+    pub result: LookupResult,
 }
 
 /// Whether a secret belongs to a credential.
@@ -84,7 +84,7 @@ pub enum LookupResult {
 impl LookupResult {
     /// What the secret is good for at a moment.
     #[must_use]
-    pub fn standing(&self, at: Timestamp) -> CredentialStatus {
+    pub fn status(&self, at: Timestamp) -> CredentialStatus {
         match self {
             Self::Unknown => CredentialStatus::Unknown,
             Self::Known(credential) => {

@@ -54,7 +54,7 @@ pub fn conclude(
     count: Count<'_>,
 ) -> Result<Verdict> {
     let api = request.api;
-    let credential = match lookup.presence {
+    let credential = match lookup.result {
         // The stored kind must be the kind of the shape, so that a key of one kind is never accepted as another.
         LookupResult::Known(credential) if request.presented.kind() == Some(credential.kind) => credential,
         LookupResult::Known(_) | LookupResult::Unknown => return Ok(Verdict::denied(Reason::Unknown, api)),

@@ -685,7 +685,7 @@ impl Store for InMemoryStore {
                 (None, Some(DigestOwner::Dead(tombstone))) => LookupResult::Dead(tombstone),
                 (None, _) => LookupResult::Unknown,
             };
-            Ok(CredentialLookup { account: Arc::clone(&account), presence: result })
+            Ok(CredentialLookup { account: Arc::clone(&account), result })
         };
         digests.iter().map(look_up).collect()
     }

@@ -482,7 +482,7 @@ pub(crate) fn an_app_is_found_by_its_client_secrets_as_long_as_they_live<E: Engi
     assert_eq!(of(site, "second", end), Some(app.clone()));
     assert_eq!(of(site, "first", end), None, "its overlap is over");
     assert_eq!(of(site, "never issued", now), None);
-    assert!(matches!(find(site, "second").presence, LookupResult::Unknown), "a client secret opens nothing");
+    assert!(matches!(find(site, "second").result, LookupResult::Unknown), "a client secret opens nothing");
     let remove = Change::Delete { before: app.clone(), reason: None };
     save(site, Action::RemoveApp, &remove, SecretChange::Keep).unwrap();
     assert_eq!(of(site, "second", now), None);
@@ -497,7 +497,7 @@ pub(crate) fn an_app_token_lives_a_day_or_until_it_is_revoked_or_the_app_goes<E:
     add_app(site, &other, "second");
     let token = issue_token(site, &app, "token 1");
     issue_token(site, &other, "token of the other");
-    let LookupResult::Known(credential) = find(site, "token 1").presence else { panic!("not found") };
+    let LookupResult::Known(credential) = find(site, "token 1").result else { panic!("not found") };
     assert_eq!((credential.kind, credential.id), (CredentialKind::AppToken, app.id));
     assert_eq!(credential.expires_at, Some(token.expires_at));
     assert_eq!(credential.access, Access::Scopes(token.scopes));
@@ -598,7 +598,7 @@ pub(crate) fn a_check_finds_what_a_secret_belongs_to<E: Engine>(site: &mut Site<
     let key = site.new_key("K00000001", "one");
     site.add_key(&key, "of a key");
 
-    let known = |site: &mut Site<E>, plain: &str| match find(site, plain).presence {
+    let known = |site: &mut Site<E>, plain: &str| match find(site, plain).result {
         LookupResult::Known(credential) => (*credential).clone(),
         other => panic!("{plain}: {other:?}"),
     };
@@ -610,10 +610,10 @@ pub(crate) fn a_check_finds_what_a_secret_belongs_to<E: Engine>(site: &mut Site<
     assert_eq!(found.destination, Some(DestinationRef::from(&web)));
     let found = known(site, "of a key");
     assert_eq!((found.kind, found.id, found.access), (CredentialKind::General, key.id, Access::Full));
-    assert!(matches!(find(site, "never issued").presence, LookupResult::Unknown));
+    assert!(matches!(find(site, "never issued").result, LookupResult::Unknown));
     site.remove_key(&key);
     assert!(
-        matches!(find(site, "of a key").presence, LookupResult::Dead(grave) if grave.death == Death::Removed)
+        matches!(find(site, "of a key").result, LookupResult::Dead(grave) if grave.death == Death::Removed)
     );
 }
 
@@ -626,17 +626,17 @@ pub(crate) fn a_check_sees_at_once_what_another_connection_committed<E: Engine>(
     let mut checker = site.engine.open();
     let digest = site.digest("first");
     let of_integration = site.digest("second");
-    assert!(matches!(checker.find_credential(&digest).unwrap().presence, LookupResult::Unknown));
+    assert!(matches!(checker.find_credential(&digest).unwrap().result, LookupResult::Unknown));
     add_token(site, &token, "first");
     add_integration(site, &integration, "second");
     for _ in 0..2 {
-        assert!(matches!(checker.find_credential(&digest).unwrap().presence, LookupResult::Known(_)));
-        assert!(matches!(checker.find_credential(&of_integration).unwrap().presence, LookupResult::Known(_)));
+        assert!(matches!(checker.find_credential(&digest).unwrap().result, LookupResult::Known(_)));
+        assert!(matches!(checker.find_credential(&of_integration).unwrap().result, LookupResult::Known(_)));
     }
     let moved = Integration { destination: DestinationRef::from(&mail), ..integration.clone() };
     let change = Change::Update { before: integration, after: moved };
     save(site, Action::MoveIntegration, &change, SecretChange::Keep).unwrap();
-    let LookupResult::Known(found) = checker.find_credential(&of_integration).unwrap().presence else {
+    let LookupResult::Known(found) = checker.find_credential(&of_integration).unwrap().result else {
         panic!()
     };
     assert_eq!(found.destination, Some(DestinationRef::from(&mail)));
@@ -647,7 +647,7 @@ pub(crate) fn a_check_sees_at_once_what_another_connection_committed<E: Engine>(
     site.change_user(Action::EditUser, &Change::Update { before: jim, after: renamed }).unwrap();
     let remove = Change::Delete { before: token, reason: None };
     save(site, Action::RemoveUserToken, &remove, SecretChange::Keep).unwrap();
-    assert!(matches!(checker.find_credential(&digest).unwrap().presence, LookupResult::Dead(_)));
+    assert!(matches!(checker.find_credential(&digest).unwrap().result, LookupResult::Dead(_)));
 }
 
 pub(crate) fn checks_are_counted_in_windows_of_sixty_seconds<E: Engine>(site: &mut Site<E>) {

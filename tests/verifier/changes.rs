@@ -102,7 +102,7 @@ fn a_change_is_seen_at_once_however_many_open_and_close_the_store_meanwhile() {
             let mut store = SqliteStore::open(&place).unwrap();
             let digest =
                 store.keyring().unwrap().digest(&Secret::presented(key.secret.clone()).fingerprint());
-            let mut is_disabled = || match store.find_credential(&digest).unwrap().presence {
+            let mut is_disabled = || match store.find_credential(&digest).unwrap().result {
                 LookupResult::Known(credential) => credential.disabled,
                 _ => !disabled,
             };

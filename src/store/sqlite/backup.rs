@@ -17,7 +17,7 @@ use rusqlite::backup::{Backup as Copying, StepResult};
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
 use super::files::{self, Draft, Identity};
-use super::lookup::LookUp;
+use super::lookup::CredentialFinder;
 use super::secrets::{self, Kind};
 use super::transaction::{Reading, SqliteTx, Usage, Writing};
 use super::{SqliteStore, account, apps, audit, connect, file_error, schema, users};
@@ -166,7 +166,7 @@ impl BackupStore for SqliteStore {
                 return Err(Conflict::ChangedMeanwhile(unknown.id).into());
             }
             let draft = Draft::beside(&aside, entropy)?;
-            Copy::of(&present, &draft)?.close()?;
+            CopyInProgress::of(&present, &draft)?.close()?;
             draft.link_into_place()?;
             backup.put_key(&self.place, entropy)?;
             step(&copying, ALL)?;
@@ -206,7 +206,7 @@ impl SqliteStore {
     fn copy_to(&mut self, draft: &Draft) -> Result<Head> {
         let keyring = self.load_keyring()?.clone();
         self.end_read()?;
-        let copy = Copy::of(&self.main, draft)?;
+        let copy = CopyInProgress::of(&self.main, draft)?;
         let head = examine(&copy.0, &keyring)?;
         copy.close()?;
         Ok(head)
@@ -238,9 +238,9 @@ impl Backup {
 }
 
 /// A copy in the making: nobody sees it before it is whole and synced, so that it needs no journal on disk.
-struct Copy(Connection);
+struct CopyInProgress(Connection);
 
-impl Copy {
+impl CopyInProgress {
     fn of(from: &Connection, draft: &Draft) -> Result<Self> {
         let mut copy = connect(draft.path())?;
         copy.pragma_update(None, "journal_mode", "MEMORY")?;
@@ -414,22 +414,22 @@ fn reactivated(backup: &Connection, present: &Connection, at: Timestamp) -> Resu
     let mut found = Vec::new();
     let mut statement = backup.prepare("SELECT digest, kind FROM digest")?;
     let mut rows = statement.query([])?;
-    let (mut then, mut now) = (LookUp::by(backup), LookUp::by(present));
+    let (mut then, mut now) = (CredentialFinder::new(backup), CredentialFinder::new(present));
     while let Some(row) = rows.next()? {
         let digest = Digest::stored(row.get(0)?);
         if row.get_ref(1)?.as_str().is_ok_and(|kind| kind == Kind::Client.as_str()) {
             found.extend(reactivated_client(backup, present, &digest, at)?);
             continue;
         }
-        let LookupResult::Known(credential) = then.presence(&digest)? else { continue };
+        let LookupResult::Known(credential) = then.find(&digest)? else { continue };
         if credential.inactive_reason(at).is_some() {
             continue;
         }
-        let standing = now.presence(&digest)?.standing(at);
-        if standing != CredentialStatus::Live {
+        let status = now.find(&digest)?.status(at);
+        if status != CredentialStatus::Live {
             let (id, description, hint) =
                 (credential.id, credential.description.clone(), credential.hint.clone());
-            found.push(Reactivated { id, description, hint, standing });
+            found.push(Reactivated { id, description, hint, status });
         }
     }
     found.sort_by_key(|reactivated| reactivated.id.to_string());
@@ -447,9 +447,9 @@ fn reactivated_client(
     if apps::get(present, AppBy::ClientSecret(digest, at))?.is_some() {
         return Ok(None);
     }
-    let standing = match secrets::tombstone(present, digest)? {
-        Some(tombstone) => LookupResult::Dead(tombstone).standing(at),
+    let status = match secrets::tombstone(present, digest)? {
+        Some(tombstone) => LookupResult::Dead(tombstone).status(at),
         None => CredentialStatus::Unknown,
     };
-    Ok(Some(Reactivated { id: app.id, description: app.name.to_string(), hint: Some(app.hint), standing }))
+    Ok(Some(Reactivated { id: app.id, description: app.name.to_string(), hint: Some(app.hint), status }))
 }

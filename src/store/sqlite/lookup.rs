@@ -12,19 +12,19 @@ use crate::model::{Access, Credential, CredentialKind, DestinationRef, Digest, H
 use crate::store::LookupResult;
 
 /// Looks up digests, one after the other. They are looked up at one moment if the connection is in a transaction.
-pub(super) struct LookUp<'c> {
+pub(super) struct CredentialFinder<'c> {
     connection: &'c Connection,
     select: Option<CachedStatement<'c>>,
 }
 
-impl<'c> LookUp<'c> {
+impl<'c> CredentialFinder<'c> {
     /// Looks up by a connection.
-    pub(super) fn by(connection: &'c Connection) -> Self {
+    pub(super) fn new(connection: &'c Connection) -> Self {
         Self { connection, select: None }
     }
 
     /// Whether a digest belongs to a credential.
-    pub(super) fn presence(&mut self, digest: &Digest) -> Result<LookupResult> {
+    pub(super) fn find(&mut self, digest: &Digest) -> Result<LookupResult> {
         let Self { connection, select } = self;
         let select = match select {
             Some(select) => select,

@@ -9,7 +9,8 @@ mod apps;
 mod audit;
 mod backup;
 mod columns;
-mod connected;
+mod connection;
+mod credential_cache;
 mod destinations;
 mod examine;
 mod files;
@@ -17,9 +18,7 @@ mod import;
 mod imported;
 mod integrations;
 mod keys;
-mod log_index;
 mod lookup;
-mod memory;
 mod obstacle;
 mod rows;
 mod schema;
@@ -28,6 +27,7 @@ mod tokens;
 mod transaction;
 mod usage;
 mod users;
+mod wal_index;
 mod watch;
 
 use std::cell::OnceCell;
@@ -48,10 +48,10 @@ use crate::store::{
     verify_state,
 };
 
-use connected::Connected;
+use connection::WatchedConnection;
+use credential_cache::CredentialCache;
 use files::is_there;
-use log_index::Witness;
-use memory::Memory;
+use wal_index::FileState;
 
 pub use backup::Backup;
 use obstacle::file_error;
@@ -69,15 +69,15 @@ const USAGE_TIMEOUT: Duration = Duration::from_millis(250);
 /// A store in an SQLite file.
 #[derive(Debug)]
 pub struct SqliteStore {
-    main: Connected,
-    usage: Option<Connected>,
+    main: WatchedConnection,
+    usage: Option<WatchedConnection>,
     usage_fault: OnceCell<Error>,
     keyring: Option<Keyring>,
-    memory: Memory,
+    cache: CredentialCache,
     place: Place,
     patience: Duration,
     looked_at: Instant,
-    witness: Option<Witness>,
+    file_state: Option<FileState>,
     exposed: Vec<Exposed>,
 }
 
@@ -108,7 +108,7 @@ impl SqliteStore {
     pub fn open_waiting(place: &Place, patience: Duration) -> Result<Self> {
         let place = &place.anew();
         let (file, exposed) = files::guard(place)?;
-        let main = Connected::open(place.database(), |watch| {
+        let main = WatchedConnection::open(place.database(), |watch| {
             // What was looked at is what is opened.
             if watch.database() != file {
                 return Err(ErrorKind::NoStore(place.database().to_owned()).into());
@@ -140,11 +140,11 @@ impl SqliteStore {
             usage: None,
             usage_fault: OnceCell::new(),
             keyring: None,
-            memory: Memory::default(),
+            cache: CredentialCache::default(),
             place: place.clone(),
             patience,
             looked_at: monotonic(),
-            witness: None,
+            file_state: None,
             exposed,
         })
     }
@@ -159,7 +159,7 @@ impl SqliteStore {
     /// If others do not find the files of the store.
     pub fn for_many_keys(mut self) -> Result<Self> {
         self.look_at_files()?;
-        self.memory = Memory::for_many_keys();
+        self.cache = CredentialCache::for_many_keys();
         Ok(self)
     }
 
@@ -202,13 +202,13 @@ impl SqliteStore {
     /// place, before it is opened anew.
     pub fn look_at_files(&mut self) -> Result<()> {
         self.main.watch().database().is_still_at(self.place.named())?;
-        match &mut self.witness {
-            Some(witness) => {
-                if witness.look_again(self.main.watch())? {
-                    self.memory.forget(&self.main)?;
+        match &mut self.file_state {
+            Some(seen) => {
+                if seen.look_again(self.main.watch())? {
+                    self.cache.forget(&self.main)?;
                 }
             }
-            none => *none = Some(Witness::now(self.main.watch())?),
+            none => *none = Some(FileState::now(self.main.watch())?),
         }
         self.looked_at = monotonic();
         Ok(())
@@ -344,10 +344,10 @@ impl Store for SqliteStore {
     fn find_credentials(&mut self, digests: &[Digest]) -> Result<Vec<CredentialLookup>> {
         // What is found is remembered from the first time on, and what the files are compared with is as old.
         let is_at_rest = self.main.watch().is_at_rest();
-        if is_at_rest || self.witness.is_none() || self.looked_at.elapsed() >= LOOK_EVERY {
+        if is_at_rest || self.file_state.is_none() || self.looked_at.elapsed() >= LOOK_EVERY {
             self.look_at_files()?;
         }
-        let found = self.memory.find(&self.main, digests);
+        let found = self.cache.find(&self.main, digests);
         if is_at_rest {
             // What was changed meanwhile was read half before and half after.
             self.look_at_files()?;
@@ -356,7 +356,7 @@ impl Store for SqliteStore {
     }
 
     fn end_read(&mut self) -> Result<()> {
-        self.memory.end_read(&self.main)?;
+        self.cache.end_read(&self.main)?;
         if self.main.watch().is_at_rest() || self.looked_at.elapsed() >= LOOK_EVERY {
             self.look_at_files()?;
             // It is opened anew when it is needed, and tells then if it cannot be.

@@ -9,7 +9,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, MAIN_DB, Row, Transaction, TransactionBehavior, params};
 
 use super::columns::{self, Columns, optional_text, text};
-use super::connected::Connected;
+use super::connection::WatchedConnection;
 use super::files::{Draft, Way, beside, guard_from_others, guard_way, log_of};
 use super::obstacle::{can_write, read_only};
 use super::{BUSY_TIMEOUT, connect, connect_to, file_error};
@@ -37,7 +37,7 @@ const SHORT_LOG: u64 = 100 * 4096;
 const PAGES: i64 = -24 * 1024;
 
 /// Opens the usage file, and waits no longer than this for another process that has it locked.
-pub(super) fn open(place: &Place, patience: Duration) -> Result<Connected> {
+pub(super) fn open(place: &Place, patience: Duration) -> Result<WatchedConnection> {
     let path = &place.usage();
     let guard = || {
         if guard_way(place, path)? == Way::Ends {
@@ -50,7 +50,7 @@ pub(super) fn open(place: &Place, patience: Duration) -> Result<Connected> {
         guard_from_others(place, path, &metadata)
     };
     let opened = guard().and_then(|_| {
-        Connected::open(path, |watch| {
+        WatchedConnection::open(path, |watch| {
             let connection = connect_to(watch)?;
             connection.busy_timeout(patience)?;
             // Counts may be lost to a power cut; checks are many.
@@ -101,7 +101,7 @@ fn bring_up_to_date(connection: &Connection) -> Result<()> {
 }
 
 /// Opens the usage file, and makes it first if it is not there.
-pub(super) fn open_or_make(place: &Place) -> Result<Connected> {
+pub(super) fn open_or_make(place: &Place) -> Result<WatchedConnection> {
     let path = place.usage();
     if !path.exists() {
         if !can_write(directory_of(&path)) {

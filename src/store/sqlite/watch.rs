@@ -118,7 +118,7 @@ pub(super) struct Stamps {
 }
 
 /// The files of a database that is open. Made before SQLite opens them, and dropped after it has closed them, in the
-/// turn of both ([`Connected`](super::connected::Connected)).
+/// turn of both ([`WatchedConnection`](super::connection::WatchedConnection)).
 #[derive(Debug)]
 pub(super) struct Watch {
     /// Where the database itself is, links followed.

@@ -272,8 +272,8 @@ fn warn_of(context: &Context, doubts: &[String]) {
 /// What works again, and why it does not now.
 fn in_words(reactivated: &Reactivated) -> String {
     let hint = reactivated.hint.as_ref().map(|hint| format!(", ...{hint}")).unwrap_or_default();
-    let (id, standing) = (reactivated.id, reactivated.standing.as_str());
-    format!("{} {id} ({}{hint}), {standing} now,", id.noun(), reactivated.description)
+    let (id, status) = (reactivated.id, reactivated.status.as_str());
+    format!("{} {id} ({}{hint}), {status} now,", id.noun(), reactivated.description)
 }
 
 fn tell(

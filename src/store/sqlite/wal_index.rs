@@ -7,7 +7,7 @@
 //!
 //! That is a comparison with the past, and so is `data_version`: it compares the same 48 bytes. Neither knows whether the
 //! index is the one that others use, nor whether bytes that are the same again have been others meanwhile. The files
-//! themselves say that, and once a second they are asked ([`Witness`]): the index must be the one beside the database
+//! themselves say that, and once a second they are asked ([`FileState`]): the index must be the one beside the database
 //! ([`Watch`]); a database that was written although no log was written back was written past SQLite, and nothing that
 //! was read of it counts any more; and where database or log were touched at all, everything is read anew, whatever the
 //! index says.
@@ -83,7 +83,7 @@ impl Progress {
 
 /// What the files of a store were like at one moment.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Witness {
+pub(super) struct FileState {
     /// From before the files were looked at.
     progress: Option<Progress>,
     stamps: Stamps,
@@ -91,7 +91,7 @@ pub(super) struct Witness {
     is_overwritten: bool,
 }
 
-impl Witness {
+impl FileState {
     /// Looks at the files.
     ///
     /// # Errors

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::account;
-use super::connected::Connected;
-use super::log_index::Header;
-use super::lookup::LookUp;
+use super::connection::WatchedConnection;
+use super::lookup::CredentialFinder;
+use super::wal_index::Header;
 use crate::error::{ErrorKind, Result};
 use crate::model::{Account, Credential, Digest};
 use crate::store::{CredentialLookup, LookupResult};
@@ -29,7 +29,7 @@ const SHORT_LOG: u32 = 500;
 
 /// What was found and has not changed since.
 #[derive(Debug, Default)]
-pub(super) struct Memory {
+pub(super) struct CredentialCache {
     /// Whether keys from all over the store are looked up, most of them once: they are not remembered, and the
     /// connection goes on reading between look-ups instead.
     for_many_keys: bool,
@@ -62,17 +62,17 @@ impl Hasher for DigestHasher {
     }
 }
 
-impl Memory {
+impl CredentialCache {
     /// One that remembers nothing of single keys.
     pub(super) fn for_many_keys() -> Self {
         Self { for_many_keys: true, ..Self::default() }
     }
 
     /// What each of some digests belongs to, all at one moment. Where keys are many, the connection goes on reading
-    /// afterwards, until [`Memory::end_read`].
+    /// afterwards, until [`CredentialCache::end_read`].
     pub(super) fn find(
         &mut self,
-        connection: &Connected,
+        connection: &WatchedConnection,
         digests: &[Digest],
     ) -> Result<Vec<CredentialLookup>> {
         let now = || Header::now(connection.watch());
@@ -144,30 +144,30 @@ impl Memory {
         digests: &[Digest],
     ) -> Result<Option<Vec<CredentialLookup>>> {
         let Some(account) = self.account.clone() else { return Ok(None) };
-        let mut look_up = LookUp::by(connection);
+        let mut finder = CredentialFinder::new(connection);
         let mut found = Vec::with_capacity(digests.len());
         for digest in digests {
             let recalled = self.recall(digest);
-            let presence = if let Some(credential) = recalled {
+            let result = if let Some(credential) = recalled {
                 LookupResult::Known(credential)
             } else {
                 let has_paused = !self.is_reading;
                 if has_paused {
                     self.read_on(connection)?;
                 }
-                let presence = look_up.presence(digest)?;
+                let result = finder.find(digest)?;
                 // SQLite begins to read with the first look-up, and not before.
                 if has_paused && (self.moment.is_none() || now() != self.moment) {
                     return Ok(None);
                 }
-                if let LookupResult::Known(credential) = &presence
+                if let LookupResult::Known(credential) = &result
                     && !self.for_many_keys
                 {
                     self.remember(digest, credential);
                 }
-                presence
+                result
             };
-            found.push(CredentialLookup { account: Arc::clone(&account), presence });
+            found.push(CredentialLookup { account: Arc::clone(&account), result });
         }
         Ok(Some(found))
     }
@@ -201,8 +201,8 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_and_keeps_what_was_asked_for_last() {
-        let mut memory = Memory::default();
+    fn the_cache_is_bounded_and_keeps_what_was_asked_for_last() {
+        let mut cache = CredentialCache::default();
         let credential = Arc::new(Credential {
             kind: CredentialKind::General,
             id: "K00000000".parse().unwrap(),
@@ -218,11 +218,11 @@ mod tests {
         });
         let digests = digests(2 * GENERATION + 1);
         for digest in &digests {
-            memory.remember(digest, &credential);
+            cache.remember(digest, &credential);
         }
-        assert!(memory.young.len() + memory.old.len() <= 2 * GENERATION);
-        assert!(memory.recall(&digests[0]).is_none(), "the oldest is forgotten");
-        assert!(memory.recall(&digests[2 * GENERATION]).is_some());
-        assert!(memory.recall(&digests[GENERATION]).is_some(), "one of the generation before");
+        assert!(cache.young.len() + cache.old.len() <= 2 * GENERATION);
+        assert!(cache.recall(&digests[0]).is_none(), "the oldest is forgotten");
+        assert!(cache.recall(&digests[2 * GENERATION]).is_some());
+        assert!(cache.recall(&digests[GENERATION]).is_some(), "one of the generation before");
     }
 }

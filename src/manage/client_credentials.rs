@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::work::{HandOver, request_id};
+use super::write_context::{HandOver, request_id};
 use crate::authz::Permit;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{APP_TOKEN_LIFE, Account, App, AppToken, Digest, Id, Scope, ScopeSet, Secret};

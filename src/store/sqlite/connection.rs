@@ -49,14 +49,14 @@ impl Drop for BeginsTurn {
 
 /// A connection, and what is known of its files. Fields are dropped in their order.
 #[derive(Debug)]
-pub(super) struct Connected {
+pub(super) struct WatchedConnection {
     _begins_turn: BeginsTurn,
     connection: Connection,
     watch: Watch,
     _ends_turn: EndsTurn,
 }
 
-impl Connected {
+impl WatchedConnection {
     /// Opens a connection to a database in write-ahead mode, by a function that must have read something from it by
     /// the time that it returns.
     ///
@@ -88,7 +88,7 @@ fn leave_log(connection: &Connection) {
     let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
 }
 
-impl Drop for Connected {
+impl Drop for WatchedConnection {
     fn drop(&mut self) {
         // A log that others do not find may be older than what they have written to the database since.
         if self.watch.look().is_err() {
@@ -97,7 +97,7 @@ impl Drop for Connected {
     }
 }
 
-impl Deref for Connected {
+impl Deref for WatchedConnection {
     type Target = Connection;
 
     fn deref(&self) -> &Connection {
@@ -105,7 +105,7 @@ impl Deref for Connected {
     }
 }
 
-impl DerefMut for Connected {
+impl DerefMut for WatchedConnection {
     fn deref_mut(&mut self) -> &mut Connection {
         &mut self.connection
     }

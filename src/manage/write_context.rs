@@ -48,19 +48,19 @@ rotated! {
 }
 
 /// One piece of work: its transaction, on whose behalf, and whether a secret has left the house.
-pub(super) struct Work<'w, T> {
-    pub(super) tx: &'w mut Transaction<T>,
-    pub(super) acting: &'w Acting,
-    pub(super) entropy: &'w mut dyn Entropy,
+pub(super) struct WriteContext<'c, T> {
+    pub(super) tx: &'c mut Transaction<T>,
+    pub(super) acting: &'c Acting,
+    pub(super) entropy: &'c mut dyn Entropy,
     rehearses: bool,
     handed_over: bool,
 }
 
-impl<'w, T: WriteTx> Work<'w, T> {
+impl<'c, T: WriteTx> WriteContext<'c, T> {
     pub(super) fn new(
-        tx: &'w mut Transaction<T>,
-        acting: &'w Acting,
-        entropy: &'w mut dyn Entropy,
+        tx: &'c mut Transaction<T>,
+        acting: &'c Acting,
+        entropy: &'c mut dyn Entropy,
         rehearses: bool,
     ) -> Self {
         Self { tx, acting, entropy, rehearses, handed_over: false }

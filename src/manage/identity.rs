@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::find;
+use super::resolve;
 use crate::authz::{Acting, Action, Target, require};
 use crate::error::{Error, ErrorKind, Result, TokenRefusal, Unidentified};
 use crate::model::{Access, CredentialKind, Digest, Hint, Id, KeyState, Noun, Secret, User};
@@ -94,7 +94,7 @@ fn owner_of(tx: &impl ReadTx, digest: &Digest, at: Timestamp) -> Result<User> {
 fn present_user(tx: &mut impl ReadTx, reference: &str) -> Result<User> {
     let found = match reference.parse::<Id>() {
         Ok(id) if id.noun() == Noun::User => tx.user(UserBy::Id(id))?,
-        _ => find::user_named(tx, reference)?,
+        _ => resolve::user_named(tx, reference)?,
     };
     match found {
         Some(user) if user.has_left() => {
@@ -102,7 +102,7 @@ fn present_user(tx: &mut impl ReadTx, reference: &str) -> Result<User> {
         }
         Some(user) => Ok(user),
         None => {
-            let reference = find::safe_to_show(reference);
+            let reference = resolve::safe_to_show(reference);
             Err(ErrorKind::from(Unidentified::NobodyToActAs(reference)).into())
         }
     }
