@@ -488,7 +488,8 @@ impl KeyImport {
     }
 }
 
-/// Refuses a text that holds a secret of the store: what comes in has no record of its own, with which it would be asked.
+/// Refuses a text that holds a secret of the store: what comes in has no record of its own, with which it would be
+/// asked.
 fn refuse_secrets(intake: &ImportTx<'_, impl WriteTx>, what: &str, text: &str) -> Result<(), Refused> {
     match secret_in(intake.rows(), intake.keyring(), text)? {
         None => Ok(()),

@@ -1,4 +1,4 @@
-//! Verification of the audit chain, whatever engine holds it.
+//! Verification of the audit chain, independent of the engine.
 
 use std::ops::ControlFlow;
 
@@ -6,17 +6,18 @@ use super::{ReadTx, Replay, StoredLink, replay};
 use crate::error::Result;
 use crate::model::{AuditRecord, Head, Keyring};
 
-/// What verifying the audit chain found.
+/// The result of verifying the audit chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Chain {
-    /// Every record is as it was written; this is the end.
+    /// Every record is as it was written. Holds the head of the chain.
     Intact(Head),
-    /// The record with this number, or the lack of it, breaks the chain.
+    /// The chain breaks at this record number: the record was altered, removed or renumbered.
     BrokenAt(u64),
 }
 
-/// Recomputes the audit chain and compares it with what the store has. With a head that was kept elsewhere, the trail
-/// must also go through that head.
+/// Recomputes the audit chain and compares it with the stored one.
+///
+/// If `kept` is given, a head that was recorded outside the store, the chain must also contain that head.
 ///
 /// # Errors
 /// If the store cannot be read.
@@ -43,13 +44,14 @@ pub fn verify_audit(tx: &mut impl ReadTx, keyring: &Keyring, kept: Option<Head>)
     if let Some(number) = broken_at {
         return Ok(Chain::BrokenAt(number));
     }
-    // Founding an account leaves records, so an empty trail was emptied.
+    // Founding an account writes records, so an empty trail has been truncated.
     let least = kept.map_or(1, |kept| kept.number.max(1));
     if head.number < least { Ok(Chain::BrokenAt(head.number + 1)) } else { Ok(Chain::Intact(head)) }
 }
 
-/// Verifies the chain as [`verify_audit`], and then compares what its records say with what the store holds. A broken
-/// chain says nothing that could be compared.
+/// Verifies the chain like [`verify_audit`], then compares what its records say with what the store holds.
+///
+/// Returns no [`Replay`] if the chain is broken, because its records cannot be trusted.
 ///
 /// # Errors
 /// If the store cannot be read.

@@ -1,4 +1,4 @@
-//! Copies of a store: made while it is used, and put back.
+//! Backups of a store: taken while the store is in use, and restored.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -11,21 +11,21 @@ use crate::model::{Account, Head, Hint, Id, User};
 use crate::ports::Entropy;
 use crate::store::{CredentialStatus, Place, Replay, Store};
 
-/// What is to be restored.
+/// The source of a backup to restore.
 pub enum Offered<'o> {
-    /// A file, which is opened by the process.
+    /// A file that this process opens.
     At(&'o Path),
-    /// What comes out of a stream, which was opened by whoever may read it.
+    /// A stream that the caller has already opened, possibly with other rights.
     Stream {
-        /// What to call it in messages.
+        /// The name to show in messages.
         name: &'o Path,
-        /// The whole backup.
+        /// The bytes of the whole backup.
         content: &'o mut dyn Read,
     },
 }
 
 impl<'o> Offered<'o> {
-    /// What it is called in messages.
+    /// Returns the name to show in messages.
     #[must_use]
     pub fn name(&self) -> &'o Path {
         match self {
@@ -34,33 +34,39 @@ impl<'o> Offered<'o> {
     }
 }
 
-/// A store that can be copied while it is used, and whose copies can be put back.
+/// A store that can be backed up while it is in use, and restored from a backup.
 pub trait BackupStore: Store + Sized {
-    /// A backup that was found to be whole and is ready to take the store's place.
+    /// A verified backup that is ready to replace the store.
     type Backup;
 
-    /// Copies the store as it is at one moment that is not before the call, while others write, to a new file; and
-    /// the store key to another, if one is named. What is there under the name afterwards is whole and was verified.
+    /// Copies the store to the new file `to`, and the store key to the new file `store_key_to` if given.
+    ///
+    /// The copy is a snapshot taken at or after the call, and does not block writers. It is verified before it appears
+    /// under its name. Returns the head of its audit chain.
     ///
     /// # Errors
-    /// If a file of the name is there, the copy cannot be written, or what was copied is damaged. Then there is
-    /// nothing under the name.
+    /// If the file exists, the copy cannot be written, or the copied content is damaged. No file is left under the
+    /// name in that case.
     fn back_up(&mut self, to: &Path, store_key_to: Option<&Path>, entropy: &mut dyn Entropy) -> Result<Head>;
 
-    /// Copies the store as it is at one moment that is not before the call, while others write, to where it is wanted
-    /// once the copy was verified.
+    /// Writes a verified copy of the store to a stream.
+    ///
+    /// The copy is a snapshot taken at or after the call, and does not block writers. Returns the head of its audit
+    /// chain.
     ///
     /// # Errors
-    /// If the copy cannot be written, or what was copied is damaged. What was written by then is no backup.
+    /// If the copy cannot be written, or the copied content is damaged. The output up to that point is not a usable
+    /// backup.
     fn stream_backup(&mut self, out: &mut dyn Write, entropy: &mut dyn Entropy) -> Result<Head>;
 
-    /// Looks at a backup, without touching it or the store. It must fit the store key that is at the place, or the
-    /// one in the file that is named; that one is put at the place, where there is none, when the backup is
-    /// restored.
+    /// Verifies a backup without changing it or the store.
+    ///
+    /// The backup must belong to the store key at `place`, or to the one in the file `store_key`. If there is no key at
+    /// `place`, restoring the backup installs the given one there.
     ///
     /// # Errors
-    /// [`BackupRefused`](crate::ErrorKind::BackupRefused) if the file is no backup of a store, or damaged; and if the store key does not
-    /// fit.
+    /// [`BackupRefused`](crate::ErrorKind::BackupRefused) if the file is damaged or not a backup of a store, and
+    /// [`StoreKey`](crate::ErrorKind::StoreKey) if it belongs to another store key.
     fn check_backup(
         place: &Place,
         offered: Offered<'_>,
@@ -68,33 +74,34 @@ pub trait BackupStore: Store + Sized {
         entropy: &mut dyn Entropy,
     ) -> Result<Self::Backup>;
 
-    /// The account of a backup, and the end of its audit chain.
+    /// Returns the account of a backup and the head of its audit chain.
     ///
     /// # Errors
     /// If it cannot be read.
     fn account_of(backup: &Self::Backup) -> Result<(Account, Head)>;
 
-    /// Whether a backup holds what its audit trail says.
+    /// Returns the comparison of a backup with its own audit trail.
     fn replay_of(backup: &Self::Backup) -> &Replay;
 
-    /// The present user of a backup's account as whom an operating-system user acts.
+    /// Returns the active user of the backup that an operating-system user is mapped to.
     ///
     /// # Errors
     /// If it cannot be read.
     fn user_of(backup: &Self::Backup, uid: u32) -> Result<Option<User>>;
 
-    /// What works at a moment by a backup, and does not by the store.
+    /// Returns the credentials that are live in the backup at a given time, but not in the store: those that restoring
+    /// it would reactivate.
     ///
     /// # Errors
-    /// If one of them cannot be read.
+    /// If the backup or the store cannot be read.
     fn reactivated_by(&mut self, backup: &Self::Backup, at: Timestamp) -> Result<Vec<Reactivated>>;
 
-    /// Puts a backup in the store's place, in one transaction that all who have it open see at once, with the record
-    /// of it on the restored audit chain. What is there now is copied aside first. Refused if more would work again
-    /// than is `known`.
+    /// Replaces the store with a backup in one transaction, which every process that has it open sees at once.
+    ///
+    /// The restore is recorded on the restored audit chain. The present store is copied aside first.
     ///
     /// # Errors
-    /// If it cannot be done; the store is as it was then.
+    /// If a credential would be reactivated that is not in `known`, or the restore fails. The store is unchanged then.
     fn restore(
         &mut self,
         backup: Self::Backup,
@@ -103,10 +110,10 @@ pub trait BackupStore: Store + Sized {
         entropy: &mut dyn Entropy,
     ) -> Result<Restored>;
 
-    /// Does the same where no store is, or one that cannot be read.
+    /// Restores a backup to a place where the store is missing or cannot be read.
     ///
     /// # Errors
-    /// If it cannot be done.
+    /// If the backup cannot be put in place.
     fn restore_lost(
         place: &Place,
         backup: Self::Backup,
@@ -115,24 +122,24 @@ pub trait BackupStore: Store + Sized {
     ) -> Result<Restored>;
 }
 
-/// Something that will work again when a backup is restored.
+/// A credential that restoring a backup makes live again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reactivated {
     /// The credential, or the app whose client secret it is.
     pub id: Id,
-    /// What it is for.
+    /// Its description, or the name of the app.
     pub description: String,
-    /// The last four characters of the secret that will work.
+    /// The last four characters of the secret that becomes live, if known.
     pub hint: Option<Hint>,
-    /// What became of it since.
+    /// Its status in the present store.
     pub status: CredentialStatus,
 }
 
-/// What was done to restore a backup.
+/// The result of restoring a backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restored {
-    /// The end of the audit chain now.
+    /// The head of the restored audit chain.
     pub head: Head,
-    /// Where the store is kept that was there before, if one was.
+    /// The path of the copy of the previous store, if there was one.
     pub kept: Option<PathBuf>,
 }

@@ -1,9 +1,10 @@
-//! What a database has to do to hold a store: read rows, write rows, find credentials, count.
+//! The interface of a storage engine: read rows, write rows, look up credentials, count usage.
 //!
-//! An engine knows rows and nothing else. Permissions, the audit trail, the refusal of texts that hold secrets, and
-//! what a change means for other rows are in [`Transaction`](super::Transaction), above every engine. The only way to
-//! an engine's [`WriteTx`] is [`Store::begin_write`], which takes an [`Unaudited`], and only
-//! [`Transaction::begin`](super::Transaction::begin) can make one: no caller can write a row without its record.
+//! An engine only handles rows. Permissions, the audit trail, the rejection of texts that contain secrets, and the
+//! effects of a change on other rows are implemented above it, in [`Transaction`](super::Transaction). An engine's
+//! [`WriteTx`] is only available from [`Store::begin_write`], which takes an [`Unaudited`] that only
+//! [`Transaction::begin`](super::Transaction::begin) can construct. No caller can therefore write a row without an
+//! audit record.
 
 use std::ops::ControlFlow;
 use std::slice;
@@ -23,34 +24,35 @@ use crate::model::{
 use crate::ports::Entropy;
 use crate::store::{Death, Transaction};
 
-/// What a visitor of rows returns after each row: whether to go on.
+/// The return value of a row visitor: whether to continue.
 pub type Flow = Result<ControlFlow<()>>;
 
-/// A visitor of rows.
+/// A callback that receives rows one at a time.
 pub type Visit<'v, T> = &'v mut dyn FnMut(T) -> Flow;
 
 /// A connection to the store of one account.
 pub trait Store: Sized {
-    /// A snapshot to read from.
+    /// A read transaction.
     type Snapshot<'s>: ReadTx
     where
         Self: 's;
-    /// A transaction to write through.
+    /// A write transaction.
     type WriteTx<'s>: WriteTx
     where
         Self: 's;
 
-    /// Begins to read. All reads of the snapshot see the store as it is at one moment that is not before the call.
+    /// Begins a read transaction. All its reads see one snapshot of the store, taken at or after the call.
     ///
     /// # Errors
     /// If the store cannot be read.
     fn read(&mut self) -> Result<Self::Snapshot<'_>>;
 
-    /// Begins to write, with all other writers waiting. What is committed survives a power cut. Callers use
-    /// [`Transaction::begin`].
+    /// Begins a write transaction, which excludes all other writers. A committed transaction survives a power failure.
+    ///
+    /// Callers use [`Transaction::begin`] instead.
     ///
     /// # Errors
-    /// If the store cannot be written, another process keeps it locked, or the store key is unavailable.
+    /// If the store cannot be written, is locked by another process, or the store key is unavailable.
     fn begin_write(&mut self, _: Unaudited) -> Result<Self::WriteTx<'_>>;
 
     /// Returns the keys derived from the store key.
@@ -59,7 +61,7 @@ pub trait Store: Sized {
     /// If the store key is unavailable, or belongs to another store.
     fn keyring(&mut self) -> Result<Keyring>;
 
-    /// Returns what a digest belongs to at a moment that is not before the call.
+    /// Looks up the credential that a digest belongs to, in a snapshot taken at or after the call.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -68,13 +70,14 @@ pub trait Store: Sized {
         found.ok_or_else(|| ErrorKind::Damaged("a lookup returned nothing".to_owned()).into())
     }
 
-    /// Returns what several digests belong to, in their order, all at one moment that is not before the call.
+    /// Looks up the credentials that several digests belong to, all in one snapshot taken at or after the call. The
+    /// results are in the order of the digests.
     ///
     /// # Errors
     /// If the store cannot be read.
     fn find_credentials(&mut self, digests: &[Digest]) -> Result<Vec<CredentialLookup>>;
 
-    /// Recomputes the audit chain, as [`verify_audit`](super::verify_audit).
+    /// Recomputes the audit chain, like [`verify_audit`](super::verify_audit).
     ///
     /// # Errors
     /// If the store cannot be read, or the store key is unavailable.
@@ -83,7 +86,7 @@ pub trait Store: Sized {
         super::verify_audit(&mut self.read()?, &keyring, kept)
     }
 
-    /// Verifies the chain, and compares the state with it, as [`verify_state`](super::verify_state), all at one moment.
+    /// Verifies the chain and compares the state with it, like [`verify_state`](super::verify_state), in one snapshot.
     ///
     /// # Errors
     /// If the store is damaged or cannot be read, or the store key is unavailable.
@@ -92,8 +95,9 @@ pub trait Store: Sized {
         super::verify_state(&mut self.read()?, &keyring, kept)
     }
 
-    /// Ends the read transaction that the engine may keep open between lookups. Callers that pause call it, so that
-    /// an idle connection does not keep the database from tidying up.
+    /// Ends the read transaction that the engine may keep open between lookups.
+    ///
+    /// Callers call this before they go idle, so that an open snapshot does not block maintenance of the database.
     ///
     /// # Errors
     /// If the store can no longer be read.
@@ -101,11 +105,13 @@ pub trait Store: Sized {
         Ok(())
     }
 
-    /// Counts one check in the store, exactly, across all processes: first the rate-limit window that it falls into,
-    /// then, once `decide` has said from that window whether the check is allowed, its usage.
+    /// Counts one check in the store, exactly across all processes.
+    ///
+    /// Increments the rate-limit window of `counted_as` and passes it to `decide`, which returns whether the check is
+    /// allowed. Then adds the check to the usage of `id`.
     ///
     /// # Errors
-    /// If it cannot be counted.
+    /// If the counts cannot be written.
     fn count_check(
         &mut self,
         id: Id,
@@ -114,30 +120,32 @@ pub trait Store: Sized {
         decide: &mut dyn FnMut(Window) -> bool,
     ) -> Result<()>;
 
-    /// Returns the rate-limit window as it was last counted, without counting.
+    /// Returns the rate-limit window as last counted, without counting a check.
     ///
     /// # Errors
     /// If the counts cannot be read.
     fn peek_window(&mut self, counted_as: Id) -> Result<Option<Window>>;
 
-    /// Adds usage that was counted in memory. Usage is kept apart from the rest: adding it never waits for management,
-    /// and losing it loses counts only.
+    /// Adds usage that was counted in memory.
+    ///
+    /// Usage is stored separately: adding it never waits for management commands, and losing it loses only counts.
     ///
     /// # Errors
     /// If the counts cannot be written.
     fn add_usage(&mut self, counts: &[UsageCount]) -> Result<()>;
 }
 
-/// Makes a new store. An engine implements it for whatever names a place of its kind.
+/// A store that can be created.
 pub trait CreateStore: Store {
-    /// What names the place of a store.
+    /// The location of a store, such as the paths of its files.
     type Location: ?Sized;
 
-    /// Makes a new store, and lets `found` put the account into it. Afterwards it is there whole, or not at all; of
-    /// two processes that race, one wins.
+    /// Creates a store, and calls `found` to add the account to it.
+    ///
+    /// Creation is atomic: the store exists completely or not at all, and of two processes that race, one succeeds.
     ///
     /// # Errors
-    /// [`ErrorKind::StoreExists`] if there is one already, or another process was faster.
+    /// [`ErrorKind::StoreExists`] if a store exists already, or another process created it first.
     fn create(
         location: &Self::Location,
         entropy: &mut dyn Entropy,
@@ -145,50 +153,50 @@ pub trait CreateStore: Store {
     ) -> Result<Self>;
 }
 
-/// Proof that a write transaction is begun for the audited [`Transaction`], which alone can make one.
+/// Proof that a write transaction is begun by the audited [`Transaction`], which alone can construct it.
 #[derive(Debug)]
 pub struct Unaudited(pub(super) ());
 
-/// By what a user is found. Only the id finds a user who has left.
+/// Selects a user. Only the id selects a user who has left.
 #[derive(Clone, Copy, Debug)]
 pub enum UserBy<'b> {
     /// The id.
     Id(Id),
     /// The name.
     Name(&'b str),
-    /// The operating-system user who acts as the user.
+    /// The uid of the operating-system user that is mapped to the user.
     OsUser(u32),
 }
 
-/// By what a service or an orchestration is found.
+/// Selects a service or an orchestration.
 #[derive(Clone, Copy, Debug)]
 pub enum DestinationBy<'b> {
     /// The id.
     Id(Id),
-    /// The name, among services or among orchestrations.
+    /// The name, among the services or among the orchestrations.
     Name(Noun, &'b str),
 }
 
-/// By what an app is found.
+/// Selects an app.
 #[derive(Clone, Copy, Debug)]
 pub enum AppBy<'b> {
     /// The id.
     Id(Id),
     /// The name.
     Name(&'b str),
-    /// A client secret that works at a moment.
+    /// A client secret that is live at the given time.
     ClientSecret(&'b Digest, Timestamp),
 }
 
-/// Reads of one moment of a store.
+/// Reads from one snapshot of a store.
 ///
-/// Point reads take `&self`. Reads of many rows take `&mut self` and pass one row at a time to a visitor, so that no
-/// engine has to answer a query while another is open. They run in constant memory.
+/// Point reads take `&self`. Reads of many rows take `&mut self` and pass one row at a time to a visitor, so that an
+/// engine never has to run a query while the cursor of another is open. They use constant memory.
 ///
 /// # Errors
-/// All of them fail if the store cannot be read, or holds what this program would not have written; those with a
-/// visitor also return what it returns.
-#[expect(clippy::missing_errors_doc, reason = "said once, for all of them")]
+/// Every method fails if the store cannot be read, or contains a value that this program would not have written.
+/// Methods with a visitor also return the visitor's error.
+#[expect(clippy::missing_errors_doc, reason = "documented once for all methods")]
 pub trait ReadTx {
     /// Returns the account.
     fn account(&self) -> Result<Account>;
@@ -196,13 +204,13 @@ pub trait ReadTx {
     /// Returns a user.
     fn user(&self, by: UserBy<'_>) -> Result<Option<User>>;
 
-    /// Visits users, in the order in which they were added.
+    /// Visits users, oldest first.
     fn users(&mut self, query: &UserQuery, visit: Visit<'_, User>) -> Result<()>;
 
     /// Returns a general key.
     fn general_key(&self, id: Id) -> Result<Option<GeneralKey>>;
 
-    /// Visits general keys.
+    /// Visits general keys, in the order of the query.
     fn general_keys(&mut self, query: &KeyQuery, visit: Visit<'_, GeneralKey>) -> Result<()>;
 
     /// Returns a user token.
@@ -229,93 +237,95 @@ pub trait ReadTx {
     /// Visits apps, oldest first.
     fn apps(&mut self, query: &AppQuery, visit: Visit<'_, App>) -> Result<()>;
 
-    /// Returns an app token by its digest, as long as it is kept.
+    /// Returns an app token by its digest, unless it was revoked or swept.
     fn app_token(&self, digest: &Digest) -> Result<Option<AppToken>>;
 
-    /// Returns the tokens of an app that are kept, each with its digests. A token that was not tampered with has one.
+    /// Returns the stored tokens of an app, each with its digests. A token has exactly one digest unless the store was
+    /// tampered with.
     fn app_tokens(&self, app: Id) -> Result<Vec<(AppToken, Vec<LiveSecret>)>>;
 
-    /// Returns when the `n`-th newest of an app's tokens that are kept was issued, counted from 1; `None` if there are
-    /// fewer.
+    /// Returns when the `n`-th newest stored token of an app was issued, counted from 1, or `None` if there are fewer.
     fn app_token_issued_at(&self, app: Id, n: u32) -> Result<Option<Timestamp>>;
 
-    /// Returns the secrets of an owner that are not dead for good; of an app its client secrets.
+    /// Returns the secrets of an owner that have no tombstone. The secrets of an app are its client secrets.
     fn live_secrets(&self, owner: Id) -> Result<Vec<LiveSecret>>;
 
-    /// Returns what is left of the dead secrets of an owner.
+    /// Returns the tombstones of an owner's secrets.
     fn dead_secrets(&self, owner: Id) -> Result<Vec<(Digest, Tombstone)>>;
 
-    /// Returns what a digest belongs to, or belonged to.
+    /// Returns what a digest belongs to, or belonged to before it got a tombstone.
     fn digest_owner(&self, digest: &Digest) -> Result<Option<DigestOwner>>;
 
-    /// Returns true if an id is in use, or ever was; of a user's id, also if it is the external id of another user.
+    /// Returns true if an id is in use or ever was. A user's id also counts as taken if it is the external id of
+    /// another user.
     fn is_taken(&self, id: Id) -> Result<bool>;
 
-    /// Visits hours in which credentials were used, by hour.
+    /// Visits hourly usage counts, in the order of the hours.
     fn usage(&mut self, query: &UsageQuery, visit: Visit<'_, HourlyUsage>) -> Result<()>;
 
     /// Visits audit records, newest first.
     fn audit_records(&mut self, query: &AuditQuery, visit: Visit<'_, AuditRecord>) -> Result<()>;
 
-    /// Visits the audit chain as it is stored, oldest first, for verification. What is stored may have been tampered
-    /// with, so nothing is parsed.
+    /// Visits the audit chain as stored, oldest first, for verification. The records are passed unparsed, because they
+    /// may have been tampered with.
     fn audit_chain(&mut self, visit: &mut dyn FnMut(StoredLink<'_>) -> Flow) -> Result<()>;
 
-    /// Returns the ids of what audit records are about that come after an id, in order, at most `limit` of them.
+    /// Returns at most `limit` distinct target ids of audit records, in ascending order, starting after `after`.
     fn audit_targets(&self, after: &str, limit: u64) -> Result<Vec<String>>;
 
-    /// Returns what was imported under an id, as it came in.
+    /// Returns the import entry of an id: its content as imported.
     fn import_entry(&self, id: Id) -> Result<Option<ImportEntry>>;
 
-    /// Returns a page of what was imported, in the order in which it came in, and whether an audit record is about it.
+    /// Returns a page of import entries in the order of the import, each with its id and whether an audit record has
+    /// this id as its target.
     fn import_entries(&self, page: Page) -> Result<Vec<(Id, ImportEntry, bool)>>;
 
-    /// Visits what neither an audit record nor an entry of an import names.
+    /// Visits what is stored without an audit record or an import entry.
     fn unrecorded(&mut self, visit: Visit<'_, Unrecorded>) -> Result<()>;
 
-    /// Returns the end of the audit chain as it is stored, unverified.
+    /// Returns the head of the audit chain as stored, unverified.
     fn audit_head(&self) -> Result<Head>;
 }
 
-/// One record of the audit chain as it is stored.
+/// One record of the audit chain as stored.
 #[derive(Clone, Copy, Debug)]
 pub struct StoredLink<'l> {
-    /// The number that the record is stored under.
+    /// The number in the record's row.
     pub number: i64,
-    /// The record, JSON.
+    /// The record, as JSON.
     pub record: &'l [u8],
-    /// The end of the chain after it.
+    /// The hash of the chain up to and including this record.
     pub chain: &'l [u8],
 }
 
-/// An entry of an import, as it is kept.
+/// The stored content of one imported item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportEntry {
-    /// The number of the import's record.
+    /// The number of the import's audit record.
     pub record: u64,
-    /// What came in, as text. The record commits to it.
+    /// The imported item, as JSON. The audit record commits to it.
     pub content: String,
 }
 
 impl ImportEntry {
-    /// Returns what came in.
+    /// Parses the content.
     ///
     /// # Errors
-    /// If it is not what an import writes.
+    /// [`ErrorKind::Damaged`] if an import would not have written it.
     pub fn thing(&self) -> Result<ImportedThing> {
         serde_json::from_str(&self.content)
-            .map_err(|error| ErrorKind::Damaged(format!("an entry of an import: {error}")).into())
+            .map_err(|error| ErrorKind::Damaged(format!("import entry: {error}")).into())
     }
 }
 
-/// Something in the store of which the audit trail knows nothing.
+/// Something in the store that the audit trail does not mention.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unrecorded {
-    /// A thing.
+    /// The row of a noun.
     Thing(Id),
-    /// A dead secret of a thing that never was.
+    /// A tombstone whose owner is in no record.
     DeadSecret(Id),
-    /// A live secret that belongs to nothing.
+    /// A live secret without an owner.
     StraySecret,
     /// A table, index, trigger or view that pdkeys made, or that there is, by its kind and name; `None` on the side that
     /// has none. A trigger can change the state later, and a view can show another one then.
@@ -327,10 +337,10 @@ pub enum Unrecorded {
     },
 }
 
-/// A row to be written.
+/// A row to write.
 #[derive(Clone, Copy, Debug)]
 pub enum Row<'r> {
-    /// The account's only row. Its owner is not in it: that is the user whose role is owner.
+    /// The only row of the account. It does not hold the owner, which is the user with that role.
     Account(&'r Account),
     /// A user.
     User(&'r User),
@@ -351,60 +361,62 @@ pub enum Row<'r> {
 pub enum Which {
     /// All of them.
     All,
-    /// The one that an overlap keeps alive beside the present one.
+    /// Only the previous secret, which an overlap keeps live beside the current one.
     Overlapped,
 }
 
-/// Row operations of one transaction; they hold together or not at all. Dropping the transaction undoes them.
+/// Row operations of one atomic transaction. Dropping the transaction rolls it back.
 ///
 /// # Errors
-/// All of them fail if the store cannot be written. A row or a secret that may be there only once and is there already
-/// is a [`Conflict::NotUnique`](crate::error::Conflict::NotUnique).
-#[expect(clippy::missing_errors_doc, reason = "said once, for all of them")]
+/// Every method fails if the store cannot be written. Violating a uniqueness constraint is a
+/// [`Conflict::NotUnique`](crate::error::Conflict::NotUnique).
+#[expect(clippy::missing_errors_doc, reason = "documented once for all methods")]
 pub trait WriteTx: ReadTx {
     /// Adds a row.
     fn insert(&mut self, row: Row<'_>) -> Result<()>;
 
-    /// Replaces the row with the same id; it must be there.
+    /// Replaces the row with the same id, which must exist.
     fn update(&mut self, row: Row<'_>) -> Result<()>;
 
-    /// Removes the row with an id; it must be there, and have no secret left.
+    /// Removes the row with an id. The row must exist and have no live secret.
     fn delete(&mut self, id: Id) -> Result<()>;
 
-    /// Gives an owner (a credential, or an app for its client secret) a secret.
+    /// Adds a secret to an owner: a credential, or an app for its client secret.
     fn insert_secret(&mut self, owner: Id, digest: &Digest) -> Result<()>;
 
-    /// Sets the moment at which the present secret of an owner ends.
+    /// Sets the time at which the current secret of an owner ends.
     fn end_secret(&mut self, owner: Id, at: Timestamp) -> Result<()>;
 
-    /// Turns live secrets of an owner into tombstones.
+    /// Replaces live secrets of an owner with tombstones.
     fn bury_secrets(&mut self, owner: Id, which: Which, death: Death, at: Timestamp) -> Result<()>;
 
     /// Adds an app token with its secret.
     fn insert_app_token(&mut self, token: &AppToken, digest: &Digest) -> Result<()>;
 
-    /// Removes one app token, and turns its secret into a tombstone of its app. Returns false if there is none.
+    /// Removes one app token and replaces its secret with a tombstone of its app. Returns false if there is no such
+    /// token.
     fn bury_app_token(&mut self, token: &AppToken, digest: &Digest, at: Timestamp) -> Result<bool>;
 
-    /// Removes every token of an app, and turns their secrets into tombstones.
+    /// Removes every token of an app and replaces their secrets with tombstones.
     fn bury_app_tokens(&mut self, app: Id, at: Timestamp) -> Result<()>;
 
-    /// Removes app tokens that expired at a moment or before it, without tombstones.
+    /// Removes app tokens that expired at or before the given time, without tombstones.
     fn sweep_app_tokens(&mut self, expired_by: Timestamp) -> Result<()>;
 
-    /// Adds a general key, a user token or an integration with its secret, for an import of many; or returns what is
-    /// in the way, and adds nothing.
+    /// Adds a general key, a user token or an integration with its secret during an import. If the secret clashes with
+    /// another, returns the clash and adds nothing.
     fn import(&mut self, row: Row<'_>, digest: &Digest) -> Result<Option<Clash>>;
 
-    /// Keeps what an import brought, as it came in.
+    /// Stores the content of an imported item.
     fn insert_import_entry(&mut self, id: Id, entry: &ImportEntry) -> Result<()>;
 
-    /// Adds a record to the audit trail, under the number after the last.
+    /// Appends a record to the audit trail. `number` is one more than that of the last record, and `chain` the hash of
+    /// the chain including this record.
     fn append_audit(&mut self, number: u64, record: &str, chain: &[u8; 32]) -> Result<()>;
 
-    /// Makes the changes durable.
+    /// Commits the transaction durably.
     ///
     /// # Errors
-    /// If they could not be made durable; then none of them was made.
+    /// If the commit fails. No change is made in that case.
     fn commit(self) -> Result<()>;
 }

@@ -1,23 +1,23 @@
-//! What can be wrong with the files of a store.
+//! Faults in the files of a store.
 
 use std::path::PathBuf;
 
 use crate::error::{Error, Result};
 use crate::store::{Difference, Store};
 
-/// A store that can be looked at for what is wrong with it.
+/// A store whose files can be examined for faults.
 pub trait ExamineStore: Store {
-    /// What is wrong with the files of the store, as far as it can be read at all.
+    /// Returns the faults found in the files of the store.
     ///
     /// # Errors
     /// If the store cannot be read.
     fn examine(&mut self) -> Result<Vec<Fault>>;
 }
 
-/// Something that is wrong with the files of a store, or ought to be known of them.
+/// A fault in the files of a store, or a fact about them that an operator should know.
 #[derive(Debug)]
 pub enum Fault {
-    /// Others can read it.
+    /// Other users can read a file or directory of the store.
     Exposed {
         /// The file or the directory.
         path: PathBuf,
@@ -26,18 +26,18 @@ pub enum Fault {
     },
     /// The database is damaged.
     Damaged(String),
-    /// The audit chain breaks at the record of this number.
+    /// The audit chain breaks at this record number.
     BrokenChain(u64),
-    /// The store does not hold what the audit trail says.
+    /// The store differs from its audit trail.
     Differs(Difference),
-    /// So many more differences of that kind.
+    /// The number of further differences, which are not listed.
     DiffersFurther(u64),
     /// The store key cannot be used.
     StoreKey(Error),
-    /// The file of what was counted cannot be used.
+    /// The usage file cannot be used.
     UsageFile(Error),
-    /// A run that was killed left it.
+    /// A temporary file that a killed process left behind.
     LeftBehind(PathBuf),
-    /// It is a store that a backup took the place of.
+    /// The copy of a store that was replaced by a backup.
     Replaced(PathBuf),
 }

@@ -1,4 +1,4 @@
-//! What a secret belongs to, or belonged.
+//! The results of looking up a secret.
 
 use std::sync::Arc;
 
@@ -6,22 +6,22 @@ use jiff::Timestamp;
 
 use crate::model::{Account, Credential, Id, InactiveReason};
 
-/// What a secret belongs, or belonged, to.
+/// The owner of a secret: a credential, or an app for its client secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DigestOwner {
-    /// A credential that has it.
+    /// The secret is a current secret of its owner, or still live in an overlap.
     Live {
-        /// The credential.
+        /// The owner.
         id: Id,
-        /// When the secret ends, if it is one that was rotated away with an overlap.
+        /// When the secret ends, if it was rotated with an overlap.
         ends_at: Option<Timestamp>,
     },
-    /// A credential that has it no more.
+    /// The secret is permanently invalid.
     Dead(Tombstone),
 }
 
 impl DigestOwner {
-    /// The credential, whether it has the secret still or had it.
+    /// Returns the id of the present or former owner.
     #[must_use]
     pub const fn id(&self) -> Id {
         match self {
@@ -30,28 +30,28 @@ impl DigestOwner {
     }
 }
 
-/// What is left of a secret that is dead for good.
+/// The remains of a secret that is permanently invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tombstone {
-    /// The credential that had it.
+    /// The former owner.
     pub id: Id,
-    /// Why it is dead.
+    /// Why the secret is invalid.
     pub death: Death,
-    /// Since when.
+    /// When it became invalid.
     pub at: Timestamp,
 }
 
-/// How a secret died.
+/// Why a secret is permanently invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Death {
-    /// Its credential was removed.
+    /// Its owner was removed.
     Removed,
-    /// Another took its place.
+    /// It was replaced by another secret.
     Rotated,
 }
 
 impl Death {
-    /// The word for it.
+    /// Returns the stable lower-case name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -61,28 +61,28 @@ impl Death {
     }
 }
 
-/// What a check finds: the account's settings, and what the secret belongs to.
+/// The data that a check needs: the account's settings, and the credential of the presented secret.
 #[derive(Clone, Debug)]
 pub struct CredentialLookup {
     /// The account.
     pub account: Arc<Account>,
-    /// The credential.
+    /// The result for the secret.
     pub result: LookupResult,
 }
 
-/// Whether a secret belongs to a credential.
+/// The result of looking up a secret.
 #[derive(Clone, Debug)]
 pub enum LookupResult {
-    /// To none, and never did.
+    /// The secret never belonged to a credential.
     Unknown,
-    /// To one that is there.
+    /// The secret belongs to this credential.
     Known(Arc<Credential>),
-    /// To one once.
+    /// The secret is permanently invalid.
     Dead(Tombstone),
 }
 
 impl LookupResult {
-    /// What the secret is good for at a moment.
+    /// Returns the status of the secret at a given time.
     #[must_use]
     pub fn status(&self, at: Timestamp) -> CredentialStatus {
         match self {
@@ -98,21 +98,21 @@ impl LookupResult {
     }
 }
 
-/// What a secret is good for.
+/// The status of a secret and its credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CredentialStatus {
-    /// It belongs to nothing, and never did.
+    /// The secret never belonged to a credential.
     Unknown,
-    /// It works.
+    /// The secret is accepted.
     Live,
-    /// It does not work, and its credential is there.
+    /// The credential exists, but the secret is not accepted.
     Inactive(InactiveReason),
-    /// Its credential was removed.
+    /// The credential was removed.
     Removed,
 }
 
 impl CredentialStatus {
-    /// The word for it.
+    /// Returns the stable lower-case name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

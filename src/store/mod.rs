@@ -1,13 +1,13 @@
-//! What a store is, and how it is changed.
+//! The store: its interface, its rules, and its engine.
 //!
-//! - [`Store`], [`ReadTx`], [`WriteTx`]: what an engine has to do. It reads and writes rows.
-//! - [`Transaction`]: the only way to change a store. Permits, audit records and the refusal of texts that hold secrets
-//!   are enforced there, once for every engine.
-//! - [`KeyQuery`] and the like: queries as data.
-//! - [`BackupStore`], [`ExamineStore`]: what only a store in files can do.
-//! - [`sqlite`]: the engine there is.
+//! - [`Store`], [`ReadTx`], [`WriteTx`]: the interface of an engine, which reads and writes rows.
+//! - [`Transaction`]: the only way to change a store. It enforces permits, audit records and the rejection of texts
+//!   that contain secrets, once for every engine.
+//! - [`KeyQuery`] and its siblings: queries as data.
+//! - [`BackupStore`], [`ExamineStore`]: extensions for stores that are files.
+//! - [`sqlite`]: the SQLite engine, currently the only one.
 //!
-//! An engine is done when it passes the conformance suite, `tests/store.rs`, unedited.
+//! An engine is complete when it passes the conformance suite, `tests/store.rs`, unedited.
 
 mod audit_chain;
 mod backup;

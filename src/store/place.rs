@@ -1,31 +1,31 @@
-//! Where the files of a store are.
+//! The location of a store: the paths of its files.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// The extension that the names of the files beside a database are made without.
+/// The extension of a database, which the names of the files beside it do not include.
 const DATABASE: &str = "db";
-/// What the names of files in the making end with.
+/// The suffix of temporary files.
 pub(super) const DRAFT: &str = ".new";
-/// What stands between the name of a store and the time at which a backup took its place.
+/// The infix between the name of a store and the time at which it was replaced by a backup.
 pub(super) const REPLACED: &str = ".replaced-";
 const STORE_KEY: &str = ".storekey";
 const USAGE: &str = ".usage.db";
-/// What SQLite appends to the name of a database for the files that it keeps beside it.
+/// The suffixes of the files that SQLite keeps beside a database.
 const OF_SQLITE: [&str; 3] = ["-wal", "-shm", "-journal"];
 const ROOT: u32 = 0;
-/// The most links on the way to a file, as the operating system has it too.
+/// The maximum number of symbolic links on a path, which is Linux's limit.
 pub(super) const MOST_LINKS: u32 = 40;
 
-/// The files of one store: `NAME.db`, beside it `NAME.storekey` and `NAME.usage.db`.
+/// The paths of the files of a store: `NAME.db`, and beside it `NAME.storekey` and `NAME.usage.db`.
 ///
-/// A database of any other name, such as `api.example.com`, has its whole name before `.storekey` and `.usage.db`. Where
-/// a link leads to the database, they lie beside the database, not beside the link.
+/// A database without the extension `.db`, such as `api.example.com`, keeps its whole name before `.storekey` and
+/// `.usage.db`. If the given path is a link, these files are beside the database, not beside the link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// What was given, which may be a link.
+    /// The path that was given, which may be a link.
     named: PathBuf,
     database: PathBuf,
     store_key: PathBuf,
@@ -34,28 +34,29 @@ pub struct Place {
     opened_as: Option<Opener>,
 }
 
-/// The process that opens a store.
+/// The effective user of the process that opens a store, and the user on whose behalf it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Opener {
     uid: u32,
     for_another: Option<Caller>,
 }
 
-/// The user on whose behalf a process with the rights of another one runs, if it is known.
+/// The user on whose behalf a process with other rights runs, if known.
 type Caller = Option<u32>;
 
 impl Opener {
-    /// Whether root may use the files of this owner, which are neither root's nor the caller's.
+    /// Returns true if the process is root and may use files of `owner`: those of any user except the one on whose
+    /// behalf it runs, and none if that user is unknown.
     fn is_root_with_anothers(self, owner: u32) -> bool {
         self.uid == ROOT && self.for_another.is_none_or(|caller| caller.is_some_and(|caller| caller != owner))
     }
 }
 
 impl Place {
-    /// The files beside a database.
+    /// Returns the place of the store with this database.
     ///
-    /// Version 0.1 put its files beside `api.example.com` under the names of `api.example`; a store that has its files
-    /// there keeps them.
+    /// Version 0.1 named the files of `api.example.com` after `api.example`. If files with those names exist, they
+    /// are used.
     #[must_use]
     pub fn new(database: impl Into<PathBuf>) -> Self {
         let named = database.into();
@@ -69,42 +70,43 @@ impl Place {
         Self { named, database, store_key, is_key_elsewhere: false, usage, opened_as: None }
     }
 
-    /// The same, as it is now: a link may lead elsewhere than when this was made.
+    /// Returns the place of the same path with links resolved again, since they may have changed.
     pub(super) fn anew(&self) -> Self {
         let anew = Self { opened_as: self.opened_as, ..Self::new(&self.named) };
         if self.is_key_elsewhere { anew.with_store_key(&self.store_key) } else { anew }
     }
 
-    /// The same, with the store key kept somewhere else.
+    /// Returns the same place with another path for the store key.
     #[must_use]
     pub fn with_store_key(self, store_key: impl Into<PathBuf>) -> Self {
         Self { store_key: store_key.into(), is_key_elsewhere: true, ..self }
     }
 
-    /// The same, opened by a process of this effective user, whom the caller asked the kernel for.
+    /// Returns the same place, opened by a process with this effective uid as reported by the kernel.
     ///
-    /// A file of the store is refused then if it, or anything on the way to it, belongs to another user than that one
-    /// or root, or can be changed by another. Root opens the store of any user, where no third one can change the way
-    /// to it. Without a call of this method or [`Place::opened_for_another`], the path is trusted.
+    /// A file of the store is refused if it, or a directory or link on its path, belongs to a user other than this one
+    /// and root, or is writable by others. Root can open the store of any user, as long as no third user can change its
+    /// path. Without a call of this method or [`Place::opened_for_another`], the path is trusted.
     #[must_use]
     pub fn opened_as(self, uid: u32) -> Self {
         Self { opened_as: Some(Opener { uid, for_another: None }), ..self }
     }
 
-    /// The same, opened by a process of this effective user on behalf of another one, who says which store it is. Root
-    /// does not open the store of that other user then, and only its own if it is not known who that is.
+    /// Returns the same place, opened by a process with this effective uid on behalf of `caller`, who chose the path.
+    ///
+    /// Root then refuses the caller's own files, and if the caller is unknown, all files but its own.
     #[must_use]
     pub fn opened_for_another(self, uid: u32, caller: Option<u32>) -> Self {
         Self { opened_as: Some(Opener { uid, for_another: Some(caller) }), ..self }
     }
 
-    /// Whether a file of an owner may be used.
+    /// Returns true if files of this owner may be used.
     pub(super) fn trusts(&self, owner: u32) -> bool {
         self.opened_as
             .is_none_or(|opener| [opener.uid, ROOT].contains(&owner) || opener.is_root_with_anothers(owner))
     }
 
-    /// The users who may own what is on the way to the store's files; `None` if the path is trusted.
+    /// Returns the users who may own the directories and links on the path, or `None` if the path is trusted.
     pub(super) fn trusted(&self) -> Option<Vec<u32>> {
         let opener = self.opened_as?;
         let present = self.database.ancestors().find_map(|path| fs::metadata(in_words(path)).ok());
@@ -113,46 +115,46 @@ impl Place {
         Some([ROOT, opener.uid].into_iter().chain(owner).collect())
     }
 
-    /// The path that was given.
+    /// Returns the path that was given.
     pub(super) fn named(&self) -> &Path {
         &self.named
     }
 
-    /// Whether the path that was given leads to the database now.
+    /// Returns true if the path that was given currently leads to the database.
     pub(super) fn leads_to_database(&self) -> bool {
         target_of(&self.named) == self.database
     }
 
-    /// The database, links followed.
+    /// Returns the path of the database, with links resolved.
     #[must_use]
     pub fn database(&self) -> &Path {
         &self.database
     }
 
-    /// The file of the store key.
+    /// Returns the path of the store key.
     #[must_use]
     pub fn store_key(&self) -> &Path {
         &self.store_key
     }
 
-    /// The database of what was counted.
+    /// Returns the path of the usage file.
     #[must_use]
     pub fn usage(&self) -> PathBuf {
         self.usage.clone()
     }
 
-    /// The directory of the database.
+    /// Returns the directory of the database.
     #[must_use]
     pub fn directory(&self) -> &Path {
         directory_of(&self.database)
     }
 
-    /// The file that the database is kept in when a backup takes its place at a time, which is given as text.
+    /// Returns the path to which the database is copied aside when a backup replaces it. `at` is the time, as text.
     pub(super) fn replaced(&self, at: &str) -> PathBuf {
         beside(&self.database, &without_db(&self.database), &format!("{REPLACED}{at}.db"))
     }
 
-    /// Whether a file in the directory of the database is one that a backup took the place of.
+    /// Returns true if a file in the directory of the database is the copy of a replaced store.
     pub(super) fn has_replaced(&self, file: &Path) -> bool {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let begin = self.replaced("");
@@ -160,20 +162,21 @@ impl Place {
         name.starts_with(&*begin) && name.ends_with(".db")
     }
 
-    /// Whether this is a store that a backup has taken the place of.
+    /// Returns true if this is the copy of a replaced store.
     #[must_use]
     pub fn is_replaced(&self) -> bool {
         let target = fs::canonicalize(&self.database);
         name_of(target.as_ref().unwrap_or(&self.database)).contains(REPLACED)
     }
 
-    /// Another database in the directory that has its files under the same names, or whose usage file this would be.
+    /// Returns another database in the directory whose files have the same names, or whose usage file has the name of
+    /// this database.
     pub(super) fn namesake(&self) -> Option<PathBuf> {
         let name = self.database.file_name()?.to_string_lossy();
         let has_db = |name: &str| format!("{name}.{DATABASE}");
         let others = match (name.strip_suffix(USAGE), name.strip_suffix(".db")) {
             (Some(store), _) => vec![store.to_owned(), has_db(store)],
-            // Many a file has such a name without being a store; what would be shared shows that it is one.
+            // Most such files are not stores; an existing usage file shows that this one is.
             (None, Some(store)) if self.usage.exists() => vec![store.to_owned()],
             (None, Some(_)) => vec![],
             (None, None) => vec![has_db(&name)],
@@ -184,7 +187,7 @@ impl Place {
             .find(|other| fs::metadata(other).is_ok_and(|file| file.is_file()))
     }
 
-    /// Whether the store key would lie where this store, or another one beside it, has another of its files.
+    /// Returns true if the path of the store key is also that of another file of this store or of a database beside it.
     pub(super) fn has_key_among_databases(&self) -> bool {
         let directory = identity(directory_of(&self.store_key));
         let mut own =
@@ -195,15 +198,15 @@ impl Place {
             })
     }
 
-    /// Whether a path is one of the names that the files of this store have, or can come to have; or those of another
-    /// store in the same directory as the path. What is put there by anything but the store would be taken for its own.
+    /// Returns true if a path is reserved for a file of this store, or of a database in the directory of the path. A
+    /// foreign file there would be mistaken for a file of the store.
     ///
-    /// Directories are compared by identity and names without regard to case, so that another spelling is found too.
+    /// Directories are compared by device and inode, and names without regard to case, to find other spellings.
     #[must_use]
     pub fn owns(&self, path: &Path) -> bool {
         let Some(directory) = identity(directory_of(path)) else { return false };
         let is_in_it = |file: &Path| identity(directory_of(file)) == Some(directory);
-        // Where the database is a link, SQLite keeps its files beside what it leads to.
+        // If the database is a link, SQLite keeps its files beside the target.
         let target = fs::canonicalize(&self.database).unwrap_or_else(|_| self.database.clone());
         let beside_target = [STORE_KEY, USAGE].map(|suffix| beside(&target, &without_db(&target), suffix));
         let [key_of_target, usage_of_target] = beside_target;
@@ -221,8 +224,8 @@ impl Place {
     }
 }
 
-/// The file that a path names, which need not be there: a link is followed to its end. Links among the directories stay
-/// for the operating system to follow.
+/// Returns the target of a path, which need not exist: if the file itself is a link, it is followed to its end. Links
+/// among the directories are kept.
 fn target_of(path: &Path) -> PathBuf {
     let mut at = path.to_owned();
     for _ in 0..MOST_LINKS {
@@ -231,16 +234,17 @@ fn target_of(path: &Path) -> PathBuf {
             Err(_) => return at,
         }
     }
-    // It leads to itself.
+    // The links form a cycle.
     path.to_owned()
 }
 
-/// Whether a name is that of a file, or of a draft of it.
+/// Returns true if a name is that of a file or of its draft.
 fn is_file_or_draft(name: &str, file: &str) -> bool {
     name == file || (name.starts_with(&format!(".{file}.")) && name.ends_with(DRAFT))
 }
 
-/// Whether a path is where a database that is there, a store or not, has its usage file or a file of SQLite's.
+/// Returns true if a path is that of the usage file or an SQLite file of an existing database, which need not be a
+/// store.
 fn is_beside_a_database(path: &Path) -> bool {
     let Some(name) = path.file_name().and_then(OsStr::to_str) else { return false };
     let without = |suffix: &str| {
@@ -254,42 +258,42 @@ fn is_beside_a_database(path: &Path) -> bool {
         || store.is_some_and(|name| is_file(name) || is_file(&format!("{name}.{DATABASE}")))
 }
 
-/// A database and the names that SQLite gives its companions.
+/// Returns the paths of a database and of the files that SQLite keeps beside it.
 fn with_companions(database: &Path) -> Vec<PathBuf> {
     let name = database.file_name().unwrap_or_default();
     [""].iter().chain(&OF_SQLITE).map(|suffix| beside(database, name, suffix)).collect()
 }
 
-/// A file in the directory of a database.
+/// Returns the path of a file in the directory of a database.
 fn beside(database: &Path, name: &OsStr, suffix: &str) -> PathBuf {
     let mut name = name.to_owned();
     name.push(suffix);
     database.with_file_name(name)
 }
 
-/// The name of a database without `.db`.
+/// Returns the name of a database without `.db`.
 fn without_db(database: &Path) -> OsString {
     let has_db = database.extension().is_some_and(|extension| extension == DATABASE);
     let name = if has_db { database.file_stem() } else { database.file_name() };
     name.unwrap_or_default().to_owned()
 }
 
-/// The name of a file, in lower case.
+/// Returns the name of a file, in lower case.
 fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().to_lowercase()
 }
 
-/// Which directory it is, whatever it is called.
+/// Returns the device and inode of a directory.
 fn identity(directory: &Path) -> Option<(u64, u64)> {
     fs::metadata(directory).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
-/// The directory that a file is in.
+/// Returns the directory of a file.
 pub(super) fn directory_of(file: &Path) -> &Path {
     file.parent().map_or(Path::new("."), in_words)
 }
 
-/// A path with the current directory, which is empty among the ancestors of a relative path, spelled out.
+/// Returns the path, or `.` for the empty path, which is the last ancestor of a relative path.
 pub(super) fn in_words(path: &Path) -> &Path {
     if path.as_os_str().is_empty() { Path::new(".") } else { path }
 }

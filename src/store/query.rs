@@ -1,36 +1,36 @@
-//! Queries as data: which rows to read, in which order, and how many.
+//! Queries as data: filters, order, limits and pages.
 
 use jiff::Timestamp;
 
 use crate::model::{AuditAction, Id, KeyFilter, KeyOrder, Noun};
 
-/// Which part of the rows that a query selects; by default all.
+/// The part of a query's rows to return; by default all.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Page {
-    /// At most this many.
+    /// The maximum number of rows.
     pub limit: Option<u64>,
-    /// Those after the row with this id, in the order of the query: the last row of the page before. If there is no such
-    /// row any more, none.
+    /// The id of the last row of the previous page: only rows after it, in the order of the query, are returned. If
+    /// that row no longer exists, the page is empty.
     pub after: Option<Id>,
 }
 
-/// Which general keys to read.
+/// Selects general keys.
 #[derive(Clone, Debug)]
 pub struct KeyQuery {
-    /// Those that match.
+    /// The conditions that a key must match.
     pub filter: KeyFilter,
-    /// The moment at which they must match.
+    /// The time at which it must match them.
     pub at: Timestamp,
-    /// Their order.
+    /// The order of the keys.
     pub order: KeyOrder,
-    /// The reverse of that order.
+    /// Whether to reverse the order.
     pub reverse: bool,
-    /// Which part of them.
+    /// The part of the keys to return.
     pub page: Page,
 }
 
 impl KeyQuery {
-    /// Selects every key, oldest first.
+    /// Returns a query for every key, oldest first.
     #[must_use]
     pub fn all(at: Timestamp) -> Self {
         Self {
@@ -43,83 +43,83 @@ impl KeyQuery {
     }
 }
 
-/// Which users to read; by default all, including those who have left.
+/// Selects users; by default all, including those who have left.
 #[derive(Clone, Debug, Default)]
 pub struct UserQuery {
-    /// Only those who have not left.
+    /// Whether to select only users who have not left.
     pub present: bool,
-    /// Which part of them.
+    /// The part of the users to return.
     pub page: Page,
 }
 
-/// Which user tokens to read; by default all.
+/// Selects user tokens; by default all.
 #[derive(Clone, Debug, Default)]
 pub struct TokenQuery {
-    /// Those of one user.
+    /// The user that the tokens belong to.
     pub user: Option<Id>,
-    /// Which part of them.
+    /// The part of the tokens to return.
     pub page: Page,
 }
 
-/// Which services or orchestrations to read.
+/// Selects services or orchestrations.
 #[derive(Clone, Debug)]
 pub struct DestinationQuery {
     /// [`Noun::Service`] or [`Noun::Orchestration`].
     pub noun: Noun,
-    /// Which part of them.
+    /// The part of them to return.
     pub page: Page,
 }
 
 impl DestinationQuery {
-    /// Selects every service, or every orchestration.
+    /// Returns a query for every service or every orchestration.
     #[must_use]
     pub const fn all(noun: Noun) -> Self {
         Self { noun, page: Page { limit: None, after: None } }
     }
 }
 
-/// Which integrations to read; by default all.
+/// Selects integrations; by default all.
 #[derive(Clone, Debug, Default)]
 pub struct IntegrationQuery {
-    /// Those of one service or orchestration.
+    /// The service or orchestration that the integrations belong to.
     pub destination: Option<Id>,
-    /// Which part of them.
+    /// The part of the integrations to return.
     pub page: Page,
 }
 
-/// Which apps to read; by default all.
+/// Selects apps; by default all.
 #[derive(Clone, Debug, Default)]
 pub struct AppQuery {
-    /// Which part of them.
+    /// The part of the apps to return.
     pub page: Page,
 }
 
-/// Which hourly counts to read.
+/// Selects hourly usage counts.
 #[derive(Clone, Debug)]
 pub struct UsageQuery {
-    /// Those of one credential.
+    /// The credential that the counts belong to.
     pub of: Option<Id>,
-    /// Those of hours that began at this moment or after it.
+    /// The earliest start of an hour, inclusive.
     pub since: Timestamp,
 }
 
-/// Which audit records to read; by default all. Every condition that is given must hold.
+/// Selects audit records; by default all. A record must match every condition that is given.
 #[derive(Clone, Debug, Default)]
 pub struct AuditQuery {
-    /// Those at a moment or after it.
+    /// The earliest execution time, inclusive.
     pub since: Option<Timestamp>,
-    /// Those before a moment.
+    /// The latest execution time, exclusive.
     pub until: Option<Timestamp>,
-    /// Those of an actor, by id: the user on whose behalf it was done, and the Account Owner who acted as that user.
+    /// The id of an actor: the user on whose behalf the action was done, or the Account Owner who acted as that user.
     pub actor: Option<String>,
-    /// Those of an action.
+    /// The action.
     pub action: Option<AuditAction>,
-    /// Those about a thing, by id.
+    /// The id of the target.
     pub target: Option<String>,
-    /// Those about things of a type.
+    /// The resource type of the target.
     pub target_type: Option<String>,
-    /// At most this many.
+    /// The maximum number of records.
     pub limit: Option<u64>,
-    /// Those before this number: the last record of the page before.
+    /// An exclusive upper bound of record numbers: the number of the last record of the previous page.
     pub before: Option<u64>,
 }

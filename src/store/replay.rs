@@ -1,19 +1,20 @@
-//! Replay: whether a store holds what its audit trail says.
+//! Replays the audit trail and compares the result with the state of the store.
 //!
-//! The chain proves the records, not the rows. Each record says what a thing was made with, or what of it changed, and
-//! by [marks](SecretMark) which secrets it has since. Put one after the other, the records of a thing say what it must be
-//! now. That is compared with what is there: every field, every live secret, every tombstone and every app token, and
-//! that nothing is there, or gone, of which no record tells.
+//! The audit chain proves the records, not the rows. A record holds the fields that a resource was created with or that
+//! a change altered, and [marks](SecretMark) of the secrets that it has from then on. Replaying all records of a
+//! resource therefore yields its expected state. That is compared with the stored state: every field, live secret,
+//! tombstone and app token. A resource that exists without a record, or is missing despite its records, is a difference
+//! too.
 //!
-//! Three things are not said by a record of the thing itself, and are derived as the store derives them: a transfer of
-//! the account gives two users other roles; an app that goes, or whose tokens are stopped, takes its tokens with it; and
-//! an issued app token clears those away whose day is over. What an import brought has no records. Its entries are kept
-//! as they came in, and the import's record commits to all of them.
+//! Three effects are not in the records of the affected resource, and are derived in the same way as the store derives
+//! them: a transfer of the account changes the roles of two users; removing an app or revoking its tokens removes all
+//! its tokens; and issuing an app token sweeps expired ones. Imported resources have no creation record. Their content
+//! is stored as imported, and the audit record of the import commits to all of it.
 //!
-//! Records of 0.1 hold no marks, and its imports no commitment. What they leave open is counted and not compared: such
-//! a secret is covered once it was rotated.
+//! Records of version 0.1 have no marks, and its imports no commitment. What they leave unproven is counted, not
+//! compared. Rotating such a secret covers it from then on.
 //!
-//! Things are gone through in the order of their ids, so that no more than the records of one thing are in memory.
+//! Resources are processed in the order of their ids, so that only the records of one resource are in memory at a time.
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
@@ -28,12 +29,12 @@ use crate::model::{
 };
 use crate::store::{AppBy, AuditQuery, Death, DestinationBy, ImportEntry, Page, ReadTx, Unrecorded, UserBy};
 
-/// How many things are read at a time.
+/// The number of targets or import entries to read at a time.
 const PAGE: u64 = 500;
-/// How many differences are kept; of the others there is only the number.
+/// The maximum number of differences to return. Further ones are only counted.
 const KEPT: usize = 100;
 
-/// What can be imported, and the field of an import's record that says how much of it came in.
+/// The nouns that can be imported, each with the field of an import's audit record that counts them.
 const IMPORTED: [(Noun, &str); 4] = [
     (Noun::GeneralKey, "general_keys"),
     (Noun::UserToken, "user_tokens"),
@@ -41,38 +42,38 @@ const IMPORTED: [(Noun, &str); 4] = [
     (Noun::User, "users"),
 ];
 
-/// One way in which the store is not what the audit trail says. It never holds a secret, a digest or a mark.
+/// A difference between the audit trail and the store. It never contains a secret, a digest or a mark.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// What it is about.
+    /// The noun of the resource.
     pub noun: Noun,
-    /// The id of that thing; of what has none, the noun's word.
+    /// The id of the resource, or the resource type if it has none.
     pub id: String,
-    /// The field; `None` if the whole thing should be there and is not, or the other way round.
+    /// The field, or `None` if the whole resource is missing or should not exist.
     pub field: Option<String>,
-    /// The number of the record that says so, if there is one.
+    /// The number of the audit record that the expectation comes from, if any.
     pub record: Option<u64>,
-    /// What the trail says.
+    /// The value according to the audit trail.
     pub trail: Option<String>,
-    /// What the store holds.
+    /// The value in the store.
     pub state: Option<String>,
 }
 
-/// What the replay of an audit trail found.
+/// The result of replaying an audit trail.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Replay {
     /// The first differences.
     pub differences: Vec<Difference>,
-    /// How many there are altogether.
+    /// The total number of differences.
     pub count: u64,
-    /// Of how many things the trail leaves something open, since 0.1 recorded or imported them.
+    /// The number of resources that the trail does not fully cover, because version 0.1 recorded or imported them.
     pub not_covered: u64,
 }
 
-/// Compares what a store holds with what its verified audit trail says.
+/// Compares the state of a store with its audit trail, which must have been verified up to `head`.
 ///
 /// # Errors
-/// If the store cannot be read, or its index of the trail does not fit the trail.
+/// If the store cannot be read, or the database index of the audit trail does not match the trail.
 pub fn replay(tx: &mut impl ReadTx, keyring: &Keyring, head: Head) -> Result<Replay> {
     let past = Past::of(tx)?;
     let mut replaying = Replaying {
@@ -89,13 +90,13 @@ pub fn replay(tx: &mut impl ReadTx, keyring: &Keyring, head: Head) -> Result<Rep
     Ok(replaying.found)
 }
 
-/// What the records of the account say of other things.
+/// The facts about other resources in the audit records of the account.
 struct Past {
-    /// By the number of its record, what each import commits to.
+    /// The commitment of each import, by the number of its record.
     imports: BTreeMap<u64, Option<Commitment>>,
-    /// How many things of a noun came in by imports of 0.1, which commit to nothing.
+    /// The number of resources of each noun that were imported by version 0.1, without a commitment.
     uncommitted: BTreeMap<Noun, u64>,
-    /// By user, the roles that transfers of the account gave, and the records that say so.
+    /// By user id, the roles given by transfers of the account, each with the number of the record.
     roles: HashMap<String, Vec<(u64, Role)>>,
 }
 
@@ -131,9 +132,10 @@ impl Past {
         Ok(past)
     }
 
-    /// Finds out which users a transfer is about. Its record has their names, which one present user has at a time.
+    /// Resolves the users of each transfer. Its record holds their names, and only one active user has a name at a
+    /// time.
     fn take_transfers(&mut self, tx: &mut impl ReadTx, mut transfers: Vec<(u64, FieldChange)>) -> Result<()> {
-        // What each user is called after a record, or none if the user has left.
+        // The name of each user after a record, or `None` if the user has left.
         let mut called: Vec<(u64, String, Option<String>)> = Vec::new();
         let query =
             AuditQuery { target_type: Some(Noun::User.resource_type().to_owned()), ..AuditQuery::default() };
@@ -173,20 +175,20 @@ impl Past {
     }
 }
 
-/// A replay under way.
+/// A replay in progress.
 struct Replaying<'r, R> {
     tx: &'r mut R,
     keyring: &'r Keyring,
     past: Past,
-    /// When the last app token was issued, found out when it is asked.
+    /// When the last app token was issued, computed on first use.
     last_issue: OnceCell<Timestamp>,
-    /// How many things of a noun no record and no entry says how they were made.
+    /// The number of resources of each noun without a creation record or import entry.
     without_creation: BTreeMap<Noun, u64>,
     found: Replay,
 }
 
 impl<R: ReadTx> Replaying<'_, R> {
-    /// Goes through the records, thing by thing.
+    /// Replays the records of each resource and compares the result with the state.
     fn recorded_things(&mut self, head: Head) -> Result<()> {
         let (mut seen, mut after) = (0, String::new());
         loop {
@@ -202,7 +204,7 @@ impl<R: ReadTx> Replaying<'_, R> {
                     Ok(ControlFlow::Continue(()))
                 })?;
                 seen += records.len() as u64;
-                // They come newest first.
+                // The query returns the newest first.
                 for record in records.into_iter().rev() {
                     expected.fold(record);
                 }
@@ -215,7 +217,7 @@ impl<R: ReadTx> Replaying<'_, R> {
         Err(ErrorKind::Damaged("the index of the audit trail does not fit the trail".to_owned()).into())
     }
 
-    /// What is known of a thing before its first record: what an import brought, if it came in so.
+    /// Returns the expected state of a resource before its first record: what was imported, if it was imported.
     fn begin(&self, target: &str) -> Result<Expected> {
         if target == Account::AUDIT_ID {
             return Ok(Expected::unknown(Noun::Account, target.to_owned()));
@@ -235,7 +237,8 @@ impl<R: ReadTx> Replaying<'_, R> {
         Ok(expected)
     }
 
-    /// Compares the imports with what their records commit to, and what nobody touched since with its entry.
+    /// Compares the import entries with the commitments, and imported resources that have no records with their
+    /// entries.
     fn imported_things(&mut self) -> Result<()> {
         let mut committing: BTreeMap<u64, Committing> = BTreeMap::new();
         let mut page = Page { limit: Some(PAGE), after: None };
@@ -275,7 +278,7 @@ impl<R: ReadTx> Replaying<'_, R> {
         Ok(())
     }
 
-    /// Looks at what is there without a record. As many things may be as imports of 0.1 brought.
+    /// Compares the number of resources without a record with the number that version 0.1 imported.
     fn unrecorded_things(&mut self) -> Result<()> {
         let mut unrecorded = Vec::new();
         self.tx.unrecorded(&mut |found| {
@@ -347,7 +350,7 @@ impl<R: ReadTx> Replaying<'_, R> {
         }
     }
 
-    /// Compares what the records of a thing say with what is there.
+    /// Compares the expected state of a resource with the stored state.
     fn compare_with_state(&mut self, mut expected: Expected) -> Result<()> {
         expected.take_roles(u64::MAX);
         if !expected.complete {
@@ -356,7 +359,7 @@ impl<R: ReadTx> Replaying<'_, R> {
         let Ok(id) = expected.id.parse::<Id>() else {
             let account = match self.tx.account() {
                 Ok(account) => Some(account),
-                // Its row, or the owner whom it is read with.
+                // The row of the account or of its owner is missing.
                 Err(error) if matches!(error.kind(), ErrorKind::Damaged(_)) => None,
                 Err(error) => return Err(error),
             };
@@ -406,7 +409,7 @@ impl<R: ReadTx> Replaying<'_, R> {
         self.compare_dead_secrets(&expected, id)
     }
 
-    /// Compares the fields, if it is there and should be; whether that is so.
+    /// Compares the fields of a resource. Returns true if it is expected to exist and does.
     fn compare<T: Audited>(&mut self, expected: &Expected, state: Option<&T>) -> bool {
         let presence = |is: bool| Some(if is { "there" } else { "gone" }.to_owned());
         if expected.there != state.is_some() {
@@ -423,7 +426,7 @@ impl<R: ReadTx> Replaying<'_, R> {
             if (expected.noun, name) == (Noun::Account, "owner")
                 || (expected.noun, name) == (Noun::UserToken, "user")
             {
-                // A name, which changes with its user; the user's role and id are compared.
+                // The name of a user, which can change. The user's role and id are compared instead.
                 continue;
             }
             let (said, record) = match expected.fields.get(name) {
@@ -438,11 +441,11 @@ impl<R: ReadTx> Replaying<'_, R> {
         true
     }
 
-    /// Compares the secrets that a thing has; whether the trail leaves them open.
+    /// Compares the live secrets of a resource. Returns true if the trail does not cover them.
     fn compare_live_secrets(&mut self, expected: &Expected, present: &[LiveSecret]) -> bool {
         let text = |text: &str| Some(text.to_owned());
         let Some((live, record)) = &expected.live else {
-            // Which secrets it has is not on record. How many it can have is.
+            // The secrets are not recorded, but their possible number is.
             let overlap = |secret: &&LiveSecret| secret.ends_at.is_some();
             let ends: Vec<_> = present.iter().filter(overlap).map(|secret| moment(secret.ends_at)).collect();
             let said = expected.fields.get("overlap_ends_at").and_then(|(end, _)| end.clone());
@@ -484,7 +487,7 @@ impl<R: ReadTx> Replaying<'_, R> {
         false
     }
 
-    /// Compares the key that is shown with the secret that checks accept.
+    /// Compares the sealed key, which is shown to users, with the secret that checks accept.
     fn compare_sealed_key(&mut self, expected: &Expected, integration: &Integration) -> Result<()> {
         let accepted = self.tx.live_secrets(integration.id)?;
         let state = match Secret::unseal(self.keyring, integration.id, &integration.sealed_key) {
@@ -502,7 +505,7 @@ impl<R: ReadTx> Replaying<'_, R> {
         Ok(())
     }
 
-    /// Compares the tokens of an app; whether the trail leaves their secrets open.
+    /// Compares the tokens of an app. Returns true if the trail does not cover their secrets.
     fn compare_app_tokens(&mut self, expected: &mut Expected, app: Id) -> Result<bool> {
         let mut open = false;
         let mut said = std::mem::take(&mut expected.tokens);
@@ -533,7 +536,7 @@ impl<R: ReadTx> Replaying<'_, R> {
             }
         }
         for lost in said {
-            // One whose day was over when another was issued was cleared away.
+            // An expired token is swept when the next one is issued.
             if lost.expires_at.is_some_and(|end| end <= self.last_issue().unwrap_or(Timestamp::MAX)) {
                 continue;
             }
@@ -543,7 +546,7 @@ impl<R: ReadTx> Replaying<'_, R> {
         Ok(open)
     }
 
-    /// When the last app token was issued to any app.
+    /// Returns when the last app token of any app was issued.
     fn last_issue(&mut self) -> Result<Timestamp> {
         if let Some(known) = self.last_issue.get() {
             return Ok(*known);
@@ -561,7 +564,7 @@ impl<R: ReadTx> Replaying<'_, R> {
         Ok(*self.last_issue.get_or_init(|| last))
     }
 
-    /// Compares what is left of dead secrets.
+    /// Compares the tombstones of a resource's secrets.
     fn compare_dead_secrets(&mut self, expected: &Expected, id: Id) -> Result<()> {
         let mut held: HashMap<_, _> = self
             .tx
@@ -591,39 +594,42 @@ impl<R: ReadTx> Replaying<'_, R> {
     }
 }
 
-/// What the records of one thing say of it.
+/// The state of one resource according to its records.
 struct Expected {
     noun: Noun,
     id: String,
-    /// Whether it is said with what it was made, so that a field which no record names must be empty.
+    /// Whether the creation is recorded, so that a field without a record must be empty.
     complete: bool,
-    /// The number of the record of its making.
+    /// The number of the record of its creation or import.
     made: Option<u64>,
-    /// Whether every secret that it ever had is on record.
+    /// Whether every secret that it ever had is recorded.
     all_marked: bool,
+    /// Whether it exists.
     there: bool,
-    /// Its fields, each with the number of the record that says so.
+    /// Its fields, each with the number of the record that set it.
     fields: HashMap<String, (Option<String>, u64)>,
-    /// Its secrets, with the number of the record that says so; `None` if none does.
+    /// Its live secrets, with the number of the record that set them, or `None` if they are not recorded.
     live: Option<(Vec<LiveMark>, u64)>,
+    /// Its dead secrets, each with the number of the record, and why and when it died.
     dead: HashMap<SecretMark, (u64, (Death, Timestamp))>,
+    /// Its tokens, if it is an app.
     tokens: Vec<ExpectedToken>,
-    /// Of a user, the roles that transfers gave and that are still to come.
+    /// The roles given to a user by transfers of the account that are not applied yet, by record number.
     roles: Vec<(u64, Role)>,
     /// The number of its last record.
     last: u64,
 }
 
-/// A token of an app that is on record.
+/// A recorded token of an app.
 struct ExpectedToken {
     record: u64,
-    /// Its secret, but for those that 0.1 issued.
+    /// The mark of its secret, or `None` if version 0.1 issued it.
     mark: Option<SecretMark>,
     fields: TokenFields,
     expires_at: Option<Timestamp>,
 }
 
-/// What there is to a token of an app, as records have it.
+/// The fields of an app token as audit records hold them.
 #[derive(Clone, PartialEq, Eq)]
 struct TokenFields {
     scopes: String,
@@ -656,7 +662,7 @@ impl TokenFields {
         }
     }
 
-    /// Whether they are the same, whenever they were issued: the record of a revocation does not say it.
+    /// Returns true if a revocation has the same fields, apart from the time of issue, which it does not record.
     fn is_revoked_by(&self, revocation: &Self) -> bool {
         Self { issued_at: String::new(), ..self.clone() }
             == Self { issued_at: String::new(), ..revocation.clone() }
@@ -678,7 +684,7 @@ impl TokenFields {
 }
 
 impl Expected {
-    /// A thing of which no record is known yet.
+    /// Returns the state of a resource before any record.
     fn unknown(noun: Noun, id: String) -> Self {
         Self {
             noun,
@@ -700,7 +706,7 @@ impl Expected {
         matches!(self.noun, Noun::GeneralKey | Noun::UserToken | Noun::App | Noun::Integration)
     }
 
-    /// Takes in what an import brought.
+    /// Applies an import entry.
     fn came_in(&mut self, entry: &ImportEntry) -> Result<()> {
         let thing = entry.thing()?;
         for (name, value) in thing.fields {
@@ -720,7 +726,7 @@ impl Expected {
         self.last = record;
     }
 
-    /// Takes in the next record.
+    /// Applies the next record.
     fn fold(&mut self, record: AuditRecord) {
         let number = record.id;
         self.take_roles(number);
@@ -745,7 +751,7 @@ impl Expected {
             AuditAction::Update => {
                 if let Some(disabled) = changed("disabled") {
                     let disabled = disabled.value.as_deref() == Some("true");
-                    // Who held the key and had it disabled is no user.
+                    // The holder of a secret who disables the key is not a user.
                     let by = actor.filter(|_| disabled && record.method.kind != "holder");
                     self.fields.insert("disabled_at".to_owned(), (disabled.then_some(at), number));
                     self.fields.insert("disabled_by".to_owned(), (by, number));
@@ -770,7 +776,7 @@ impl Expected {
         }
     }
 
-    /// Takes in the next record of a token of this app.
+    /// Applies the next record of a token of this app.
     fn fold_token(&mut self, record: AuditRecord) {
         self.last = record.id;
         let evidence = record.details.evidence.unwrap_or_default();
@@ -787,7 +793,7 @@ impl Expected {
             self.bury(record.id, evidence.dead, (Death::Removed, record.execution_time));
             return;
         }
-        // Those whose day is over are cleared away.
+        // Issuing a token sweeps the expired ones.
         let now = record.execution_time;
         self.tokens.retain(|token| token.expires_at.is_none_or(|end| end > now));
         let mark = evidence.live.into_iter().flatten().next().map(|live| live.mark);
@@ -797,12 +803,12 @@ impl Expected {
 
     fn bury(&mut self, record: u64, dead: Vec<SecretMark>, death: (Death, Timestamp)) {
         for mark in dead {
-            // The first reason stands.
+            // The first death counts.
             self.dead.entry(mark).or_insert((record, death));
         }
     }
 
-    /// Takes in the roles that transfers of the account gave before a record.
+    /// Applies the roles given by transfers of the account before a record.
     fn take_roles(&mut self, before: u64) {
         let later = self.roles.iter().position(|(number, _)| *number >= before).unwrap_or(self.roles.len());
         for (number, role) in self.roles.drain(..later) {

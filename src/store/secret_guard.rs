@@ -1,14 +1,15 @@
-//! Refuses texts that hold a secret of the store: a key pasted where a description belongs would lie in plain in the
-//! database, in the audit trail for good, and in every list.
+//! Rejects texts that contain a secret of the store. A key pasted in place of a description would otherwise be stored
+//! in plain text in the database, permanently in the audit trail, and shown in every list.
 //!
-//! Nothing is guessed: whatever has the shape of a secret is looked up by its digest.
+//! This is exact, not a heuristic: everything that has the shape of a secret is looked up by its digest.
 
 use crate::error::{ErrorKind, Result};
 use crate::model::{Audited, Change, Id, Keyring, secret_patterns};
 use crate::store::ReadTx;
 
-/// Refuses a change if a text that it brings holds a secret of the store, live or dead. Texts that were there before are
-/// not examined: a key whose description holds a secret can still be disabled.
+/// Rejects a change if one of its new texts contains a secret of the store, live or dead.
+///
+/// Unchanged texts are not examined, so that a key whose description contains a secret can still be disabled.
 pub(super) fn refuse_secrets<T: Audited>(
     tx: &impl ReadTx,
     keyring: &Keyring,
@@ -22,7 +23,7 @@ pub(super) fn refuse_secrets<T: Audited>(
     Ok(())
 }
 
-/// Returns the owner of a secret that a text holds.
+/// Returns the owner of the first secret of the store that a text contains.
 pub(crate) fn secret_in(tx: &impl ReadTx, keyring: &Keyring, text: &str) -> Result<Option<Id>> {
     for digest in secret_patterns::digests_in(text, keyring) {
         if let Some(owner) = tx.digest_owner(&digest)? {

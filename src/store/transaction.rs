@@ -1,9 +1,9 @@
-//! The audited transaction: the only way to change a store, whatever engine holds it.
+//! The audited transaction: the only way to change a store, independent of the engine.
 //!
-//! Each change takes the [`Permit`] for it. Before a row is written, the permit is compared with the change, the texts
-//! that the change brings are searched for secrets of the store, and the audit record is appended to the chain, in the
-//! same transaction. What a change means for other rows (the secrets of a removed key become tombstones, a transferred
-//! account changes two roles) is decided here too, so that engines only write rows.
+//! Each change consumes its [`Permit`]. Before a row is written, the permit is compared with the change, the new texts
+//! are searched for secrets of the store, and the audit record is appended to the chain, all in the same transaction.
+//! The effects of a change on other rows (the secrets of a removed key become tombstones, a transfer of the account
+//! changes two roles) are implemented here too, so that engines only write rows.
 
 use std::ops::Deref;
 
@@ -19,9 +19,10 @@ use crate::model::{
     User, UserToken,
 };
 
-/// A write transaction that records what it changes. Reads go through it by dereferencing.
+/// A write transaction that records its changes in the audit trail. It dereferences to the engine's transaction for
+/// reads.
 ///
-/// Dropping it undoes every change.
+/// Dropping it rolls back every change.
 #[derive(Debug)]
 pub struct Transaction<T> {
     rows: T,
@@ -38,16 +39,16 @@ impl<T> Deref for Transaction<T> {
 
 /// A noun whose changes are saved through a [`Transaction`].
 pub trait Saved: Audited + Clone + PartialEq {
-    /// Returns the row to write.
+    /// Returns the row that the engine writes.
     fn row(&self) -> Row<'_>;
 }
 
 /// A noun that has secrets.
 pub trait HasSecrets: Saved {
-    /// Returns the id that owns the secrets.
+    /// Returns the id of the owner of the secrets.
     fn owner(&self) -> Id;
 
-    /// Returns true if a change stops the tokens that were issued to its subject; only apps have such.
+    /// Returns true if a change revokes the tokens that were issued to its subject. Only apps have such tokens.
     #[must_use]
     fn revokes_tokens(_: &Change<Self>) -> bool {
         false
@@ -92,21 +93,21 @@ impl HasSecrets for App {
 }
 
 impl<T: WriteTx> Transaction<T> {
-    /// Begins a transaction, with all other writers waiting.
+    /// Begins a transaction, which excludes all other writers.
     ///
     /// # Errors
-    /// If the store cannot be written, another process keeps it locked, or the store key is unavailable.
+    /// If the store cannot be written, is locked by another process, or the store key is unavailable.
     pub fn begin<'s, S: Store<WriteTx<'s> = T>>(store: &'s mut S) -> Result<Self> {
         let keyring = store.keyring()?;
         Ok(Self { rows: store.begin_write(Unaudited(()))?, keyring })
     }
 
-    /// Wraps the first transaction of a new store.
+    /// Wraps a transaction on a database that no other process has open yet: a new store, or the copy of a backup.
     pub(super) fn of_new_store(rows: T, keyring: Keyring) -> Self {
         Self { rows, keyring }
     }
 
-    /// Returns the transaction for reads of many rows.
+    /// Returns the engine's transaction for reads of many rows.
     pub fn reading(&mut self) -> &mut impl super::ReadTx {
         &mut self.rows
     }
@@ -117,11 +118,12 @@ impl<T: WriteTx> Transaction<T> {
         &self.keyring
     }
 
-    /// Founds or changes the account. A change of owner makes the new one owner and the previous one an admin.
+    /// Creates or changes the account. A change of owner gives the new owner that role and makes the previous one an
+    /// admin.
     ///
     /// # Errors
-    /// As every change: if the store cannot be written, the permit is for another change, or the change brings a text
-    /// that holds a secret of the store ([`ErrorKind::HoldsSecret`]).
+    /// If the store cannot be written, the permit is for another change, or a new text contains a secret of the store
+    /// ([`ErrorKind::HoldsSecret`]).
     pub fn save_account(&mut self, permit: Permit, change: &Change<Account>) -> Result<()> {
         self.record(permit, change, SecretChange::Keep, None)?;
         match change {
@@ -146,10 +148,10 @@ impl<T: WriteTx> Transaction<T> {
         self.rows.update(Row::User(&User { role, ..user }))
     }
 
-    /// Adds or changes a user; leaving is a change.
+    /// Adds or changes a user. Marking a user as left is a change.
     ///
     /// # Errors
-    /// As [`Transaction::save_account`].
+    /// Those of [`Transaction::save_account`].
     pub fn save_user(&mut self, permit: Permit, change: &Change<User>) -> Result<()> {
         self.record(permit, change, SecretChange::Keep, None)?;
         if let Change::Delete { .. } = change {
@@ -159,10 +161,10 @@ impl<T: WriteTx> Transaction<T> {
         self.write(change)
     }
 
-    /// Adds, changes or removes a service or an orchestration. It must have no integrations when it is removed.
+    /// Adds, changes or removes a service or an orchestration. One with integrations cannot be removed.
     ///
     /// # Errors
-    /// As [`Transaction::save_account`].
+    /// Those of [`Transaction::save_account`].
     pub fn save_destination(&mut self, permit: Permit, change: &Change<Destination>) -> Result<()> {
         self.record(permit, change, SecretChange::Keep, None)?;
         if let Change::Delete { before, .. } = change {
@@ -171,11 +173,13 @@ impl<T: WriteTx> Transaction<T> {
         self.write(change)
     }
 
-    /// Adds, changes or removes a credential or an app, and its secrets with it. Removal turns every secret into a
-    /// tombstone. The tokens of an app stop when it is removed, or when the change says that they are revoked.
+    /// Adds, changes or removes a credential or an app, together with its secrets.
+    ///
+    /// Removal replaces every secret with a tombstone. The tokens of an app are revoked when the app is removed, or
+    /// when the change revokes them.
     ///
     /// # Errors
-    /// As [`Transaction::save_account`], and if a secret is live elsewhere or dead for good.
+    /// Those of [`Transaction::save_account`], and if a new secret belongs to another credential or has a tombstone.
     pub fn save<N: HasSecrets>(
         &mut self,
         permit: Permit,
@@ -197,10 +201,10 @@ impl<T: WriteTx> Transaction<T> {
         self.change_secrets(owner, secrets, at)
     }
 
-    /// Adds a token that is issued to an app. Tokens that have expired are swept.
+    /// Adds a token that is issued to an app, and removes expired tokens.
     ///
     /// # Errors
-    /// As [`Transaction::save`].
+    /// Those of [`Transaction::save`].
     pub fn issue_app_token(&mut self, permit: Permit, token: &AppToken, digest: &Digest) -> Result<()> {
         let issued = LiveMark { mark: self.keyring.mark(digest), ends_at: None };
         let evidence = Evidence { live: Some(vec![issued]), ..Evidence::default() };
@@ -211,10 +215,10 @@ impl<T: WriteTx> Transaction<T> {
         self.rows.insert_app_token(token, digest)
     }
 
-    /// Revokes one token of an app; the others stay.
+    /// Revokes one token of an app. Its other tokens remain valid.
     ///
     /// # Errors
-    /// As [`Transaction::save_account`], and if there is no such token.
+    /// Those of [`Transaction::save_account`], and if there is no such token.
     pub fn revoke_app_token(
         &mut self,
         permit: Permit,
@@ -229,14 +233,15 @@ impl<T: WriteTx> Transaction<T> {
         if self.rows.bury_app_token(token, digest, at)? {
             Ok(())
         } else {
-            Err(ErrorKind::Damaged(format!("a token of {} is gone", token.app)).into())
+            Err(ErrorKind::Damaged(format!("a token of {} is missing", token.app)).into())
         }
     }
 
-    /// Imports many things together, with one record of all of them. An import that adds nothing leaves no record.
+    /// Runs an import: calls `add` to add the items, and writes one audit record for all of them. An import that adds
+    /// nothing is not recorded.
     ///
     /// # Errors
-    /// As [`Transaction::save_account`], and whatever `add` returns.
+    /// Those of [`Transaction::save_account`], and any error that `add` returns.
     pub fn import(
         &mut self,
         permit: Permit,
@@ -256,24 +261,25 @@ impl<T: WriteTx> Transaction<T> {
         Ok(imported)
     }
 
-    /// Makes the changes durable.
+    /// Commits the changes durably.
     ///
     /// # Errors
-    /// If they could not be made durable; then none of them was made.
+    /// If the commit fails. No change is made in that case.
     pub fn commit(self) -> Result<()> {
         self.rows.commit()
     }
 
-    /// Appends the record of a restore to the trail that is about to be restored.
+    /// Appends the record of a restore to the audit trail of the backup, and returns its new head.
     ///
     /// # Errors
-    /// As [`Transaction::save_account`].
+    /// Those of [`Transaction::save_account`].
     pub(super) fn record_restore(&mut self, permit: Permit, change: &Change<Restoration>) -> Result<Head> {
         self.record(permit, change, SecretChange::Keep, None)?;
         self.rows.audit_head()
     }
 
-    /// Appends the audit record of a change, after making sure that the permit is for it and that it brings no secret.
+    /// Appends the audit record of a change, after checking that its new texts contain no secret and that the permit is
+    /// for this change.
     fn record<N: Audited>(
         &mut self,
         permit: Permit,
@@ -291,7 +297,8 @@ impl<T: WriteTx> Transaction<T> {
         self.rows.append_audit(number, &record, &chain)
     }
 
-    /// Returns what the record of a change says of the secrets of its subject: nothing, if it leaves them alone.
+    /// Returns the evidence about the subject's secrets for the audit record, or `None` if the change leaves them as
+    /// they are.
     fn evidence<N: HasSecrets>(
         &self,
         owner: Id,
@@ -347,7 +354,7 @@ impl<T: WriteTx> Transaction<T> {
         self.rows.insert_secret(owner, digest)
     }
 
-    /// Refuses a secret that is dead for good: it does not come back to life.
+    /// Rejects a secret that has a tombstone: a dead secret never becomes valid again.
     fn refuse_dead(&self, digest: &Digest) -> Result<()> {
         match self.rows.digest_owner(digest)? {
             Some(DigestOwner::Dead(_)) => Err(Conflict::DeadSecret.into()),
@@ -356,22 +363,22 @@ impl<T: WriteTx> Transaction<T> {
     }
 }
 
-/// What an import adds rows through. It changes nothing that is there.
+/// A transaction that can only add rows, for an import.
 pub struct ImportTx<'t, T> {
     rows: &'t mut T,
     keyring: &'t Keyring,
-    /// The number of the record that the import will have.
+    /// The number that the import's audit record will have.
     record: u64,
     committing: Committing,
 }
 
 impl<T: WriteTx> ImportTx<'_, T> {
-    /// Returns the store, with what was added so far, for reads of many rows.
+    /// Returns the engine's transaction for reads of many rows. They include what the import has added so far.
     pub fn reading(&mut self) -> &mut impl super::ReadTx {
         self.rows
     }
 
-    /// Returns the store, with what was added so far.
+    /// Returns the engine's transaction. Its reads include what the import has added so far.
     #[must_use]
     pub fn rows(&self) -> &T {
         self.rows
@@ -383,7 +390,7 @@ impl<T: WriteTx> ImportTx<'_, T> {
         self.keyring
     }
 
-    /// Adds a credential with its secret, or returns what is in the way and adds nothing.
+    /// Adds a credential with its secret. If the secret clashes with another, returns the clash and adds nothing.
     ///
     /// # Errors
     /// If the store cannot be written.
@@ -398,13 +405,13 @@ impl<T: WriteTx> ImportTx<'_, T> {
     /// Adds a user.
     ///
     /// # Errors
-    /// If the store cannot be written, or something that only one user can have is taken.
+    /// If the store cannot be written, or a unique property of the user belongs to another.
     pub fn add_user(&mut self, user: &User) -> Result<()> {
         self.rows.insert(Row::User(user))?;
         self.keep(user.id, user, None)
     }
 
-    /// Keeps what came in, for the record to commit to.
+    /// Stores the content of an imported item, and adds it to the commitment of the audit record.
     fn keep<N: Audited>(&mut self, id: Id, thing: &N, digest: Option<&Digest>) -> Result<()> {
         let thing = ImportedThing::new(thing, digest.map(|digest| self.keyring.mark(digest)));
         let entry = ImportEntry { record: self.record, content: thing.to_text()? };
@@ -413,18 +420,18 @@ impl<T: WriteTx> ImportTx<'_, T> {
     }
 }
 
-/// Why a credential cannot be imported: its secret belongs to another.
+/// The reason why a credential cannot be imported: its secret is already known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Clash {
-    /// A credential that was there before has it.
+    /// The secret belongs to a credential that existed before the import.
     Taken(Id),
-    /// A credential that the same import has added has it.
+    /// The secret belongs to a credential that this import has added.
     Added {
         /// The noun of that credential.
         noun: Noun,
         /// Its zero-based index among the credentials of this noun that the import has added.
         index: u64,
     },
-    /// It is dead for good, and does not come back.
+    /// The secret has a tombstone.
     Dead(Tombstone),
 }

@@ -1,33 +1,34 @@
-//! What checks count: the window of a rate limit, and use by the hour.
+//! Counts of checks: rate-limit windows and hourly usage.
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::Id;
 
-/// A window of 60 seconds, which began with the first check that was counted in it.
+/// A rate-limit window of 60 seconds, which begins with the first check counted in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// When it began.
+    /// When the window began.
     pub began_at: Timestamp,
-    /// How many checks are counted in it.
+    /// The number of checks counted in the window.
     pub count: u64,
 }
 
 impl Window {
-    /// How long a window is.
+    /// The length of a window.
     pub const LENGTH: SignedDuration = SignedDuration::from_secs(60);
-    /// How long a check can have waited to be counted, since it took the time: others may have begun the window
-    /// meanwhile.
+    /// The longest time between reading the clock for a check and counting it. A check that is counted late may precede
+    /// the start of the window, which a concurrent check began in the meantime.
     const LATE: SignedDuration = SignedDuration::from_secs(10);
 
-    /// Whether it is still open at a moment. A clock that was set back opens a new one.
+    /// Returns true if the window is open at a given time. Setting the clock back closes it.
     #[must_use]
     pub fn is_open(&self, at: Timestamp) -> bool {
         let age = at.duration_since(self.began_at);
         -Self::LATE < age && age < Self::LENGTH
     }
 
-    /// The window after one more check at a moment: this one, or a new one.
+    /// Returns the window after counting one more check at a given time: the given window if it is still open, or a new
+    /// one.
     #[must_use]
     pub fn with_one_more(window: Option<Self>, at: Timestamp) -> Self {
         match window.filter(|window| window.is_open(at)) {
@@ -37,28 +38,28 @@ impl Window {
     }
 }
 
-/// So many checks of a credential, in the hour of a moment.
+/// A number of checks of a credential to add to the hour of `at`.
 #[derive(Clone, Debug)]
 pub struct UsageCount {
     /// The credential.
     pub id: Id,
-    /// When the last of them was.
+    /// The time of the last of these checks.
     pub at: Timestamp,
-    /// How many were allowed.
+    /// The number of allowed checks.
     pub allowed: u64,
-    /// How many were denied.
+    /// The number of denied checks.
     pub denied: u64,
 }
 
-/// What was counted of a credential in one hour.
+/// The usage of a credential in one hour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HourlyUsage {
     /// The credential.
     pub id: Id,
     /// When the hour began.
     pub began_at: Timestamp,
-    /// How many checks were allowed.
+    /// The number of allowed checks.
     pub allowed: u64,
-    /// How many were denied.
+    /// The number of denied checks.
     pub denied: u64,
 }

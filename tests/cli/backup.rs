@@ -355,7 +355,7 @@ fn what_is_no_backup_of_this_store_is_refused_and_the_store_untouched() {
     error: newer: written by a newer pdkeys (schema 999; this one knows 5)
     error: foreign: an SQLite database, but not a pdkeys store
     error: tampered: damaged: the audit trail is broken at record 3
-    error: dangling: damaged: a row of general_key refers to nothing
+    error: dangling: damaged: a row of general_key refers to a missing row
     error: pdkeys: not a file
     error: gone: No such file or directory (os error 2)
     error: [HOME]/pdkeys/pdkeys.db is the store itself

@@ -1,4 +1,4 @@
-//! The account's only row.
+//! The only row of the account.
 
 use std::sync::LazyLock;
 
@@ -34,7 +34,7 @@ pub(super) static TABLE: LazyLock<Table> = LazyLock::new(|| {
     )
 });
 
-/// Lends what the columns hold of the account.
+/// Calls `take` with the column values of the account.
 pub(super) fn with_values<T>(account: &Account, take: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
     take(params![
         1,

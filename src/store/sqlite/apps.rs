@@ -72,7 +72,7 @@ pub(super) static TABLE: LazyLock<Table> = LazyLock::new(|| {
     )
 });
 
-/// Lends what the columns hold of an app.
+/// Calls `take` with the column values of an app.
 pub(super) fn with_values<T>(app: &App, take: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
     take(params![
         text(&app.id),
@@ -88,7 +88,7 @@ pub(super) fn with_values<T>(app: &App, take: impl FnOnce(&[&dyn ToSql]) -> T) -
     ])
 }
 
-/// Removes tokens that expired at a moment or before it.
+/// Removes tokens that expired at or before the given time.
 pub(super) fn sweep_tokens(connection: &Connection, expired_by: Timestamp) -> Result<()> {
     let expired_by = expired_by.as_millisecond();
     connection.execute(
@@ -137,7 +137,8 @@ fn read_token(columns: &mut Columns<'_>) -> Result<AppToken> {
     })
 }
 
-/// Returns the tokens of an app that are kept, each with its digests: a token that was not tampered with has one.
+/// Returns the stored tokens of an app, each with its digests. A token has exactly one unless the store was tampered
+/// with.
 pub(super) fn tokens(connection: &Connection, app: Id) -> Result<Vec<(AppToken, Vec<LiveSecret>)>> {
     let kept = "SELECT t.row, t.app, a.name, t.scopes, t.hint, t.issued_at, t.expires_at
                 FROM app_token t JOIN app a ON a.id = t.app WHERE t.app = ?1 ORDER BY t.row";
@@ -148,7 +149,7 @@ pub(super) fn tokens(connection: &Connection, app: Id) -> Result<Vec<(AppToken, 
     })
 }
 
-/// Returns when the `n`-th newest token of an app was issued. Rows are in the order of issuing, and so is the index.
+/// Returns when the `n`-th newest token of an app was issued. The row numbers, and so the index, are in that order.
 pub(super) fn token_issued_at(connection: &Connection, app: Id, n: u32) -> Result<Option<Timestamp>> {
     columns::find(
         connection,
@@ -158,7 +159,7 @@ pub(super) fn token_issued_at(connection: &Connection, app: Id, n: u32) -> Resul
     )
 }
 
-/// Removes one token and leaves a tombstone of its secret. Returns false if there is none.
+/// Removes one token and adds a tombstone of its secret. Returns false if there is no such token.
 pub(super) fn bury_token(
     connection: &Connection,
     token: &AppToken,
@@ -179,7 +180,7 @@ pub(super) fn bury_token(
     Ok(removed == 1)
 }
 
-/// Removes every token of an app and leaves a tombstone of each secret.
+/// Removes every token of an app and adds a tombstone of each secret.
 pub(super) fn bury_tokens(connection: &Connection, app: Id, at: Timestamp) -> Result<()> {
     connection.execute(
         "INSERT INTO tombstone (digest, id, death, died_at)

@@ -19,7 +19,7 @@ pub(super) fn head(connection: &Connection) -> Result<Head> {
     Ok(end.unwrap_or(Head::START))
 }
 
-/// Adds a record to the trail.
+/// Appends a record to the trail.
 pub(super) fn append(connection: &Connection, number: u64, record: &str, chain: &[u8; 32]) -> Result<()> {
     connection
         .prepare_cached("INSERT INTO audit (number, record, chain) VALUES (?1, ?2, ?3)")?
@@ -61,7 +61,7 @@ fn read(row: &Row<'_>) -> Result<AuditRecord> {
     Ok(serde_json::from_str(record).map_err(|error| damaged(&error))?)
 }
 
-/// Returns what records are about, by id, after an id.
+/// Returns the distinct target ids of records, in ascending order, starting after an id.
 pub(super) fn targets(connection: &Connection, after: &str, limit: u64) -> Result<Vec<String>> {
     let read = |columns: &mut Columns<'_>| -> Result<String> { columns.value() };
     columns::all(
@@ -72,7 +72,7 @@ pub(super) fn targets(connection: &Connection, after: &str, limit: u64) -> Resul
     )
 }
 
-/// Visits the chain as it is stored, oldest first.
+/// Visits the chain as stored, oldest first.
 pub(super) fn chain(connection: &Connection, visit: &mut dyn FnMut(StoredLink<'_>) -> Flow) -> Result<()> {
     let mut statement =
         connection.prepare_cached("SELECT number, record, chain FROM audit ORDER BY number")?;
@@ -80,7 +80,7 @@ pub(super) fn chain(connection: &Connection, visit: &mut dyn FnMut(StoredLink<'_
     while let Some(row) = rows.next()? {
         let link = StoredLink {
             number: row.get(0)?,
-            // As bytes: what was tampered with need not be text.
+            // As bytes: a record that was tampered with may not be text.
             record: row.get_ref(1)?.as_bytes().map_err(|error| damaged(&error))?,
             chain: row.get_ref(2)?.as_bytes().map_err(|error| damaged(&error))?,
         };

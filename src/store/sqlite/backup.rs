@@ -1,12 +1,13 @@
-//! Copies of the store: taken while others write, looked at, and put back.
+//! Backups of the store: taken while other processes write, verified, and restored.
 //!
-//! A copy is made by SQLite's backup interface in one step, which reads one moment of the store and keeps no writer
-//! waiting. A backup is put back by the same interface and never by renaming: those who have the store open go on with
-//! the same file, whose write-ahead log would be laid over another one. It becomes the store in one transaction, so
-//! that a kill leaves what was there or what was to come, and whoever checks keys sees it at the next check.
+//! A copy is made with one step of SQLite's backup API, which reads one snapshot and does not block writers. A backup
+//! is restored with the same API, never by renaming files: processes that have the store open keep using the old file,
+//! and its write-ahead log would be applied to the new one. The API replaces the content in one transaction. A process
+//! that is killed meanwhile leaves either the old store or the new one, and processes that check keys see the change at
+//! their next check.
 //!
-//! A backup that is to be put back is copied beside the store first. There it is looked at, brought up to date, and
-//! given the record of its restoring, so that the record comes with it in that one transaction.
+//! A backup to restore is first copied beside the store. That copy is verified and migrated, and the record of the
+//! restore is appended to its audit trail, so that the record is part of the same transaction.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind as IoErrorKind, Read as _, Seek as _, Write};
@@ -30,18 +31,18 @@ use crate::store::{
     Store as _, Transaction as AuditedTransaction, UserBy, verify_audit, verify_state,
 };
 
-/// As many pages as there are.
+/// The number of pages to copy in one step: all of them.
 const ALL: i32 = -1;
 
-/// A backup beside the store, whole and ready to take its place.
+/// A verified copy of a backup beside the store, ready to replace it.
 pub struct Backup {
-    /// Closed before the draft goes: closing clears the log away that lies beside it.
+    /// Declared before `draft`, so that it is closed first: closing removes the log beside the draft.
     connection: Connection,
     draft: Draft,
     keyring: Keyring,
     head: Head,
     replay: Replay,
-    /// The store key, if it is to be put where there is none.
+    /// The store key to install, if there is none at the place.
     missing_key: Option<StoreKey>,
 }
 
@@ -94,10 +95,10 @@ impl BackupStore for SqliteStore {
             Offered::Stream { content, .. } => io::copy(content, draft.file()),
         }
         .map_err(file_error(file))?;
-        // A stream could not be looked at before.
+        // A stream can only be examined after it was copied.
         draft.file().rewind().map_err(file_error(file))?;
         guard_content(draft.file(), file)?;
-        // Whatever SQLite finds wrong from here on is wrong with what was copied.
+        // From here on, every fault that SQLite finds is a fault of the backup.
         let about_backup = |error: Error| match error.kind() {
             ErrorKind::Damaged(why) => refuse(Refusal::Damaged(why.clone())),
             ErrorKind::StoreRefused { refusal: Refusal::Corrupt, .. } => {
@@ -158,9 +159,9 @@ impl BackupStore for SqliteStore {
         let aside = aside(&self.place, at);
         {
             let copying = Copying::new(&backup.connection, &mut self.main)?;
-            // Not one page yet, but nobody else writes from here on.
+            // Copies no page, but takes the write lock.
             step(&copying, 0)?;
-            // What was disabled while somebody was thinking about the question was not part of it.
+            // Credentials may have been disabled after the caller read the list that it passed as `known`.
             let reactivated = reactivated(&backup.connection, &present, at)?;
             if let Some(unknown) = reactivated.iter().find(|reactivated| !known.contains(reactivated)) {
                 return Err(Conflict::ChangedMeanwhile(unknown.id).into());
@@ -202,7 +203,7 @@ impl BackupStore for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Copies the store to a draft, and makes sure that the copy is whole.
+    /// Copies the store to a draft and verifies the copy.
     fn copy_to(&mut self, draft: &Draft) -> Result<Head> {
         let keyring = self.load_keyring()?.clone();
         self.end_read()?;
@@ -214,7 +215,7 @@ impl SqliteStore {
 }
 
 impl Backup {
-    /// Adds the record of the restoring to the chain that will be restored.
+    /// Appends the record of the restore to the audit chain of the backup, and returns its new head.
     fn record(&self, permit: Permit, replaced: Option<Head>) -> Result<Head> {
         let account = account::get(&self.connection)?.name;
         let before = Restoration { account, restored: None, replaced: None };
@@ -228,7 +229,7 @@ impl Backup {
         Ok(head)
     }
 
-    /// Puts the store key in its place, if there is none.
+    /// Installs the store key if there is none.
     fn put_key(&self, place: &Place, entropy: &mut dyn Entropy) -> Result<()> {
         let Some(store_key) = &self.missing_key else { return Ok(()) };
         let target = place.store_key();
@@ -237,7 +238,7 @@ impl Backup {
     }
 }
 
-/// A copy in the making: nobody sees it before it is whole and synced, so that it needs no journal on disk.
+/// A copy in progress. No other process opens it before it is complete and synced, so it needs no journal on disk.
 struct CopyInProgress(Connection);
 
 impl CopyInProgress {
@@ -261,17 +262,18 @@ fn step(copying: &Copying<'_, '_>, pages: i32) -> Result<()> {
         StepResult::Busy | StepResult::Locked => {
             Err(ErrorKind::StoreLocked { waited: super::BUSY_TIMEOUT }.into())
         }
-        _ => Err(ErrorKind::Damaged("the copy did not come to its end".to_owned()).into()),
+        _ => Err(ErrorKind::Damaged("the copy did not complete".to_owned()).into()),
     }
 }
 
-/// Where the store goes that a backup takes the place of.
+/// Returns the path to which the present store is copied aside.
 fn aside(place: &Place, at: Timestamp) -> PathBuf {
     place.replaced(&at.strftime("%Y%m%dT%H%M%S%3fZ").to_string())
 }
 
-/// Keeps a store that SQLite may not be able to read, with its log, byte by byte. Nothing in this process has it open:
-/// closing the file would let go of SQLite's locks.
+/// Copies a store that SQLite may be unable to read, with its log, byte by byte.
+///
+/// This process must not have it open: closing the file would release the POSIX locks of SQLite's connections.
 fn keep_as_it_is(database: &Path, aside: &Path, entropy: &mut dyn Entropy) -> Result<()> {
     for (from, to) in [(files::log_of(database), files::log_of(aside)), (database.into(), aside.into())] {
         match File::open(&from) {
@@ -298,12 +300,12 @@ fn exists(file: &Path) -> Error {
     Conflict::FileExists(file.to_owned()).into()
 }
 
-/// Says that somebody else has just made a file of the name.
+/// Turns the error that a draft's target exists into that for a file.
 fn taken(error: Error, file: &Path) -> Error {
     if matches!(error.kind(), ErrorKind::StoreExists(_)) { exists(file) } else { error }
 }
 
-/// Makes sure that what a file holds begins as a store does and is not cut off; the name is the one to tell.
+/// Checks that a file has the header of a store and is not truncated. `name` is shown in errors.
 fn guard_content(content: &mut File, name: &Path) -> Result<()> {
     let refuse = |refusal| Error::from(ErrorKind::BackupRefused { path: name.to_owned(), refusal });
     let length = content.metadata().map_err(file_error(name))?.len();
@@ -317,7 +319,7 @@ fn guard_content(content: &mut File, name: &Path) -> Result<()> {
     }
 }
 
-/// Looks at a file from outside before it is read.
+/// Checks a backup file before its content is copied.
 fn guard_backup(place: &Place, file: &Path) -> Result<()> {
     let refuse = |refusal| Error::from(ErrorKind::BackupRefused { path: file.to_owned(), refusal });
     let metadata = fs::metadata(file).map_err(file_error(file))?;
@@ -334,7 +336,8 @@ fn guard_backup(place: &Place, file: &Path) -> Result<()> {
     guard_content(&mut File::open(file).map_err(file_error(file))?, file)
 }
 
-/// The store key for a backup: the one at the place, or the one that is given, which must not be another.
+/// Returns the keyring for a backup, from the given store key file or the one at the place, and the store key to
+/// install if the place has none. If both exist they must be equal.
 fn find_key(place: &Place, given: Option<&Path>) -> Result<(Keyring, Option<StoreKey>)> {
     let there = files::read_key_of(place);
     let Some(given) = given else {
@@ -355,20 +358,20 @@ fn find_key(place: &Place, given: Option<&Path>) -> Result<(Keyring, Option<Stor
     }
 }
 
-/// Makes sure that a database is whole, and gives the end of its audit chain.
+/// Verifies the pages and the audit chain of a database, and returns the head of the chain.
 fn examine(connection: &Connection, keyring: &Keyring) -> Result<Head> {
     examine_pages(connection)?;
     intact(verify_audit(&mut snapshot(connection)?, keyring, None)?)
 }
 
-/// The same, and compares what it holds with what its audit trail says.
+/// Verifies a database like [`examine`], and compares its state with its audit trail.
 fn examine_state(connection: &Connection, keyring: &Keyring) -> Result<(Head, Replay)> {
     examine_pages(connection)?;
     let (chain, replay) = verify_state(&mut snapshot(connection)?, keyring, None)?;
     Ok((intact(chain)?, replay.unwrap_or_default()))
 }
 
-/// Begins to read from a connection of its own.
+/// Begins a read transaction on a separate connection.
 fn snapshot(connection: &Connection) -> Result<SqliteTx<'_, Reading>> {
     let tx = Transaction::new_unchecked(connection, TransactionBehavior::Deferred)?;
     Ok(SqliteTx::new(tx, Usage::none()))
@@ -383,18 +386,18 @@ fn intact(chain: Chain) -> Result<Head> {
     }
 }
 
-/// Makes sure that every page and index is as it should be, and that nothing refers to what is not there.
+/// Checks the integrity of all pages and indexes, and every foreign key.
 pub(super) fn examine_pages(connection: &Connection) -> Result<()> {
     let found: String =
         connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(|error| {
             match error.sqlite_error_code() {
-                // It computes what is indexed, and stumbles over what is no JSON any more.
+                // The check evaluates indexed expressions, and fails on a record that is no longer JSON.
                 Some(ErrorCode::Unknown) => ErrorKind::Damaged(error.to_string()).into(),
                 _ => Error::from(error),
             }
         })?;
     if found != "ok" {
-        // A heading comes first.
+        // The first line is a heading.
         let fault = found.lines().last().unwrap_or_default();
         return Err(ErrorKind::Damaged(fault.to_owned()).into());
     }
@@ -404,12 +407,12 @@ pub(super) fn examine_pages(connection: &Connection) -> Result<()> {
         None => Ok(()),
         Some(row) => {
             let table: String = row.get(0)?;
-            Err(ErrorKind::Damaged(format!("a row of {table} refers to nothing")).into())
+            Err(ErrorKind::Damaged(format!("a row of {table} refers to a missing row")).into())
         }
     }
 }
 
-/// What works by a backup, and does not by the store that is there.
+/// Returns the credentials that are live in the backup but not in the present store.
 fn reactivated(backup: &Connection, present: &Connection, at: Timestamp) -> Result<Vec<Reactivated>> {
     let mut found = Vec::new();
     let mut statement = backup.prepare("SELECT digest, kind FROM digest")?;
@@ -436,7 +439,7 @@ fn reactivated(backup: &Connection, present: &Connection, at: Timestamp) -> Resu
     Ok(found)
 }
 
-/// The app whose client secret works by a backup and not by the store.
+/// Returns the app of a client secret that is live in the backup but not in the present store.
 fn reactivated_client(
     backup: &Connection,
     present: &Connection,

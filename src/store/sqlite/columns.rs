@@ -1,4 +1,4 @@
-//! Values between the model and SQLite's columns.
+//! Conversion between model values and SQLite columns, and the statements that are the same for every table.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -11,7 +11,7 @@ use crate::error::{Conflict, Error, ErrorKind, Result};
 use crate::model::{Id, Label, Name, UserRef};
 use crate::store::{Page, Visit};
 
-/// Reads the one row of a query, if there is one.
+/// Returns the first row of a query, if any.
 pub(super) fn find<T>(
     connection: &Connection,
     sql: &str,
@@ -23,7 +23,7 @@ pub(super) fn find<T>(
     rows.next()?.map(read).transpose()
 }
 
-/// Shows the rows of a query one by one, as long as the visitor goes on.
+/// Visits the rows of a query until the visitor stops.
 pub(super) fn each<T>(
     connection: &Connection,
     sql: &str,
@@ -41,7 +41,7 @@ pub(super) fn each<T>(
     Ok(())
 }
 
-/// Returns the few rows of a query.
+/// Returns all rows of a query, which must be few.
 pub(super) fn all<T>(
     connection: &Connection,
     sql: &str,
@@ -57,9 +57,10 @@ pub(super) fn all<T>(
     Ok(found)
 }
 
-/// Visits one page of the rows of a table, oldest first: those that meet a condition on `?1`, if there is one.
+/// Visits one page of the rows of a table, oldest first.
 ///
-/// The rows are those of `select`, in which the table goes by the alias.
+/// `select` is a statement without a condition, in which `table` has the name `alias`. `condition` is an SQL condition
+/// on `?1` and its value.
 pub(super) fn page<T>(
     connection: &Connection,
     (select, table, alias): (&str, &str, &str),
@@ -78,12 +79,12 @@ pub(super) fn page<T>(
     each(connection, &sql, params![value, optional_text(page.after.as_ref()), most(page.limit)], read, visit)
 }
 
-/// A limit as SQLite takes it, which reads a negative number as none.
+/// Returns a limit for SQLite, which treats a negative number as no limit.
 pub(super) fn most(limit: Option<u64>) -> i64 {
     limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX))
 }
 
-/// A table with a row a thing, and how its rows are written. The first column is the id.
+/// A table of one noun with the statements that write its rows. The first column is the id.
 #[derive(Debug)]
 pub(super) struct Table {
     name: &'static str,
@@ -116,7 +117,7 @@ impl Table {
             .map_err(|error| self.not_unique(error))?
         {
             1 => Ok(()),
-            _ => Err(ErrorKind::Damaged(format!("a row of {} is gone", self.name)).into()),
+            _ => Err(ErrorKind::Damaged(format!("a row of {} is missing", self.name)).into()),
         }
     }
 
@@ -125,7 +126,7 @@ impl Table {
     }
 }
 
-/// Tells a row that may be there only once from other failures.
+/// Maps the violation of a uniqueness constraint to a typed conflict.
 pub(super) fn not_unique(table: &'static str, error: rusqlite::Error) -> Error {
     const UNIQUE: [i32; 2] =
         [rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE, rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY];
@@ -135,7 +136,7 @@ pub(super) fn not_unique(table: &'static str, error: rusqlite::Error) -> Error {
     }
 }
 
-/// Reads the columns of a row one after the other.
+/// Reads the columns of a row in order.
 pub(super) struct Columns<'r> {
     row: &'r Row<'r>,
     next: usize,
@@ -152,7 +153,7 @@ impl<'r> Columns<'r> {
         Ok(self.row.get(column)?)
     }
 
-    /// A value that is stored as text, and was valid when it was.
+    /// Reads a required value that is stored as text.
     pub(super) fn parsed<T: FromStr<Err: Display>>(&mut self) -> Result<T> {
         self.optional()?.ok_or_else(|| self.damaged("empty"))
     }
@@ -160,7 +161,7 @@ impl<'r> Columns<'r> {
     pub(super) fn optional<T: FromStr<Err: Display>>(&mut self) -> Result<Option<T>> {
         let column = self.next;
         self.next += 1;
-        // Parsed where it lies: a check reads half a dozen of these.
+        // Parsed without a copy: every check reads several of these.
         let text = self.row.get_ref(column)?.as_str_or_null().map_err(|error| self.damaged(error))?;
         let Some(text) = text else { return Ok(None) };
         match text.parse() {
@@ -193,7 +194,7 @@ impl<'r> Columns<'r> {
         }
     }
 
-    /// An id and a name.
+    /// Reads an optional reference to a user: an id and a name.
     pub(super) fn optional_user(&mut self) -> Result<Option<UserRef>> {
         let Some(id) = self.optional::<Id>()? else {
             self.next += 1;
@@ -212,17 +213,17 @@ impl<'r> Columns<'r> {
     }
 }
 
-/// A value as stored text.
+/// Returns a value as the text to store.
 pub(super) fn text(value: &impl ToString) -> String {
     value.to_string()
 }
 
-/// An optional value as stored text.
+/// Returns an optional value as the text to store.
 pub(super) fn optional_text<T: ToString>(value: Option<&T>) -> Option<String> {
     value.map(T::to_string)
 }
 
-/// An optional moment as it is stored.
+/// Returns an optional time as the milliseconds to store.
 pub(super) fn optional_millisecond(moment: Option<Timestamp>) -> Option<i64> {
     moment.map(Timestamp::as_millisecond)
 }

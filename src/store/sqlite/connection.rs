@@ -1,10 +1,11 @@
-//! A connection to a file to which other threads of this process connect as well.
+//! A connection to a database that other threads of this process may also be connected to.
 //!
-//! Closing any handle of a file lets go of all the locks that the process has on it (POSIX would have it so). SQLite
-//! knows, and keeps a handle for as long as another connection holds a lock; but one that has just been opened holds
-//! none before it first reads, and can lose it to one that is just being closed. Another process then takes itself for
-//! the last user of the store, and removes the write-ahead log under this one. So within a process, connections are
-//! opened, up to their first read, and closed one at a time.
+//! POSIX releases all locks that a process holds on a file when it closes any handle of that file. SQLite accounts for
+//! this, and defers closing a handle while another connection of the process holds a lock. A connection that was just
+//! opened holds no lock before its first read, however, and can lose the one it acquires then to a concurrent close.
+//! Another process then concludes that it is the last user of the store, and removes the write-ahead log that this
+//! process still uses. Within a process, connections are therefore opened, including their first read, and closed one
+//! at a time.
 
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
@@ -16,8 +17,8 @@ use rusqlite::config::DbConfig;
 use super::watch::Watch;
 use crate::error::Result;
 
-/// Whether somebody opens or closes a connection. No guard of a mutex, since closing ends in another place than it
-/// begins: before and behind the fields of what is dropped.
+/// Whether a thread is opening or closing a connection. This is a flag and not a mutex guard, because a turn to close
+/// begins before the fields of [`WatchedConnection`] are dropped and ends after that.
 static TAKEN: Mutex<bool> = Mutex::new(false);
 static FREE: Condvar = Condvar::new();
 
@@ -47,7 +48,7 @@ impl Drop for BeginsTurn {
     }
 }
 
-/// A connection, and what is known of its files. Fields are dropped in their order.
+/// A connection together with the [`Watch`] of its files. The fields are dropped in this order.
 #[derive(Debug)]
 pub(super) struct WatchedConnection {
     _begins_turn: BeginsTurn,
@@ -57,11 +58,10 @@ pub(super) struct WatchedConnection {
 }
 
 impl WatchedConnection {
-    /// Opens a connection to a database in write-ahead mode, by a function that must have read something from it by
-    /// the time that it returns.
+    /// Opens a connection to a database in write-ahead mode. `open` must read from it before it returns.
     ///
     /// # Errors
-    /// If it cannot be opened, or others do not find the files that it uses.
+    /// If it cannot be opened, or its files are not the ones found under their names.
     pub(super) fn open(database: &Path, open: impl FnOnce(&Watch) -> Result<Connection>) -> Result<Self> {
         take_turn();
         let ends_turn = EndsTurn;
@@ -71,26 +71,26 @@ impl WatchedConnection {
             leave_log(&connection);
             return Err(displaced);
         }
-        // This turn ends here; the other one, when the connection is closed.
+        // Ends the turn to open. The turn to close begins when the connection is dropped.
         drop(ends_turn);
         Ok(Self { _begins_turn: BeginsTurn, connection, watch, _ends_turn: EndsTurn })
     }
 
-    /// What is known of its files.
+    /// Returns the watch of its files.
     pub(super) fn watch(&self) -> &Watch {
         &self.watch
     }
 }
 
-/// Keeps a connection from writing the log back when it is closed.
+/// Prevents a connection from writing the log back when it is closed.
 fn leave_log(connection: &Connection) {
-    // SQLite refuses it to no connection that is open.
+    // This cannot fail for an open connection.
     let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
 }
 
 impl Drop for WatchedConnection {
     fn drop(&mut self) {
-        // A log that others do not find may be older than what they have written to the database since.
+        // A displaced log may be older than what other processes have written to the database since.
         if self.watch.look().is_err() {
             leave_log(&self.connection);
         }

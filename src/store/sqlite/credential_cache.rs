@@ -1,7 +1,7 @@
-//! What was looked up, for as long as nobody has committed anything since.
+//! A cache of lookups that is valid until any process commits a change.
 //!
-//! Each check sees the store as it is at that moment: the [header](Header) of the log's index is read first, and what was found
-//! before counts only if nothing has changed. There is no time to live: revoked means revoked when the command returns.
+//! Each check sees the current state of the store: it reads the [header](Header) of the log's index first, and uses
+//! cached credentials only if that is unchanged. There is no time to live: a key is revoked when the command returns.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -17,25 +17,25 @@ use crate::error::{ErrorKind, Result};
 use crate::model::{Account, Credential, Digest};
 use crate::store::{CredentialLookup, LookupResult};
 
-/// How many credentials are remembered, in two generations of this size at most. A process that sees so many holds
-/// some 60 MiB of them; one that sees ten thousand, 5 MiB.
+/// The maximum number of credentials in each of the two generations. Two full generations take about 60 MiB; ten
+/// thousand credentials take 5 MiB.
 const GENERATION: usize = 65_536;
-/// How much of the file a connection that checks keeps in memory, in SQLite's spelling of 4 MiB: enough for the upper
-/// levels of the trees over many million keys, so that a look-up reads two pages at most.
+/// The page cache of a connection that checks: 4 MiB, which SQLite expects as a negative number of KiB. The upper
+/// levels of the indexes over many millions of keys fit into it, so that a lookup reads at most two pages.
 const PAGES: i64 = -4 * 1024;
-/// Up to how many pages in the log a connection goes on reading between checks. SQLite writes the log back when there
-/// are a thousand in it, and can begin it anew if nobody is reading: by then nobody is.
+/// The length of the log, in pages, up to which a connection keeps its snapshot open between lookups. SQLite writes the
+/// log back at a thousand pages, and can restart it only if no connection is reading.
 const SHORT_LOG: u32 = 500;
 
-/// What was found and has not changed since.
+/// The credentials that were looked up since the last commit.
 #[derive(Debug, Default)]
 pub(super) struct CredentialCache {
-    /// Whether keys from all over the store are looked up, most of them once: they are not remembered, and the
-    /// connection goes on reading between look-ups instead.
+    /// Whether many different keys are looked up, most of them once. Then no credentials are cached, and the connection
+    /// keeps its snapshot open between lookups instead.
     for_many_keys: bool,
-    /// The header of the log's index from before anything of what is remembered was read.
-    moment: Option<Header>,
-    /// Whether the connection is still reading what there was at that moment.
+    /// The header of the log's index, read before any of the cached content.
+    valid_for: Option<Header>,
+    /// Whether the snapshot of that header is still open.
     is_reading: bool,
     account: Option<Arc<Account>>,
     young: Generation,
@@ -63,13 +63,13 @@ impl Hasher for DigestHasher {
 }
 
 impl CredentialCache {
-    /// One that remembers nothing of single keys.
+    /// Returns a cache that keeps the snapshot open instead of caching credentials.
     pub(super) fn for_many_keys() -> Self {
         Self { for_many_keys: true, ..Self::default() }
     }
 
-    /// What each of some digests belongs to, all at one moment. Where keys are many, the connection goes on reading
-    /// afterwards, until [`CredentialCache::end_read`].
+    /// Looks up several digests in one snapshot, which may stay open until [`CredentialCache::end_read`] if the cache
+    /// is for many keys.
     pub(super) fn find(
         &mut self,
         connection: &WatchedConnection,
@@ -77,7 +77,7 @@ impl CredentialCache {
     ) -> Result<Vec<CredentialLookup>> {
         let now = || Header::now(connection.watch());
         let found = self.find_now(connection, &now, digests);
-        let is_log_short = self.moment.is_some_and(|header| header.pages() < SHORT_LOG);
+        let is_log_short = self.valid_for.is_some_and(|header| header.pages() < SHORT_LOG);
         if self.for_many_keys && is_log_short && found.is_ok() {
             return found;
         }
@@ -85,16 +85,16 @@ impl CredentialCache {
         found.and_then(|found| rested.map(|()| found))
     }
 
-    /// Ends reading. What is remembered stays.
+    /// Closes the snapshot. The cache stays valid.
     pub(super) fn end_read(&mut self, connection: &Connection) -> Result<()> {
-        // After some errors SQLite has ended it already.
+        // SQLite ends the transaction by itself after some errors.
         if std::mem::take(&mut self.is_reading) && !connection.is_autocommit() {
             connection.prepare_cached("COMMIT")?.execute([])?;
         }
         Ok(())
     }
 
-    /// Forgets everything, what SQLite has in memory of the file included.
+    /// Clears the cache and SQLite's page cache.
     pub(super) fn forget(&mut self, connection: &Connection) -> Result<()> {
         self.end_read(connection)?;
         *self = Self { for_many_keys: self.for_many_keys, ..Self::default() };
@@ -108,21 +108,21 @@ impl CredentialCache {
         digests: &[Digest],
     ) -> Result<Vec<CredentialLookup>> {
         let header = now();
-        if header.is_none() || header != self.moment {
+        if header.is_none() || header != self.valid_for {
             self.begin_anew(connection, header)?;
         }
         if let Some(found) = self.answer(connection, now, digests)? {
             return Ok(found);
         }
         self.begin_anew(connection, now())?;
-        let nothing = || ErrorKind::Damaged("a look-up gave nothing".to_owned()).into();
+        let nothing = || ErrorKind::Damaged("a lookup returned nothing".to_owned()).into();
         self.answer(connection, now, digests)?.ok_or_else(nothing)
     }
 
-    /// Forgets everything, and reads the store as it is now, which is at the moment of a header or after it.
+    /// Clears the cache and opens a new snapshot, which is that of `header` or a later one.
     fn begin_anew(&mut self, connection: &Connection, header: Option<Header>) -> Result<()> {
         self.end_read(connection)?;
-        *self = Self { moment: header, for_many_keys: self.for_many_keys, ..Self::default() };
+        *self = Self { valid_for: header, for_many_keys: self.for_many_keys, ..Self::default() };
         connection.pragma_update(None, "cache_size", PAGES)?;
         self.read_on(connection)?;
         self.account = Some(Arc::new(account::get(connection)?));
@@ -135,8 +135,7 @@ impl CredentialCache {
         Ok(())
     }
 
-    /// What each of some digests belongs to; nothing if something must be read that may have changed since what is
-    /// remembered was.
+    /// Looks up several digests, or returns `None` if the cache is outdated and one of them is not in it.
     fn answer(
         &mut self,
         connection: &Connection,
@@ -156,8 +155,8 @@ impl CredentialCache {
                     self.read_on(connection)?;
                 }
                 let result = finder.find(digest)?;
-                // SQLite begins to read with the first look-up, and not before.
-                if has_paused && (self.moment.is_none() || now() != self.moment) {
+                // SQLite takes the snapshot at the first read after `BEGIN`, so a commit may have come between.
+                if has_paused && (self.valid_for.is_none() || now() != self.valid_for) {
                     return Ok(None);
                 }
                 if let LookupResult::Known(credential) = &result

@@ -13,7 +13,7 @@ const SELECT: &str = "
     SELECT d.id, d.name, d.description, d.created_at, maker.id, maker.name
     FROM destination d JOIN user maker ON maker.id = d.created_by";
 
-/// The first letter of the ids, which tells services from orchestrations in the table that they share.
+/// Returns the first letter of the ids, which distinguishes services from orchestrations in their common table.
 fn letter(noun: Noun) -> &'static str {
     if noun == Noun::Orchestration { "O" } else { "S" }
 }
@@ -55,7 +55,7 @@ pub(super) fn list(
 pub(super) static TABLE: LazyLock<Table> =
     LazyLock::new(|| Table::new("destination", &["id", "name", "description", "created_at", "created_by"]));
 
-/// Lends what the columns hold of a service or an orchestration.
+/// Calls `take` with the column values of a service or an orchestration.
 pub(super) fn with_values<T>(destination: &Destination, take: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
     take(params![
         text(&destination.id),

@@ -1,4 +1,4 @@
-//! What is wrong with the files of a store.
+//! Examines the files of a store for faults.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,13 +9,13 @@ use super::{BUSY_TIMEOUT, SqliteStore, backup, file_error, usage};
 use crate::error::{ErrorKind, Result};
 use crate::store::{Chain, ExamineStore, Fault, Replay, Store as _, verify_audit, verify_state};
 
-/// How many differences between trail and state are told one by one.
-const TOLD: usize = 20;
+/// The maximum number of differences between trail and state to list.
+const LISTED: usize = 20;
 
 impl ExamineStore for SqliteStore {
     fn examine(&mut self) -> Result<Vec<Fault>> {
         let mut faults = Vec::new();
-        // Before the files: what a kill left of the making of the store key goes when it is read.
+        // Before the files: reading the store key removes the second name that a killed process may have left.
         let keyring = self.load_keyring().cloned();
         self.end_read()?;
         self.examine_files(&mut faults)?;
@@ -28,7 +28,7 @@ impl ExamineStore for SqliteStore {
         }
         let is_whole = !faults.iter().any(|fault| matches!(fault, Fault::Damaged(_)));
         match keyring {
-            // What a damaged store holds is nothing to compare with.
+            // The state of a damaged store is not compared with the trail.
             Ok(keyring) if is_whole => match verify_state(&mut self.read()?, &keyring, None)? {
                 (Chain::BrokenAt(number), _) => faults.push(Fault::BrokenChain(number)),
                 (Chain::Intact(_), replay) => faults.extend(differences(replay.unwrap_or_default())),
@@ -52,13 +52,13 @@ impl ExamineStore for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Looks at who may read the files, and at what earlier runs left beside them.
+    /// Examines the permissions of the files, and finds files that earlier processes left beside them.
     fn examine_files(&self, faults: &mut Vec<Fault>) -> Result<()> {
         let database = self.place.database();
         let directory = self.place.directory();
         let usage = self.place.usage();
         faults.extend(exposed(directory));
-        // A log has the mode that its database had when it was made.
+        // A log gets the mode that its database has when the log is created.
         for path in [database, &usage] {
             faults.extend(exposed(path).or_else(|| exposed(&log_of(path))));
         }
@@ -75,18 +75,18 @@ impl SqliteStore {
     }
 }
 
-/// What replaying the trail found, as faults.
+/// Returns the differences that a replay found, as faults.
 fn differences(replay: Replay) -> Vec<Fault> {
     let Replay { mut differences, count, .. } = replay;
-    differences.truncate(TOLD);
+    differences.truncate(LISTED);
     let further = count - differences.len() as u64;
     let further = (further > 0).then_some(Fault::DiffersFurther(further));
     differences.into_iter().map(Fault::Differs).chain(further).collect()
 }
 
-/// A file or a directory that others can read.
+/// Returns a fault if other users can read a file or a directory.
 fn exposed(path: &Path) -> Option<Fault> {
-    // What is not there exposes nothing.
+    // A missing file exposes nothing.
     let mode = fs::metadata(path).ok()?.permissions().mode() & 0o7777;
     mode_of_others(mode).then(|| Fault::Exposed { path: path.to_owned(), mode })
 }

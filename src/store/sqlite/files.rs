@@ -1,4 +1,4 @@
-//! The files of a store: who may touch them, how they come into being.
+//! The files of a store: checks of their owners and permissions, and their creation.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -23,15 +23,15 @@ use crate::store::place::{DRAFT, MOST_LINKS, directory_of};
 const READABLE_BY_OTHERS: u32 = 0o044;
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 const STICKY: u32 = 0o1000;
-/// The mode of a credential as systemd hands it to a service: root's own, and open to that service's user by an access
-/// list, whose mask stands where the group's rights would.
-const HANDED_OVER: u32 = 0o440;
+/// The mode of a credential that systemd passes to a service: owned by root, and readable by the user of the service
+/// through an access control list, whose mask appears as the group permissions.
+const SYSTEMD_CREDENTIAL: u32 = 0o440;
 
 fn refuse(path: &Path, refusal: Refusal) -> Error {
     ErrorKind::StoreRefused { path: path.to_owned(), refusal }.into()
 }
 
-/// Which file it is, whatever its name.
+/// The identity of a file, independent of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Identity {
     device: u64,
@@ -43,7 +43,7 @@ impl Identity {
         Self { device: metadata.dev(), inode: metadata.ino() }
     }
 
-    /// Makes sure that the file is still the one of its name.
+    /// Checks that the file is still the one found under its name.
     pub(super) fn is_still_at(self, path: &Path) -> Result<()> {
         match fs::metadata(path) {
             Ok(metadata) if Self::of(&metadata) == self => Ok(()),
@@ -52,11 +52,12 @@ impl Identity {
     }
 }
 
-/// Looks at the files before SQLite does, which would write beside whatever it opens. Gives which
-/// file it is, and those that others can read.
+/// Checks the files of a store before SQLite opens them, because SQLite would create files beside any file it opens.
+///
+/// Returns the identity of the database, and the files that other users can read.
 ///
 /// # Errors
-/// If there is no store, it is something else, or others own it or can write it.
+/// If there is no store, the file is something else, or other users own it or can write to it.
 pub(super) fn guard(place: &Place) -> Result<(Identity, Vec<Exposed>)> {
     let path = place.database();
     if guard_way_to_database(place)? == Way::Ends {
@@ -81,17 +82,18 @@ pub(super) fn guard(place: &Place) -> Result<(Identity, Vec<Exposed>)> {
     Ok((identity, exposed))
 }
 
-/// The files whose header this process has looked at.
-static LOOKED_INTO: Mutex<BTreeSet<Identity>> = Mutex::new(BTreeSet::new());
+/// The files whose header this process has checked.
+static CHECKED: Mutex<BTreeSet<Identity>> = Mutex::new(BTreeSet::new());
 
-/// Makes sure that a file is a store: SQLite would write beside it before it finds out.
+/// Checks that a file is a store. SQLite would create files beside it before it finds out.
 ///
-/// Once a process, and before it connects to the file: closing any handle of a file lets go of all the locks that the
-/// process has on it (POSIX would have it so), SQLite's own included. Without them another process takes itself for
-/// the last user of the store, and removes the write-ahead log under this one, which would see no change ever after.
+/// This is done once per process and file, before the process connects to it. POSIX releases all locks that a process
+/// holds on a file when it closes any handle of that file, including those of SQLite. Another process would then
+/// conclude that it is the last user of the store and remove the write-ahead log, and this one would never see another
+/// change.
 fn guard_content(path: &Path, identity: Identity) -> Result<()> {
-    let mut looked_into = LOOKED_INTO.lock().unwrap_or_else(PoisonError::into_inner);
-    if looked_into.contains(&identity) {
+    let mut checked = CHECKED.lock().unwrap_or_else(PoisonError::into_inner);
+    if checked.contains(&identity) {
         return Ok(());
     }
     let cannot = |error: std::io::Error| match error.kind() {
@@ -100,7 +102,7 @@ fn guard_content(path: &Path, identity: Identity) -> Result<()> {
         _ => file_error(path)(error),
     };
     let file = File::open(path).map_err(cannot)?;
-    // Gives whether there is a log.
+    // Returns whether there is a log.
     let look = || -> Result<bool> {
         let has_log = has_log(path);
         let mut header = [0; schema::HEADER_LEN];
@@ -112,46 +114,48 @@ fn guard_content(path: &Path, identity: Identity) -> Result<()> {
         }
         Ok(has_log)
     };
-    // Another process may have begun to write, and then its log back into the file, after the look at the log: what is
-    // cut off is so at the second glance too.
+    // Another process may have written its log back to the file after the first check for a log. A file that is really
+    // truncated fails the second check too.
     let has_log = look().or_else(|_| look())?;
     if has_log && !beside(&itself(path), "-shm").exists() {
         schema::refuse_newer(path)?;
     }
-    looked_into.insert(identity);
+    checked.insert(identity);
     Ok(())
 }
 
-/// Whether there is anything of a name. A link that leads nowhere, or a name that cannot be looked at, is no absence.
+/// Returns true if a directory has an entry of a name. A dangling link, or a name that cannot be examined, is one.
 pub(super) fn is_there(path: &Path) -> bool {
     !fs::symlink_metadata(path).is_err_and(|error| error.kind() == IoErrorKind::NotFound)
 }
 
-/// Whether changes wait in a write-ahead log beside a database.
+/// Returns true if a database has changes in a write-ahead log.
 pub(super) fn has_log(database: &Path) -> bool {
     fs::metadata(log_of(&itself(database))).is_ok_and(|log| log.len() > 0)
 }
 
-/// The file that a link leads to, beside which SQLite puts its own.
+/// Returns the path of the database with links resolved. SQLite keeps its files beside that path.
 pub(super) fn itself(database: &Path) -> PathBuf {
     fs::canonicalize(database).unwrap_or_else(|_| database.to_owned())
 }
 
-/// Whether permission bits let others read.
+/// Returns true if permission bits let other users read.
 pub(super) fn mode_of_others(mode: u32) -> bool {
     mode & READABLE_BY_OTHERS != 0
 }
 
-/// Who can write the directory can put another file in the store's place, or a write-ahead log beside it.
+/// Checks the directory of a store: a user who can write to it can replace the store, or put a write-ahead log beside
+/// it.
 fn guard_directory(place: &Place) -> Result<()> {
     let directory = place.directory();
     let metadata = fs::metadata(directory).map_err(file_error(directory))?;
     guard_from_others(place, directory, &metadata).map(drop)
 }
 
-/// Refuses what others own or can write. Its owner can always write it, and a service account that anybody may tell
-/// which store to use would write where its callers point it: beside their file, through their links. Gives the
-/// permission bits.
+/// Refuses a file or directory that other users own or can write to, and returns its permission bits.
+///
+/// Owners can always write to their files. A service account whose callers choose the store would otherwise write where
+/// they point it: beside their files, or through their links.
 pub(super) fn guard_from_others(place: &Place, path: &Path, metadata: &Metadata) -> Result<u32> {
     let uid = metadata.uid();
     if !place.trusts(uid) {
@@ -191,7 +195,7 @@ pub(super) fn guard_way(place: &Place, path: &Path) -> Result<Way> {
             return Err(ErrorKind::NoStore(path.to_owned()).into());
         }
         let identity = |path: &Path| fs::metadata(path).map(|metadata| Identity::of(&metadata));
-        // The directory may have been moved between the question for its name and the look at it.
+        // The current directory may have been moved after its path was resolved.
         if identity(&here).map_err(file_error(&here))?
             != identity(Path::new(".")).map_err(file_error(path))?
         {
@@ -202,10 +206,10 @@ pub(super) fn guard_way(place: &Place, path: &Path) -> Result<Way> {
     guard_steps(&trusted, path)
 }
 
-/// Does the same for the database, and for the link by which it was named.
+/// Checks the path of the database like [`guard_way`], and that of the link through which it was given.
 pub(super) fn guard_way_to_database(place: &Place) -> Result<Way> {
     let way = guard_way(place, place.named())?;
-    // A link that was taken away or changed was followed unseen.
+    // A link that was removed or changed in the meantime was followed without being checked.
     if !place.leads_to_database() {
         return Err(ErrorKind::NoStore(place.named().to_owned()).into());
     }
@@ -221,7 +225,7 @@ pub(super) fn guard_way_to_database(place: &Place) -> Result<Way> {
 fn guard_steps(trusted: &[u32], path: &Path) -> Result<Way> {
     let step_of = |component: Component<'_>| component.as_os_str().to_owned();
     let mut ahead: Vec<OsString> = path.components().rev().map(step_of).collect();
-    // Without a link in it, so that `..` leads to what stands before it.
+    // Contains no links, so that `..` is the component before.
     let mut at = PathBuf::from("/");
     let mut links = 0;
     while let Some(step) = ahead.pop() {
@@ -274,7 +278,7 @@ fn is_of_processes(_: &Path) -> bool {
     false
 }
 
-/// Makes the directory of a new store, for its owner alone, or looks at the one that is there.
+/// Creates the directory of a new store with access for its owner only, or checks the existing one.
 pub(super) fn make_directory(place: &Place) -> Result<()> {
     let directory = place.directory();
     // What is not there yet, another may make meanwhile.
@@ -290,7 +294,7 @@ pub(super) fn make_directory(place: &Place) -> Result<()> {
     guard_directory(place)
 }
 
-/// Refuses a path that leaves no room for the longest name beside it, which is that of a usage file in the making.
+/// Refuses a path that is too long for the longest name beside it, which is that of the draft of a usage file.
 fn guard_length(place: &Place) -> Result<()> {
     let database = place.database();
     let room = draft_name(&place.usage(), 0).len().saturating_sub(name_len(database));
@@ -302,7 +306,7 @@ fn name_len(path: &Path) -> usize {
     path.file_name().unwrap_or_default().len()
 }
 
-/// The name of a file in the making.
+/// Returns the name of a draft.
 fn draft_name(target: &Path, random: u64) -> OsString {
     let mut name = OsString::from(".");
     name.push(target.file_name().unwrap_or_default());
@@ -310,8 +314,8 @@ fn draft_name(target: &Path, random: u64) -> OsString {
     name
 }
 
-/// Refuses to make a store where there is one, or another one has its files under the same names; or where the
-/// write-ahead log of one was left behind: SQLite would lay that over the new file.
+/// Refuses to create a store where one exists, where the file names belong to another store, or where a write-ahead log
+/// was left behind, which SQLite would apply to the new file.
 pub(super) fn refuse_remains(place: &Place) -> Result<()> {
     let database = place.database();
     if fs::symlink_metadata(database).is_ok() {
@@ -325,9 +329,9 @@ pub(super) fn refuse_remains(place: &Place) -> Result<()> {
     }
     let log = log_of(database);
     match fs::symlink_metadata(&log) {
-        // An empty one, as a check leaves it, has nothing to lay over anything.
+        // An empty log, which a check may leave behind, is harmless.
         Ok(metadata) if metadata.len() > 0 => {
-            // Between the two looks another process may have made the store, and begun to use it.
+            // Another process may have created the store in the meantime, and begun to use it.
             if fs::symlink_metadata(database).is_ok() {
                 return Err(ErrorKind::StoreExists(database.to_owned()).into());
             }
@@ -337,12 +341,12 @@ pub(super) fn refuse_remains(place: &Place) -> Result<()> {
     }
 }
 
-/// The write-ahead log of a database.
+/// Returns the path of the write-ahead log of a database.
 pub(super) fn log_of(database: &Path) -> PathBuf {
     beside(database, "-wal")
 }
 
-/// A file of SQLite's beside a database.
+/// Returns the path of a file that SQLite keeps beside a database.
 pub(super) fn beside(database: &Path, suffix: &str) -> PathBuf {
     let mut path = database.as_os_str().to_owned();
     path.push(suffix);
@@ -361,7 +365,7 @@ pub(super) fn read_key_of(place: &Place) -> Result<StoreKey> {
 /// Reads a store key.
 pub(super) fn read_store_key(path: &Path) -> Result<StoreKey> {
     let store_key = read_key_file(path)?;
-    // Where another name cannot be taken from it now, the next use tries again.
+    // If its temporary name cannot be removed now, the next use tries again.
     let _ = store_key_is_used(path);
     Ok(store_key)
 }
@@ -372,14 +376,14 @@ fn read_key_file(path: &Path) -> Result<StoreKey> {
         IoErrorKind::NotFound => fault(KeyFault::Missing),
         _ => fault(KeyFault::Unreadable(error.to_string())),
     };
-    // Looked at before it is opened: opening a pipe would wait for somebody who writes.
+    // Examined before it is opened, because opening a pipe would block until it has a writer.
     let metadata = fs::metadata(path).map_err(unreadable)?;
     if !metadata.is_file() {
         return Err(fault(KeyFault::Unreadable("not a file".to_owned())));
     }
     let mode = metadata.permissions().mode() & 0o7777;
-    let handed_over = mode == HANDED_OVER && metadata.uid() == 0 && metadata.gid() == 0;
-    if mode & (READABLE_BY_OTHERS | WRITABLE_BY_OTHERS) != 0 && !handed_over {
+    let is_systemd_credential = mode == SYSTEMD_CREDENTIAL && metadata.uid() == 0 && metadata.gid() == 0;
+    if mode & (READABLE_BY_OTHERS | WRITABLE_BY_OTHERS) != 0 && !is_systemd_credential {
         return Err(fault(KeyFault::OpenToOthers { mode }));
     }
     let file = File::open(path).map_err(unreadable)?;
@@ -388,8 +392,8 @@ fn read_key_file(path: &Path) -> Result<StoreKey> {
     StoreKey::from_bytes(&bytes).ok_or_else(|| fault(KeyFault::WrongSize(metadata.len())))
 }
 
-/// The other names of a file that its making gave it, and that a kill kept it from taking back: of a store key each is
-/// a copy that nobody knows of.
+/// Returns the temporary names of a file that a killed process did not remove. For a store key, each is an unknown
+/// copy.
 fn second_links(path: &Path, identity: Identity) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(directory_of(path)) else { return Vec::new() };
     let beside = entries.filter_map(|entry| Some(entry.ok()?.path()));
@@ -400,19 +404,20 @@ fn second_links(path: &Path, identity: Identity) -> Vec<PathBuf> {
     beside.filter(is_other).collect()
 }
 
-/// Removes other names of a file that its making gave it, and that a kill kept it from taking back. Where it cannot be
-/// done now, the next use tries again.
+/// Removes the temporary names of a file that a killed process did not remove. If that fails, the next use tries again.
 pub(super) fn remove_second_links(path: &Path, identity: Identity) {
     for other in second_links(path, identity) {
         let _ = fs::remove_file(other);
     }
 }
 
-/// Makes the store key of a new store. It keeps the name that it was made under, too, until [`store_key_is_used`]: a
-/// kill before that leaves a key that no store has been made with, which the next attempt takes.
+/// Creates the store key of a new store.
+///
+/// The key also keeps its temporary name until [`store_key_is_used`]. If the process is killed before that, the second
+/// name shows that no store was created with the key, and the next attempt uses it.
 ///
 /// # Errors
-/// If there is a store key of a finished store: wherever that is now, the key belongs to it and to no other.
+/// If a store key without a temporary name exists: it belongs to another store, wherever that is now.
 pub(super) fn make_store_key(path: &Path, entropy: &mut dyn Entropy) -> Result<StoreKey> {
     if let Ok(present) = fs::symlink_metadata(path) {
         if second_links(path, Identity::of(&present)).is_empty() {
@@ -425,13 +430,13 @@ pub(super) fn make_store_key(path: &Path, entropy: &mut dyn Entropy) -> Result<S
     draft.file.write_all(store_key.as_bytes()).map_err(file_error(path))?;
     match draft.link_and_stay() {
         Ok(()) => Ok(store_key),
-        // Another process was faster, and both make their stores with its key, of which one will be the first.
+        // Another process created the key first. Both continue with it, and one of them will create the store.
         Err(error) if matches!(error.kind(), ErrorKind::StoreExists(_)) => make_store_key(path, entropy),
         Err(error) => Err(error),
     }
 }
 
-/// Leaves a store key its own name alone, which tells that a store has been made with it.
+/// Removes the temporary name of a store key, which marks it as the key of an existing store.
 pub(super) fn store_key_is_used(path: &Path) -> Result<()> {
     let metadata = fs::metadata(path).map_err(file_error(path))?;
     if metadata.nlink() == 1 {
@@ -446,43 +451,45 @@ pub(super) fn store_key_is_used(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Puts a store key into a new file, for whoever runs this alone, or for the owner of the store's directory.
+/// Writes a store key to a new file.
 pub(super) fn write_store_key(store_key: &StoreKey, mut draft: Draft) -> Result<()> {
     let target = draft.target.clone();
     draft.file.write_all(store_key.as_bytes()).map_err(file_error(&target))?;
     draft.link_into_place()
 }
 
-/// Whether a name beside a file is that of a draft of it.
+/// Returns true if `beside` has the name of a draft of `target`.
 pub(super) fn is_draft_of(target: &Path, beside: &Path) -> bool {
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let beside = name(beside);
     beside.starts_with(&format!(".{}.", name(target))) && beside.ends_with(DRAFT)
 }
 
-/// A file in the making, under a name of its own. It goes when it is dropped; linked into place, it stays under the
-/// name that it was made for.
+/// A file that is being written under a temporary name, which is removed when the draft is dropped. Once it is linked
+/// to the name of its target, the file remains under that name.
 pub(super) struct Draft {
     file: File,
     name: DraftName,
     target: PathBuf,
 }
 
-/// The name that a draft has for now, as long as it has one.
+/// The temporary name of a draft, which is removed when dropped.
 struct DraftName {
     path: PathBuf,
     stays: bool,
 }
 
 impl Draft {
-    /// Begins a file of the store beside the one that it is to become, for its owner alone.
+    /// Creates a draft of a file of the store, beside its target. It belongs to the owner of the directory, and only
+    /// that user can access it.
     pub(super) fn beside(target: &Path, entropy: &mut dyn Entropy) -> Result<Self> {
         let draft = Self::anywhere(target, entropy)?;
         draft.give_to_owner_of_directory().map_err(file_error(target))?;
         Ok(draft)
     }
 
-    /// Begins a file beside the one that it is to become, wherever that is, for whoever runs this alone.
+    /// Creates a draft of any file, beside its target. It belongs to the user of the process, and only that user can
+    /// access it.
     pub(super) fn anywhere(target: &Path, entropy: &mut dyn Entropy) -> Result<Self> {
         let mut random = [0; 8];
         entropy.fill(&mut random)?;
@@ -497,35 +504,35 @@ impl Draft {
         Ok(Self { file, name: DraftName { path, stays: false }, target: target.to_owned() })
     }
 
-    /// What root makes in somebody's directory is that user's, who could not open it otherwise.
+    /// Gives a file that root creates in the directory of another user to that user, who could not open it otherwise.
     fn give_to_owner_of_directory(&self) -> std::io::Result<()> {
         let directory = fs::metadata(directory_of(&self.target))?;
         if self.file.metadata()?.uid() == directory.uid() {
             return Ok(());
         }
         match fchown(&self.file, Some(directory.uid()), Some(directory.gid())) {
-            // Only root gives files away; anybody else keeps what is his.
+            // Only root can change owners; a file of any other user keeps its owner.
             Err(error) if error.kind() == IoErrorKind::PermissionDenied => Ok(()),
             given => given,
         }
     }
 
-    /// Where its content goes.
+    /// Returns the file to write to.
     pub(super) fn file(&mut self) -> &mut File {
         &mut self.file
     }
 
-    /// Where it is for now.
+    /// Returns its temporary path.
     pub(super) fn path(&self) -> &Path {
         &self.name.path
     }
 
-    /// Gives it its name, durably, unless there is something of that name.
+    /// Links the file to the name of its target, durably, and removes the temporary name. Fails if the target exists.
     pub(super) fn link_into_place(self) -> Result<()> {
         self.link().map(drop)
     }
 
-    /// Does the same, and leaves it the name that it has had so far.
+    /// Links the file to the name of its target, durably, and keeps the temporary name.
     fn link_and_stay(self) -> Result<()> {
         self.link().map(|mut name| name.stays = true)
     }
@@ -533,7 +540,7 @@ impl Draft {
     fn link(self) -> Result<DraftName> {
         let Self { file, name, target } = self;
         file.sync_all().map_err(file_error(&target))?;
-        // Closed before anybody can open it: closing it later would let go of the locks that another thread has on it.
+        // Closed before another thread can open it: closing it later would release the locks of that thread.
         drop(file);
         fs::hard_link(&name.path, &target).map_err(|error| match error.kind() {
             IoErrorKind::AlreadyExists => ErrorKind::StoreExists(target.clone()).into(),
@@ -547,7 +554,7 @@ impl Draft {
 impl Drop for DraftName {
     fn drop(&mut self) {
         if !self.stays {
-            // Nothing depends on it: what stays behind under this name is never opened.
+            // A failure is harmless: a file that stays under this name is never opened.
             let _ = fs::remove_file(&self.path);
         }
     }

@@ -1,8 +1,8 @@
-//! Adding what an import brings: rows without a record each.
+//! Adds the rows of an import.
 //!
-//! The digest goes in first, under the number that the row will have. Whether it is there already is found out by that
-//! same descent of the tree, and a row whose secret clashes is never written. Rows get consecutive numbers, so a clash
-//! within the import is told by an index, and nothing about the added rows has to be remembered.
+//! The digest is inserted first, with the number that the row will get. The same descent of the index finds a clash, so
+//! a row whose secret clashes is never written. Rows get consecutive numbers, so that the index of a row within the
+//! import follows from its number, and nothing about the added rows has to be kept in memory.
 
 use rusqlite::{Connection, params};
 
@@ -12,8 +12,8 @@ use crate::error::{ErrorKind, Result};
 use crate::model::{Digest, Noun};
 use crate::store::{Clash, DigestOwner, Row};
 
-/// How much of the file is kept in memory during an import, in SQLite's spelling of 128 MiB. Digests are random, so
-/// every part of their tree is written again and again; what does not fit goes to the log each time.
+/// The page cache during an import: 128 MiB, which SQLite expects as a negative number of KiB. Digests are random, so
+/// every page of their index is modified repeatedly; pages that do not fit are written to the log each time.
 const PAGES: i64 = -128 * 1024;
 
 /// The progress of one import.
@@ -58,7 +58,7 @@ impl ImportState {
         }
     }
 
-    /// Adds a digest for the next row of a table, and then that row; or returns what is in the way.
+    /// Adds a digest for the next row of a table, and then the row; or returns the clash of the digest.
     pub(super) fn add(
         &mut self,
         connection: &Connection,
@@ -97,7 +97,7 @@ impl ImportState {
         Ok(None)
     }
 
-    /// Returns which credential has a digest.
+    /// Returns the clash for a digest that exists.
     fn clash(&mut self, connection: &Connection, digest: &Digest) -> Result<Clash> {
         let (kind, row): (String, i64) = connection
             .prepare_cached("SELECT kind, holder FROM digest WHERE digest = ?1")?
@@ -116,7 +116,7 @@ impl ImportState {
         match secrets::owner(connection, digest)? {
             Some(DigestOwner::Live { id, .. }) => Ok(Clash::Taken(id)),
             Some(DigestOwner::Dead(tombstone)) => Ok(Clash::Dead(tombstone)),
-            None => Err(ErrorKind::Damaged("a secret belongs to nothing".to_owned()).into()),
+            None => Err(ErrorKind::Damaged("a secret has no owner".to_owned()).into()),
         }
     }
 }

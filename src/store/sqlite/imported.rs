@@ -1,4 +1,4 @@
-//! What imports brought, as it came in: what their records commit to.
+//! Import entries: the content of imported items, to which the audit records of the imports commit.
 
 use rusqlite::{Connection, params};
 
@@ -24,7 +24,7 @@ pub(super) fn get(connection: &Connection, id: Id) -> Result<Option<ImportEntry>
     columns::find(connection, sql, [text(&id)], |row| Ok(read(&mut Columns::of(row))?.1))
 }
 
-/// Returns a page of the entries in the order in which they came in, and whether a record is about what came in.
+/// Returns a page of the entries in the order of the import, each with whether an audit record has its id as target.
 pub(super) fn list(connection: &Connection, page: Page) -> Result<Vec<(Id, ImportEntry, bool)>> {
     columns::all(
         connection,

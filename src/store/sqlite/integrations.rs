@@ -65,7 +65,7 @@ pub(super) static TABLE: LazyLock<Table> = LazyLock::new(|| {
     )
 });
 
-/// Lends what the columns hold of an integration.
+/// Calls `take` with the column values of an integration.
 pub(super) fn with_values<T>(integration: &Integration, take: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
     take(params![
         text(&integration.id),

@@ -42,7 +42,7 @@ fn read(row: &rusqlite::Row<'_>) -> Result<GeneralKey> {
     })
 }
 
-/// Reads the two columns that say what a key may reach.
+/// Reads the two columns of a key's access.
 pub(super) fn read_access(columns: &mut Columns<'_>) -> Result<Access> {
     let kind: AccessKind = columns.parsed()?;
     let scopes: Option<ScopeSet> = columns.optional()?;
@@ -66,8 +66,8 @@ pub(super) fn get(connection: &Connection, id: Id) -> Result<Option<GeneralKey>>
     columns::find(connection, &format!("{SELECT} WHERE k.id = ?1"), [text(&id)], read)
 }
 
-/// Visits keys. What the usage file knows, which cannot be joined in SQL, is decided here: when a key was last used, and
-/// the order by that.
+/// Visits keys. Times of last use are in the usage file and cannot be joined in SQL, so they are added here, and keys
+/// are filtered and ordered by them here.
 pub(super) fn list(
     connection: &Connection,
     usage: Usage<'_>,
@@ -92,7 +92,7 @@ pub(super) fn list(
 
 const GO_ON: ControlFlow<()> = ControlFlow::Continue(());
 
-/// Visits a key, unless enough were visited.
+/// Visits a key and decrements the number left to visit. Breaks when none is left.
 fn visit_some(left: &mut u64, key: GeneralKey, visit: Visit<'_, GeneralKey>) -> Flow {
     if *left == 0 {
         return Ok(ControlFlow::Break(()));
@@ -101,7 +101,7 @@ fn visit_some(left: &mut u64, key: GeneralKey, visit: Visit<'_, GeneralKey>) -> 
     if visit(key)?.is_break() || *left == 0 { Ok(ControlFlow::Break(())) } else { Ok(GO_ON) }
 }
 
-/// Visits a page of the keys that match what the main file knows.
+/// Visits a page of the keys that match the conditions on the main database.
 fn rows(connection: &Connection, query: &KeyQuery, page: Page, visit: Visit<'_, GeneralKey>) -> Result<()> {
     if page.limit == Some(0) {
         return Ok(());
@@ -110,7 +110,7 @@ fn rows(connection: &Connection, query: &KeyQuery, page: Page, visit: Visit<'_, 
     columns::each(connection, &sql, rusqlite::params_from_iter(values), read, visit)
 }
 
-/// Writes the statement for a page of keys.
+/// Returns the SQL statement for a page of keys, and its parameters.
 fn select(connection: &Connection, query: &KeyQuery, page: Page) -> Result<(String, Vec<Value>)> {
     let KeyFilter { state, access, created_by, text: part, unused_since: _, ends_by } = &query.filter;
     let at = query.at.as_millisecond();
@@ -145,7 +145,7 @@ fn select(connection: &Connection, query: &KeyQuery, page: Page) -> Result<(Stri
         register_contains(connection)?;
         conditions.push(format!("contains(k.description, {})", bind(part.to_lowercase().into())));
     }
-    // Row order is the order of creation. Without a usage file nothing was ever used.
+    // Rows are in the order of creation. Without a usage file, no key has ever been used.
     let order: &[&str] = match query.order {
         KeyOrder::Created | KeyOrder::LastUsed => &["row"],
         KeyOrder::Description => &["description", "row"],
@@ -175,7 +175,7 @@ fn select(connection: &Connection, query: &KeyQuery, page: Page) -> Result<(Stri
     Ok((format!("{SELECT}{conditions} ORDER BY {} LIMIT {limit}", order.join(", ")), values))
 }
 
-/// Makes `contains(text, lowercase)` known to SQL: whether a text contains another in any case, of any script.
+/// Registers the SQL function `contains(text, part)`, which ignores case in any script. `part` must be lower case.
 fn register_contains(connection: &Connection) -> Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
     Ok(connection.create_scalar_function("contains", 2, flags, |context| {
@@ -184,8 +184,8 @@ fn register_contains(connection: &Connection) -> Result<()> {
     })?)
 }
 
-/// Visits keys in the order of their last use, which comes from the usage file. Those that it does not know were never
-/// used: they come first, or last in reverse.
+/// Visits keys in the order of their last use, according to the usage file. Keys that it does not list were never used:
+/// they come first, or last in reverse order.
 fn list_by_last_use(
     connection: &Connection,
     last_uses: &[(Id, Timestamp)],
@@ -217,7 +217,7 @@ fn list_by_last_use(
         }
         Ok(GO_ON)
     };
-    // Where the page before ended: at a key that was never used, or at one of those that were.
+    // The previous page ended either at a key that was never used, or at one that was.
     let (after_never_used, after_used) = match query.page.after {
         None => (None, None),
         Some(id) if get(connection, id)?.is_none() => return Ok(()),
@@ -260,7 +260,7 @@ pub(super) static TABLE: LazyLock<Table> = LazyLock::new(|| {
     )
 });
 
-/// Lends what the columns hold of a key.
+/// Calls `take` with the column values of a key.
 pub(super) fn with_values<T>(key: &GeneralKey, take: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
     let disabled = key.disabled.as_ref();
     take(params![

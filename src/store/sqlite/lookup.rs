@@ -1,4 +1,4 @@
-//! What a digest belongs to, which is what every check asks.
+//! Finds the credential that a digest belongs to, which every check needs.
 
 use std::sync::Arc;
 
@@ -11,19 +11,19 @@ use crate::error::{ErrorKind, Result};
 use crate::model::{Access, Credential, CredentialKind, DestinationRef, Digest, Hint, Id, Owner, ScopeSet};
 use crate::store::LookupResult;
 
-/// Looks up digests, one after the other. They are looked up at one moment if the connection is in a transaction.
+/// Finds the credentials of digests. All results are from one snapshot if the connection is in a transaction.
 pub(super) struct CredentialFinder<'c> {
     connection: &'c Connection,
     select: Option<CachedStatement<'c>>,
 }
 
 impl<'c> CredentialFinder<'c> {
-    /// Looks up by a connection.
+    /// Returns a finder that uses a connection.
     pub(super) fn new(connection: &'c Connection) -> Self {
         Self { connection, select: None }
     }
 
-    /// Whether a digest belongs to a credential.
+    /// Returns the credential or the tombstone of a digest.
     pub(super) fn find(&mut self, digest: &Digest) -> Result<LookupResult> {
         let Self { connection, select } = self;
         let select = match select {
@@ -37,7 +37,7 @@ impl<'c> CredentialFinder<'c> {
     }
 }
 
-/// A general key is what most checks are about, and comes with the first step.
+/// Selects the digest and, if it is that of a general key, the key: most checks are of general keys.
 const SELECT: &str = "
     SELECT d.kind, d.holder, d.ends_at, k.id, k.description, k.hint, k.access, k.scopes, k.disabled_at IS NOT NULL,
            k.expires_at, k.rate_limit
@@ -56,7 +56,7 @@ fn read(connection: &Connection, select: &mut Statement<'_>, digest: &Digest) ->
         Kind::UserToken => one(connection, USER_TOKEN, holder, user_token)?,
         Kind::AppToken => one(connection, APP_TOKEN, holder, app_token)?,
         Kind::Integration => one(connection, INTEGRATION, holder, integration)?,
-        // A client secret is no credential: it gets a token, and opens nothing.
+        // A client secret is not a credential for checks. It can only be exchanged for a token.
         Kind::Client => return Ok(None),
     };
     Ok(Some(Credential { secret_ends_at, ..credential }))
@@ -70,8 +70,7 @@ fn one(
 ) -> Result<Credential> {
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query([holder])?;
-    let row: &Row<'_> =
-        rows.next()?.ok_or_else(|| ErrorKind::Damaged("a secret belongs to nothing".to_owned()))?;
+    let row: &Row<'_> = rows.next()?.ok_or_else(|| ErrorKind::Damaged("a secret has no owner".to_owned()))?;
     read(&mut Columns::of(row))
 }
 

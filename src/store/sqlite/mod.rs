@@ -1,8 +1,8 @@
-//! The store in an SQLite file.
+//! The SQLite engine.
 //!
-//! Management goes to `NAME.db`, durably; what checks count goes to `NAME.usage.db`, at leisure. Both are in
-//! write-ahead mode, so that readers wait for nobody. Opening does no work that the command at hand does not need:
-//! the store key is read, and the usage file opened, at first use.
+//! Management writes to `NAME.db`, durably. Checks count their usage in `NAME.usage.db`, which may lose counts in a
+//! power failure. Both use write-ahead logging, so that readers never wait. Opening is lazy: the store key is read and
+//! the usage file opened at first use.
 
 mod account;
 mod apps;
@@ -59,14 +59,14 @@ use transaction::Usage;
 pub use transaction::{Reading, SqliteTx, Writing};
 use watch::Watch;
 
-/// How often a store that is used on and on makes sure that its files are still the ones that others find.
+/// How often a long-lived connection checks that its files are still the ones found under their names.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long to wait for another process that writes.
+/// How long to wait for a lock that another process holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long management waits for the usage file: what it needs of it, it can do without.
+/// How long management waits for the usage file, which it can do without.
 const USAGE_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// A store in an SQLite file.
+/// A connection to a store in an SQLite file.
 #[derive(Debug)]
 pub struct SqliteStore {
     main: WatchedConnection,
@@ -81,7 +81,7 @@ pub struct SqliteStore {
     exposed: Vec<Exposed>,
 }
 
-/// A file of the store that others than its owner can read.
+/// A file of the store that users other than its owner can read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exposed {
     /// The file.
@@ -91,17 +91,17 @@ pub struct Exposed {
 }
 
 impl SqliteStore {
-    /// Opens a store that is there.
+    /// Opens an existing store.
     ///
     /// # Errors
-    /// [`ErrorKind::NoStore`] if there is none, [`ErrorKind::StoreRefused`] if what is there is not to be used;
-    /// it is not touched then.
+    /// [`ErrorKind::NoStore`] if there is none, and [`ErrorKind::StoreRefused`] if the file is not a usable store. The
+    /// file is left unchanged then.
     pub fn open(place: &Place) -> Result<Self> {
         Self::open_waiting(place, BUSY_TIMEOUT)
     }
 
-    /// Opens a store that is there, and waits no longer than this for another process that has it locked: for one
-    /// who has others waiting.
+    /// Opens an existing store, and waits at most `patience` for a lock that another process holds. Servers use a short
+    /// time, because their clients are waiting.
     ///
     /// # Errors
     /// Those of [`SqliteStore::open`].
@@ -109,14 +109,14 @@ impl SqliteStore {
         let place = &place.anew();
         let (file, exposed) = files::guard(place)?;
         let main = WatchedConnection::open(place.database(), |watch| {
-            // What was looked at is what is opened.
+            // Open the file that was examined, not another one that has its name now.
             if watch.database() != file {
                 return Err(ErrorKind::NoStore(place.database().to_owned()).into());
             }
             let mut main = connect_to(watch)?;
             main.busy_timeout(patience)?;
             if let Err(refused) = schema::bring_up_to_date(&mut main, place.database()) {
-                // It stays as it is, and what waits in its log stays there.
+                // Closing must not write the log back to a file that is refused.
                 main.set_db_config(
                     DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE,
                     files::has_log(place.database()),
@@ -124,14 +124,14 @@ impl SqliteStore {
                 return Err(refused);
             }
             if !watch.has_companions() && !watch.is_at_rest() {
-                // Another program has taken it out of write-ahead mode.
+                // Another program has turned write-ahead logging off.
                 main.pragma_update(None, "journal_mode", "WAL")?;
                 schema::bring_up_to_date(&mut main, place.database())?;
             }
-            // What was printed must survive a power cut.
+            // A change that was reported must survive a power failure.
             main.pragma_update(None, "synchronous", "FULL")?;
             main.pragma_update(None, "foreign_keys", true)?;
-            // Nothing of a removed key stays behind in a free page.
+            // Overwrite removed rows, so that no free page holds a removed key.
             main.pragma_update(None, "secure_delete", true)?;
             Ok(main)
         })?;
@@ -149,28 +149,29 @@ impl SqliteStore {
         })
     }
 
-    /// For whoever looks for keys from all over a large store, one after the other, and calls [`Store::end_read`] when he
-    /// pauses.
+    /// Optimizes the connection for looking up many different keys in sequence, instead of the same keys repeatedly.
     ///
-    /// Between look-ups it goes on reading the same moment of the store, as long as nobody has committed anything, and
-    /// remembers no keys. Whoever commits meanwhile waits for nothing, but the write-ahead log cannot be begun anew.
+    /// The connection keeps its snapshot open between lookups until another process commits, and caches no credentials.
+    /// The open snapshot does not block writers, but prevents the write-ahead log from being restarted. Call
+    /// [`Store::end_read`] before going idle.
     ///
     /// # Errors
-    /// If others do not find the files of the store.
+    /// If the files in use are no longer the ones found under their names.
     pub fn for_many_keys(mut self) -> Result<Self> {
         self.look_at_files()?;
         self.cache = CredentialCache::for_many_keys();
         Ok(self)
     }
 
-    /// Where the store is.
+    /// Returns the location of the store.
     #[must_use]
     pub fn place(&self) -> &Place {
         &self.place
     }
 
-    /// The files that the store is in, and those that SQLite keeps beside them. Whoever opens and closes one of these
-    /// takes away the locks of everybody in this process who has the store open.
+    /// Returns the files of the store, including those that SQLite keeps beside them.
+    ///
+    /// Opening and closing one of them releases the POSIX locks of every connection to the store in this process.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
         let both = [files::itself(self.place.database()), files::itself(&self.place.usage())];
@@ -179,27 +180,27 @@ impl SqliteStore {
         beside.chain([self.place.store_key().to_owned()]).collect()
     }
 
-    /// Whether another is a connection to the same file, whatever its name is now.
+    /// Returns true if both connections are to the same file, even if it was renamed.
     #[must_use]
     pub fn is_same_file(&self, other: &Self) -> bool {
         self.main.watch().database() == other.main.watch().database()
     }
 
-    /// The files of the store that others than its owner can read.
+    /// Returns the files of the store that users other than its owner can read.
     #[must_use]
     pub fn exposed(&self) -> &[Exposed] {
         &self.exposed
     }
 
-    /// Makes sure that the store's files are still the ones that others find: those that are not would go on answering
-    /// through their open handles, and see no change ever after. What was read of files that were written to meanwhile
-    /// is forgotten.
+    /// Checks that the open files are still the ones found under their names. Otherwise this connection would keep
+    /// reading its open handles and never see another change.
     ///
-    /// This is done once a second by itself, since it costs as much as several look-ups.
+    /// If the files were written to since the last call, the caches are cleared. Lookups call this once a second,
+    /// because it costs as much as several lookups.
     ///
     /// # Errors
-    /// If they are not. This store can be used no more then: close it, and every other that this process has open at the
-    /// place, before it is opened anew.
+    /// If a file was moved, replaced or removed. The connection is unusable then: close it and every other connection
+    /// of this process to the same place before opening the store again.
     pub fn look_at_files(&mut self) -> Result<()> {
         self.main.watch().database().is_still_at(self.place.named())?;
         match &mut self.file_state {
@@ -214,11 +215,11 @@ impl SqliteStore {
         Ok(())
     }
 
-    /// Makes sure that the usage file that is open is still the one that others find. One that is not is closed, and
-    /// opened or made anew when it is next needed.
+    /// Checks that the open usage file is still the one found under its name. If not, closes it; the next use opens or
+    /// creates the file again.
     ///
     /// # Errors
-    /// If it is not.
+    /// If it was moved, replaced or removed.
     pub fn look_at_usage_file(&mut self) -> Result<()> {
         let Some(usage) = &self.usage else { return Ok(()) };
         usage.watch().look().map(drop).map_err(|error| {
@@ -227,7 +228,7 @@ impl SqliteStore {
         })
     }
 
-    /// Makes sure that the store can be changed from here.
+    /// Checks that this connection can change the store.
     fn must_be_writable(&self) -> Result<()> {
         if self.main.is_readonly(MAIN_DB)? {
             return Err(obstacle::read_only(self.main.watch().path()));
@@ -235,7 +236,7 @@ impl SqliteStore {
         Ok(())
     }
 
-    /// The keys derived from the store key, read at first use.
+    /// Returns the keys derived from the store key, which is read at first use.
     fn load_keyring(&mut self) -> Result<&Keyring> {
         if self.keyring.is_none() {
             let path = self.place.store_key();
@@ -250,7 +251,7 @@ impl SqliteStore {
         self.keyring.as_ref().ok_or_else(|| ErrorKind::Damaged("no store key".to_owned()).into())
     }
 
-    /// Opens the usage file, and makes it if there is none.
+    /// Returns the usage file, which is opened or created at first use.
     fn usage_for_writing(&mut self) -> Result<&mut Connection> {
         match &mut self.usage {
             Some(usage) => Ok(usage),
@@ -258,7 +259,8 @@ impl SqliteStore {
         }
     }
 
-    /// Opens the usage file if there is one. A fault of it is told, and stops no management.
+    /// Opens the usage file if it exists. A fault is kept for [`SqliteStore::usage_fault`] and does not fail the
+    /// command.
     fn open_usage(&mut self) {
         if self.usage.is_some() || self.usage_fault.get().is_some() || !is_there(&self.place.usage()) {
             return;
@@ -269,7 +271,7 @@ impl SqliteStore {
         }
     }
 
-    /// Why it is not known when anything was last used, if the usage file cannot be used.
+    /// Returns the fault of the usage file that makes times of last use unavailable, if any.
     #[must_use]
     pub fn usage_fault(&self) -> Option<&Error> {
         self.usage_fault.get()
@@ -279,7 +281,7 @@ impl SqliteStore {
 impl CreateStore for SqliteStore {
     type Location = Place;
 
-    /// The store key comes first; the database is made under another name, and linked into place when it is whole.
+    /// Creates the store key first, then the database under a temporary name, which is linked into place when complete.
     fn create(
         place: &Place,
         entropy: &mut dyn Entropy,
@@ -290,14 +292,14 @@ impl CreateStore for SqliteStore {
         // It is not there yet, or is looked at when it is read.
         let _ = files::guard_way(place, place.store_key())?;
         let store_key = files::make_store_key(place.store_key(), entropy).map_err(|error| {
-            // The key is finished when another process has just made the store.
+            // If another process has just created the store, report that instead of its key.
             files::refuse_remains(place).err().unwrap_or(error)
         })?;
         let keyring = Keyring::new(&store_key)?;
         let draft = files::Draft::beside(place.database(), entropy)?;
         {
             let mut connection = connect(draft.path())?;
-            // Nobody sees the file before it is whole and synced, so that it needs no journal on disk meanwhile.
+            // No other process opens the file before it is complete and synced, so it needs no journal on disk.
             connection.pragma_update(None, "journal_mode", "MEMORY")?;
             connection.pragma_update(None, "synchronous", "OFF")?;
             connection.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
@@ -342,14 +344,14 @@ impl Store for SqliteStore {
     }
 
     fn find_credentials(&mut self, digests: &[Digest]) -> Result<Vec<CredentialLookup>> {
-        // What is found is remembered from the first time on, and what the files are compared with is as old.
+        // The first lookup fills the cache, so the state that files are compared with must not be older than that.
         let is_at_rest = self.main.watch().is_at_rest();
         if is_at_rest || self.file_state.is_none() || self.looked_at.elapsed() >= LOOK_EVERY {
             self.look_at_files()?;
         }
         let found = self.cache.find(&self.main, digests);
         if is_at_rest {
-            // What was changed meanwhile was read half before and half after.
+            // The lookup is invalid if the database was changed in the meantime.
             self.look_at_files()?;
         }
         found
@@ -359,7 +361,7 @@ impl Store for SqliteStore {
         self.cache.end_read(&self.main)?;
         if self.main.watch().is_at_rest() || self.looked_at.elapsed() >= LOOK_EVERY {
             self.look_at_files()?;
-            // It is opened anew when it is needed, and tells then if it cannot be.
+            // The next use opens it again and reports a fault.
             let _ = self.look_at_usage_file();
         }
         Ok(())
@@ -373,7 +375,7 @@ impl Store for SqliteStore {
         decide: &mut dyn FnMut(Window) -> bool,
     ) -> Result<()> {
         if self.usage.is_none() {
-            // The one check of a process, most likely: it is over before anything could be written back.
+            // Most likely the only check of this process: do not write the log back when it ends.
             self.main.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
             let usage = self.usage.insert(usage::open_or_make(&self.place)?);
             usage::leave_log(usage, &self.place)?;
@@ -391,10 +393,10 @@ impl Store for SqliteStore {
     }
 
     fn add_usage(&mut self, counts: &[UsageCount]) -> Result<()> {
-        // What was counted goes to the file that is there, whatever became of the one before.
+        // The counts go to the file that exists now, even if the open one was removed.
         let _ = self.look_at_usage_file();
         usage::add(self.usage_for_writing()?, counts).map_err(|error| {
-            // The next addition opens the file anew.
+            // The next call opens the file again.
             self.usage = None;
             usage::fault(&self.place, error)
         })
@@ -403,13 +405,13 @@ impl Store for SqliteStore {
     fn verify_state(&mut self, kept: Option<Head>) -> Result<(Chain, Option<Replay>)> {
         let keyring = self.keyring()?;
         self.end_read()?;
-        // An index that hides records would hide what they say.
+        // A corrupt database index could hide records from the comparison.
         backup::examine_pages(&self.main)?;
         verify_state(&mut self.read()?, &keyring, kept)
     }
 }
 
-/// Connects to a database that lies in its place.
+/// Connects to an existing database.
 fn connect_to(watch: &Watch) -> Result<Connection> {
     if !watch.is_at_rest() {
         return connect(watch.path());
@@ -423,14 +425,14 @@ fn connect_to(watch: &Watch) -> Result<Connection> {
 
 fn connect(path: &Path) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    // To SQLite `:memory:` and `file:keys.db` are no names of files; behind a directory everything is one.
+    // SQLite does not treat `:memory:` and `file:keys.db` as file names, except behind a directory.
     let named = if path.is_relative() { &Path::new(".").join(path) } else { path };
     let connection = Connection::open_with_flags(named, flags).map_err(|error| refused(path, error))?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     Ok(connection)
 }
 
-/// Names the file in what SQLite says at the first touch of it.
+/// Adds the path to an error that SQLite returns at the first access to a file.
 fn refused(path: &Path, error: rusqlite::Error) -> Error {
     let refusal = match error.sqlite_error_code() {
         Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => return obstacle::cannot_open(path),
@@ -457,7 +459,7 @@ impl From<rusqlite::Error> for Error {
     }
 }
 
-/// Makes what happened to the names in a directory survive a power cut.
+/// Syncs a directory, so that changes of its entries survive a power failure.
 fn sync_directory(directory: &Path) -> Result<()> {
     fs::File::open(directory).and_then(|handle| handle.sync_all()).map_err(file_error(directory))
 }

@@ -1,4 +1,5 @@
-//! What keeps SQLite from a file. It says of everything that it cannot open the file, or that it is read-only.
+//! Finds out why SQLite cannot use a file: its own errors only say that it cannot open the file, or that it is
+//! read-only.
 
 use std::fs::{self, File};
 use std::io;
@@ -11,18 +12,18 @@ use super::files::{beside, log_of};
 use crate::error::{Error, ErrorKind, Refusal};
 use crate::store::place::{directory_of, in_words};
 
-/// The longest path that SQLite takes: it keeps room for eight more bytes within 512.
+/// The maximum length in bytes of a path that SQLite accepts: its buffer has 512, of which it reserves eight.
 pub(super) const LONGEST_PATH: usize = 504;
 
-/// Names the file in what the operating system says.
+/// Adds the path to an error of the operating system.
 pub(super) fn file_error(path: &Path) -> impl FnOnce(io::Error) -> Error + '_ {
     move |source| ErrorKind::File { path: path.to_owned(), source }.into()
 }
 
-/// Names what on the way to a file, or in its place, this process may not use.
+/// Returns an error that names the directory on the path, or the file itself, that this process may not use.
 pub(super) fn permission_denied(path: &Path) -> Error {
     let mut way: Vec<_> = path.ancestors().map(in_words).collect();
-    // From the root, as the operating system goes; where nothing more is there, something was to be made.
+    // From the root, in the order of the operating system. If the rest does not exist, it was to be created.
     way.reverse();
     let present = way.iter().take_while(|step| step.symlink_metadata().is_ok()).count();
     let closed = |step: &&&Path| step.is_dir() && !allows(step, Access::EXEC_OK);
@@ -30,9 +31,9 @@ pub(super) fn permission_denied(path: &Path) -> Error {
     refuse(what, Refusal::PermissionDenied)
 }
 
-/// Tells why SQLite could not open a database.
+/// Returns the reason why SQLite cannot open a database.
 pub(super) fn cannot_open(path: &Path) -> Error {
-    // Of no use to what follows, if it fails too.
+    // If even this fails, no more files can be opened.
     if let Err(error) = File::open("/")
         && [Errno::MFILE, Errno::NFILE]
             .map(|errno| Some(errno.raw_os_error()))
@@ -71,25 +72,25 @@ pub(super) fn cannot_open(path: &Path) -> Error {
     permission_denied(path)
 }
 
-/// Names what keeps a database from being written.
+/// Returns an error that names the file or directory because of which a database cannot be written.
 pub(super) fn read_only(path: &Path) -> Error {
     let is_file_the_obstacle = path.exists() && !allows(path, Access::WRITE_OK);
     let what = if is_file_the_obstacle { path } else { directory_of(path) };
     refuse(what, Refusal::ReadOnly)
 }
 
-/// The length of a path as SQLite sees it, in bytes.
+/// Returns the length in bytes of a path as SQLite resolves it.
 pub(super) fn length_of(path: &Path) -> usize {
     path::absolute(path).as_deref().unwrap_or(path).as_os_str().len()
 }
 
-/// Whether this process can make files in a directory.
+/// Returns true if this process can create files in a directory.
 pub(super) fn can_write(directory: &Path) -> bool {
     allows(directory, Access::WRITE_OK | Access::EXEC_OK)
 }
 
-/// Whether the operating system lets this process do something with a file. The file is not opened: closing it would
-/// let go of the locks that this process has on it.
+/// Returns true if the operating system grants this process access to a file. The file is not opened, because closing
+/// it would release the locks that this process holds on it.
 fn allows(path: &Path, access: Access) -> bool {
     accessat(CWD, path, access, AtFlags::EACCESS).is_ok()
 }

@@ -1,4 +1,4 @@
-//! Rows of every noun: which table they belong to, and what its columns hold.
+//! The table and the column values of a row of any noun.
 
 use rusqlite::ToSql;
 
@@ -7,7 +7,7 @@ use super::{account, apps, destinations, integrations, keys, tokens, users};
 use crate::error::Result;
 use crate::store::Row;
 
-/// Lends the table of a row, and what its columns hold.
+/// Calls `take` with the table of a row and its column values.
 pub(super) fn with_values(
     row: Row<'_>,
     take: impl FnOnce(&Table, &[&dyn ToSql]) -> Result<()>,

@@ -1,4 +1,4 @@
-//! The schema: whose file it is, how old, and how to bring it up to date.
+//! The schema: recognizes the files of a store, their version, and migrates older ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,13 +12,13 @@ use super::{connect, refused};
 use crate::error::{Error, ErrorKind, Refusal, Result};
 use crate::store::{Unrecorded, Visit};
 
-/// What SQLite's header calls a pdkeys store: "pdky".
+/// The application id of a pdkeys store in SQLite's file header: "pdky".
 pub(super) const APPLICATION_ID: i32 = 0x7064_6b79;
 
 /// The length of SQLite's file header in bytes.
 pub(super) const HEADER_LEN: usize = 100;
 
-/// Every step that the schema ever took. A step that has been released is never changed; a new one is appended.
+/// Every migration of the schema, in order. A released migration is never changed; new ones are appended.
 const STEPS: &[M<'_>] = &[
     M::up(include_str!("migrations/0001_account_users_keys.sql")),
     M::up(include_str!("migrations/0002_tokens_services_integrations.sql")),
@@ -27,11 +27,11 @@ const STEPS: &[M<'_>] = &[
     M::up(include_str!("migrations/0005_the_trail_answers_for_the_state.sql")),
 ];
 
-/// The schema that this program writes.
+/// The schema version of this program.
 #[expect(clippy::cast_possible_wrap, reason = "a handful of steps")]
 const KNOWN: i64 = STEPS.len() as i64;
 
-/// Tells a store from other files by the file's header, before SQLite opens it.
+/// Checks that a file header is that of a store, before SQLite opens the file.
 pub(super) fn check_header(header: &[u8; HEADER_LEN]) -> Result<(), Refusal> {
     let (magic, _) = header.split_at(16);
     if magic != b"SQLite format 3\0" {
@@ -44,20 +44,20 @@ pub(super) fn check_header(header: &[u8; HEADER_LEN]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Makes sure that nothing of a file is cut off, if no write-ahead log goes with it: it has whole pages, and as many as
-/// its header says. With a log it may be behind.
+/// Checks that a file without a write-ahead log is not truncated: its length is a multiple of the page size, and at
+/// least that in its header. A file with a log can be shorter.
 pub(super) fn check_length(header: &[u8; HEADER_LEN], length: u64) -> Result<(), Refusal> {
     let number = |at: usize| {
         let bytes = [header[at], header[at + 1], header[at + 2], header[at + 3]];
         u64::from(u32::from_be_bytes(bytes))
     };
     let page_size = match u16::from_be_bytes([header[16], header[17]]) {
-        // What does not fit into two bytes.
+        // The encoding of the one size that does not fit into two bytes.
         1 => 65_536,
         0 => return Err(Refusal::Corrupt),
         size => u64::from(size),
     };
-    // The number of pages is of the same change as the rest of the header, or it says nothing.
+    // The number of pages is valid only if the header was last written by a program that maintains it.
     let pages = if number(24) == number(92) { number(28) } else { 0 };
     if length.is_multiple_of(page_size) && length >= pages * page_size {
         Ok(())
@@ -66,8 +66,8 @@ pub(super) fn check_length(header: &[u8; HEADER_LEN], length: u64) -> Result<(),
     }
 }
 
-/// Refuses a file that has taken more steps than are known, which its log alone may say, and leaves no trace beside it:
-/// whoever has the file to himself shares nothing. Anything else that is wrong comes to light when it is opened for use.
+/// Refuses a file with a newer schema version, which may be only in its log, without creating files beside it: in
+/// exclusive mode SQLite needs no shared index. Other faults are found when the file is opened for use.
 pub(super) fn refuse_newer(path: &Path) -> Result<()> {
     let connection = connect(path)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
@@ -79,7 +79,7 @@ pub(super) fn refuse_newer(path: &Path) -> Result<()> {
     }
 }
 
-/// Takes the steps that the file lacks, and refuses one that has taken more than are known.
+/// Applies the migrations that a file lacks, and refuses a file with a newer schema version.
 pub(super) fn bring_up_to_date(connection: &mut Connection, path: &Path) -> Result<()> {
     let found = version(connection, path)?;
     if found == KNOWN {
@@ -90,7 +90,7 @@ pub(super) fn bring_up_to_date(connection: &mut Connection, path: &Path) -> Resu
     }
     match Migrations::from_slice(STEPS).to_latest(connection) {
         Ok(()) => Ok(()),
-        // Another process may have taken the same steps meanwhile.
+        // Another process may have applied the same migrations in the meantime.
         Err(_) if version(connection, path)? == KNOWN => Ok(()),
         Err(rusqlite_migration::Error::RusqliteError { err, .. }) => Err(err.into()),
         Err(error) => Err(ErrorKind::Engine(Box::new(error)).into()),
@@ -134,7 +134,7 @@ fn definitions(connection: &Connection) -> Result<BTreeMap<(String, String), Opt
     Ok(definitions.collect::<Result<_, _>>()?)
 }
 
-/// How many steps a file has taken.
+/// Returns the schema version of a file: the number of migrations applied to it.
 fn version(connection: &Connection, path: &Path) -> Result<i64> {
     connection
         .pragma_query_value(None, "user_version", |row| row.get(0))

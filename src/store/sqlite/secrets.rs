@@ -1,4 +1,4 @@
-//! The digests of secrets, and the tombstones of those that are dead.
+//! The digests of live secrets, and the tombstones of dead ones.
 
 use std::str::FromStr;
 
@@ -10,7 +10,7 @@ use crate::error::{ErrorKind, Result};
 use crate::model::{Digest, Id, LiveSecret, Noun};
 use crate::store::{Death, DigestOwner, Tombstone, Unrecorded, Visit, Which};
 
-/// What has secrets: the kinds of credential, and the apps with their client secrets.
+/// A kind of secret owner: the kinds of credential, and apps, which own client secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     General,
@@ -23,7 +23,7 @@ pub(super) enum Kind {
 impl Kind {
     const ALL: [Self; 5] = [Self::General, Self::UserToken, Self::AppToken, Self::Integration, Self::Client];
 
-    /// Returns the kind of secret that things of a noun have.
+    /// Returns the kind of a noun that owns secrets by its id.
     fn of(noun: Noun) -> Result<Self> {
         match noun {
             Noun::GeneralKey => Ok(Self::General),
@@ -31,12 +31,12 @@ impl Kind {
             Noun::Integration => Ok(Self::Integration),
             Noun::App => Ok(Self::Client),
             Noun::Account | Noun::User | Noun::Service | Noun::Orchestration | Noun::AppToken => {
-                Err(ErrorKind::Damaged(format!("no {noun} has secrets by its id")).into())
+                Err(ErrorKind::Damaged(format!("a {noun} owns no secrets by its id")).into())
             }
         }
     }
 
-    /// The kind as the `digest` table names it.
+    /// Returns the name of the kind in the table `digest`.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::General => "general",
@@ -47,7 +47,7 @@ impl Kind {
         }
     }
 
-    /// The table that holds what has the secrets.
+    /// Returns the table of the owners.
     pub(super) const fn table(self) -> &'static str {
         match self {
             Self::General => "general_key",
@@ -58,7 +58,7 @@ impl Kind {
         }
     }
 
-    /// The column of that table with the id.
+    /// Returns the column of that table with the id of the owner.
     const fn id_column(self) -> &'static str {
         match self {
             Self::AppToken => "app",
@@ -74,18 +74,18 @@ impl FromStr for Kind {
         Self::ALL
             .into_iter()
             .find(|kind| kind.as_str() == text)
-            .ok_or_else(|| format!("no kind is called {text}"))
+            .ok_or_else(|| format!("unknown kind of secret {text}"))
     }
 }
 
-/// Returns the kind and the row of an owner of secrets.
+/// Returns the kind and the row number of an owner of secrets.
 pub(super) fn row_of(connection: &Connection, owner: Id) -> Result<(Kind, i64)> {
     let kind = Kind::of(owner.noun())?;
     let row = connection
         .prepare_cached(&format!("SELECT row FROM {} WHERE id = ?1", kind.table()))?
         .query_row([text(&owner)], |row| row.get(0))
         .optional()?;
-    Ok((kind, row.ok_or_else(|| ErrorKind::Damaged(format!("{owner} is gone")))?))
+    Ok((kind, row.ok_or_else(|| ErrorKind::Damaged(format!("{owner} is missing")))?))
 }
 
 pub(super) fn insert(connection: &Connection, kind: Kind, holder: i64, digest: &Digest) -> Result<()> {
@@ -96,7 +96,7 @@ pub(super) fn insert(connection: &Connection, kind: Kind, holder: i64, digest: &
     Ok(())
 }
 
-/// Sets the moment at which the secrets of an owner end.
+/// Sets the time at which the secrets of an owner end.
 pub(super) fn end(connection: &Connection, owner: Id, at: Timestamp) -> Result<()> {
     let (kind, holder) = row_of(connection, owner)?;
     connection
@@ -105,7 +105,7 @@ pub(super) fn end(connection: &Connection, owner: Id, at: Timestamp) -> Result<(
     Ok(())
 }
 
-/// Turns live secrets of an owner into tombstones.
+/// Replaces live secrets of an owner with tombstones.
 pub(super) fn bury(
     connection: &Connection,
     owner: Id,
@@ -129,7 +129,7 @@ pub(super) fn bury(
     Ok(())
 }
 
-/// Removes the row of a thing.
+/// Removes the row with an id.
 pub(super) fn delete(connection: &Connection, id: Id) -> Result<()> {
     let table = match id.noun() {
         Noun::Service | Noun::Orchestration => "destination",
@@ -137,10 +137,10 @@ pub(super) fn delete(connection: &Connection, id: Id) -> Result<()> {
     };
     let removed =
         connection.prepare_cached(&format!("DELETE FROM {table} WHERE id = ?1"))?.execute([text(&id)])?;
-    if removed == 1 { Ok(()) } else { Err(ErrorKind::Damaged(format!("{id} is gone")).into()) }
+    if removed == 1 { Ok(()) } else { Err(ErrorKind::Damaged(format!("{id} is missing")).into()) }
 }
 
-/// What a digest belongs to, dead or alive.
+/// Returns the owner of a digest, or its tombstone.
 pub(super) fn owner(connection: &Connection, digest: &Digest) -> Result<Option<DigestOwner>> {
     let mut live = connection.prepare_cached("SELECT kind, holder, ends_at FROM digest WHERE digest = ?1")?;
     let mut rows = live.query([digest.as_bytes()])?;
@@ -155,11 +155,11 @@ pub(super) fn owner(connection: &Connection, digest: &Digest) -> Result<Option<D
         kind.table()
     ))?;
     let mut rows = named.query([holder])?;
-    let row = rows.next()?.ok_or_else(|| ErrorKind::Damaged("a secret belongs to nothing".to_owned()))?;
+    let row = rows.next()?.ok_or_else(|| ErrorKind::Damaged("a secret has no owner".to_owned()))?;
     Ok(Some(DigestOwner::Live { id: Columns::of(row).parsed()?, ends_at }))
 }
 
-/// Returns the secrets of an owner that are not dead for good, the present one last.
+/// Returns the live secrets of an owner, the current one last.
 pub(super) fn live(connection: &Connection, owner: Id) -> Result<Vec<LiveSecret>> {
     let Ok(kind) = Kind::of(owner.noun()) else { return Ok(Vec::new()) };
     let sql = format!(
@@ -170,12 +170,12 @@ pub(super) fn live(connection: &Connection, owner: Id) -> Result<Vec<LiveSecret>
     columns::all(connection, &sql, params![text(&owner), kind.as_str()], read_live)
 }
 
-/// Reads a digest and its end.
+/// Reads a digest and the time at which it ends.
 pub(super) fn read_live(columns: &mut Columns<'_>) -> Result<LiveSecret> {
     Ok(LiveSecret { digest: Digest::stored(columns.value()?), ends_at: columns.optional_moment()? })
 }
 
-/// Returns what is left of the dead secrets of an owner.
+/// Returns the tombstones of an owner's secrets.
 pub(super) fn dead(connection: &Connection, id: Id) -> Result<Vec<(Digest, Tombstone)>> {
     let sql = "SELECT digest, id, death, died_at FROM tombstone WHERE id = ?1";
     columns::all(connection, sql, [text(&id)], |columns| {
@@ -183,7 +183,7 @@ pub(super) fn dead(connection: &Connection, id: Id) -> Result<Vec<(Digest, Tombs
     })
 }
 
-/// Visits what neither a record nor an entry of an import names.
+/// Visits what is stored without an audit record or an import entry.
 pub(super) fn unrecorded(connection: &Connection, visit: Visit<'_, Unrecorded>) -> Result<()> {
     let unnamed = "NOT EXISTS (SELECT 1 FROM audit WHERE target = thing.id)
                    AND NOT EXISTS (SELECT 1 FROM imported WHERE imported.id = thing.id)";
@@ -206,7 +206,7 @@ pub(super) fn unrecorded(connection: &Connection, visit: Visit<'_, Unrecorded>) 
     columns::each(connection, &sql, [], |_| Ok(Unrecorded::StraySecret), visit)
 }
 
-/// What is left of a secret that is dead for good.
+/// Returns the tombstone of a digest.
 pub(super) fn tombstone(connection: &Connection, digest: &Digest) -> Result<Option<Tombstone>> {
     let mut dead = connection.prepare_cached("SELECT id, death, died_at FROM tombstone WHERE digest = ?1")?;
     let mut rows = dead.query([digest.as_bytes()])?;
@@ -218,14 +218,14 @@ fn read_tombstone(columns: &mut Columns<'_>) -> Result<Tombstone> {
     let death = match columns.value::<String>()?.as_str() {
         "removed" => Death::Removed,
         "rotated" => Death::Rotated,
-        other => return Err(ErrorKind::Damaged(format!("a secret cannot be {other}")).into()),
+        other => return Err(ErrorKind::Damaged(format!("unknown cause of death {other}")).into()),
     };
     Ok(Tombstone { id, death, at: columns.moment()? })
 }
 
-/// Whether an id is in use, or was: tombstones and the audit trail remember what is gone.
+/// Returns true if an id is in use or was: tombstones and the audit trail keep the ids of removed resources.
 pub(super) fn is_taken(connection: &Connection, id: Id) -> Result<bool> {
-    // Whole statements, since every key of an import asks.
+    // Static statements, because an import runs one for every key.
     macro_rules! in_use {
         ($table:literal) => {
             concat!(
@@ -238,7 +238,7 @@ pub(super) fn is_taken(connection: &Connection, id: Id) -> Result<bool> {
         };
     }
     let sql = match id.noun() {
-        // A user is told by the external id where there is one, and so no other may have it for an id.
+        // The API behind a gateway identifies a user by the external id, if any, so it must not be another user's id.
         Noun::User => concat!(
             in_use!("user"),
             " OR EXISTS (SELECT 1 FROM user WHERE external_id IN (?1, lower(?1)) AND left_at IS NULL)"

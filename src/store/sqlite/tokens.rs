@@ -49,7 +49,7 @@ pub(super) static TABLE: LazyLock<Table> = LazyLock::new(|| {
     )
 });
 
-/// Lends what the columns hold of a token.
+/// Calls `take` with the column values of a token.
 pub(super) fn with_values<T>(token: &UserToken, take: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
     take(params![
         text(&token.id),

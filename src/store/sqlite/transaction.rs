@@ -1,4 +1,4 @@
-//! Transactions: the reads of one moment, and row operations.
+//! Transactions: reads of one snapshot, and row operations.
 
 use std::cell::OnceCell;
 use std::fmt;
@@ -24,16 +24,16 @@ use crate::store::{
     Tombstone, Unrecorded, UsageQuery, UserBy, UserQuery, Visit, Which, WriteTx,
 };
 
-/// Marks a transaction that only reads.
+/// Marks a read transaction.
 #[derive(Debug)]
 pub enum Reading {}
 
-/// Marks a transaction that writes.
+/// Marks a write transaction.
 #[derive(Debug)]
 pub enum Writing {}
 
-/// The usage file as management reads it: without it, or with a fault of it, nothing is known of any use, and all else
-/// goes on.
+/// The usage file as management commands read it. If it is missing or faulty, times of last use are unknown, and the
+/// commands continue.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Usage<'s>(Option<UsageFile<'s>>);
 
@@ -45,12 +45,12 @@ struct UsageFile<'s> {
 }
 
 impl<'s> Usage<'s> {
-    /// No usage file.
+    /// Returns a usage that knows nothing.
     pub(super) fn none() -> Self {
         Self(None)
     }
 
-    /// The usage file, if it is open, and where a fault of it is told.
+    /// Returns the usage in an open file, if any. The first fault is stored in `fault`.
     pub(super) fn new(
         connection: Option<&'s Connection>,
         fault: &'s OnceCell<Error>,
@@ -59,12 +59,12 @@ impl<'s> Usage<'s> {
         Self(connection.map(|connection| UsageFile { connection, fault, place }))
     }
 
-    /// Returns when a credential was last used, if that is known.
+    /// Returns when a credential was last used, if known.
     pub(super) fn last_used(self, id: Id) -> Option<Timestamp> {
         self.read(|usage| usage::last_used(usage, id)).flatten()
     }
 
-    /// Reads something, if there is anything to read it from. After a fault nothing is read any more.
+    /// Reads from the usage file, or returns `None` if there is none or it has had a fault.
     pub(super) fn read<T>(self, read: impl FnOnce(&Connection) -> Result<T>) -> Option<T> {
         let file = self.0.filter(|file| file.fault.get().is_none())?;
         match read(file.connection) {
@@ -86,7 +86,7 @@ pub struct SqliteTx<'s, Mode> {
 }
 
 impl<'s, Mode> SqliteTx<'s, Mode> {
-    /// Makes a transaction of one on the main file.
+    /// Wraps a transaction on the main database.
     pub(super) fn new(main: Transaction<'s>, usage: Usage<'s>) -> Self {
         Self { main, usage, import: None, mode: PhantomData }
     }
@@ -190,7 +190,7 @@ impl<Mode> ReadTx for SqliteTx<'_, Mode> {
     }
 
     fn usage(&mut self, query: &UsageQuery, visit: Visit<'_, HourlyUsage>) -> Result<()> {
-        // What a visitor returns is no fault of the file.
+        // An error of the visitor is not a fault of the file.
         let mut visited = Ok(());
         let _ = self.usage.read(|usage| {
             usage::each_hour(usage, query, &mut |hour| {

@@ -1,4 +1,4 @@
-//! The usage file: when each credential was last used, and how often in each hour.
+//! The usage file: when each credential was last used, how often in each hour, and rate-limit windows.
 
 use std::fs::{self, File};
 use std::io;
@@ -20,23 +20,23 @@ use crate::store::place::directory_of;
 use crate::store::{HourlyUsage, Place, UsageCount, UsageQuery, Visit, Window};
 
 const SCHEMA: &str = include_str!("usage.sql");
-/// What the schema's last line says.
+/// The schema version, which the last line of the schema sets.
 const VERSION: i64 = 1;
-/// How many credentials' counts are kept in the small table: as many as make about a thousand pages.
+/// The maximum number of rows in the table `recent`, which is about a thousand pages.
 const MOST_RECENT: i64 = 100_000;
 const MILLISECONDS_AN_HOUR: i64 = 3_600_000;
 const HOURS_A_DAY: i64 = 24;
-/// How long what was counted in an hour is kept.
+/// How many days hourly counts are kept.
 const DAYS_KEPT: i64 = 90;
-/// How long the log of the usage file may be, in bytes, for a process that makes one check to leave it behind: a hundred
-/// pages, since whoever opens the file next reads them all.
+/// The maximum length in bytes of the usage file's log that a process with a single check leaves behind: a hundred
+/// pages, because the next process to open the file reads them all.
 const SHORT_LOG: u64 = 100 * 4096;
-/// How much of the file is kept in memory while counts are added, in SQLite's spelling of 24 MiB: more than one addition
-/// needs. Where SQLite is built as rusqlite does it, without the flags of `.cargo/config.toml`, all connections of a
-/// process share their memory for pages, and one that has reached its own bound takes pages from those that check.
+/// The page cache while counts are added: 24 MiB, which SQLite expects as a negative number of KiB, and which is more
+/// than one addition needs. In a build of SQLite without the flags of `.cargo/config.toml`, all connections of a
+/// process share their page memory, and a connection at its limit would take pages from those that check.
 const PAGES: i64 = -24 * 1024;
 
-/// Opens the usage file, and waits no longer than this for another process that has it locked.
+/// Opens the usage file, and waits at most `patience` for a lock that another process holds.
 pub(super) fn open(place: &Place, patience: Duration) -> Result<WatchedConnection> {
     let path = &place.usage();
     let guard = || {
@@ -53,12 +53,12 @@ pub(super) fn open(place: &Place, patience: Duration) -> Result<WatchedConnectio
         WatchedConnection::open(path, |watch| {
             let connection = connect_to(watch)?;
             connection.busy_timeout(patience)?;
-            // Counts may be lost to a power cut; checks are many.
+            // Counts may be lost in a power failure; syncing for every check would be too slow.
             connection.pragma_update(None, "synchronous", "NORMAL")?;
-            // Found out here, and not by whoever reads a count in the middle of something else.
+            // Detect a foreign or damaged file now, not in the middle of a command.
             connection.prepare_cached("SELECT at FROM last_used WHERE id = ?1")?.exists([""])?;
             if !watch.has_companions() && !watch.is_at_rest() {
-                // Another program has taken it out of write-ahead mode.
+                // Another program has turned write-ahead logging off.
                 connection.pragma_update(None, "journal_mode", "WAL")?;
             }
             bring_up_to_date(&connection)?;
@@ -68,7 +68,7 @@ pub(super) fn open(place: &Place, patience: Duration) -> Result<WatchedConnectio
     opened.map_err(|error| fault(place, error))
 }
 
-/// Names the usage file in what went wrong with it: nothing else of the store depends on it.
+/// Turns an error into a fault of the usage file, on which nothing else in the store depends.
 pub(super) fn fault(place: &Place, error: Error) -> Error {
     let path = place.usage();
     let why = match error.kind() {
@@ -78,7 +78,7 @@ pub(super) fn fault(place: &Place, error: Error) -> Error {
         ErrorKind::StoreLocked { .. } => "locked by another process".to_owned(),
         ErrorKind::NoStore(_) => "was removed just now".to_owned(),
         ErrorKind::StoreRefused { path: file, refusal } if *file == path => refusal.to_string(),
-        // SQLite's own files beside it.
+        // A file that SQLite keeps beside it.
         ErrorKind::StoreRefused { path: file, refusal } => {
             format!("{}: {refusal}", file.file_name().unwrap_or_default().display())
         }
@@ -89,7 +89,7 @@ pub(super) fn fault(place: &Place, error: Error) -> Error {
     ErrorKind::UsageFile { path, why }.into()
 }
 
-/// Makes what an older program did not know.
+/// Adds the tables that an older version did not create.
 fn bring_up_to_date(connection: &Connection) -> Result<()> {
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version < VERSION {
@@ -100,7 +100,7 @@ fn bring_up_to_date(connection: &Connection) -> Result<()> {
     Ok(())
 }
 
-/// Opens the usage file, and makes it first if it is not there.
+/// Opens the usage file, and creates it first if it does not exist.
 pub(super) fn open_or_make(place: &Place) -> Result<WatchedConnection> {
     let path = place.usage();
     if !path.exists() {
@@ -116,7 +116,7 @@ pub(super) fn open_or_make(place: &Place) -> Result<WatchedConnection> {
     Ok(usage)
 }
 
-/// Makes the usage file, whole before anybody sees it under its name.
+/// Creates the usage file under a temporary name, and links it into place when it is complete.
 fn make(place: &Place) -> Result<()> {
     let path = &place.usage();
     let draft = Draft::beside(path, &mut SystemEntropy)?;
@@ -126,15 +126,15 @@ fn make(place: &Place) -> Result<()> {
     connection.execute_batch(SCHEMA)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.close().map_err(|(_, error)| error)?;
-    // One at a time: the log that is cleared away must not be that of a file which somebody else has just put there.
+    // One process at a time: the log that is removed must not belong to a file that another process has just created.
     let directory = place.directory();
     let turn = File::open(directory).map_err(file_error(directory))?;
     turn.lock().map_err(file_error(directory))?;
     if path.exists() {
         return Ok(());
     }
-    // Left by a file that was thrown away, perhaps while another process had it open: the log would be laid over the new
-    // file, and its index would hide what that process does not know.
+    // These belong to a usage file that was deleted, perhaps while another process had it open. SQLite would apply the
+    // log to the new file, and the index would hide later changes.
     for left in [log_of(path), beside(path, "-shm")] {
         match fs::remove_file(left) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(file_error(path)(error)),
@@ -142,19 +142,19 @@ fn make(place: &Place) -> Result<()> {
         }
     }
     match draft.link_into_place() {
-        // Somebody else was faster.
+        // Another process created it first.
         Err(error) if matches!(error.kind(), ErrorKind::StoreExists(_)) => Ok(()),
         linked => linked,
     }
 }
 
-/// Makes closing cheap, for a process that makes one check: the log stays, unless it is long by now.
+/// Makes closing cheap for a process with a single check: leaves the log as it is, unless it is long.
 pub(super) fn leave_log(connection: &Connection, place: &Place) -> Result<()> {
     let is_short = fs::metadata(log_of(&place.usage())).is_ok_and(|log| log.len() < SHORT_LOG);
     Ok(connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, is_short).map(drop)?)
 }
 
-/// Adds counts, all in one transaction.
+/// Adds counts in one transaction.
 pub(super) fn add(connection: &mut Connection, counts: &[UsageCount]) -> Result<()> {
     connection.pragma_update(None, "cache_size", PAGES)?;
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -164,12 +164,12 @@ pub(super) fn add(connection: &mut Connection, counts: &[UsageCount]) -> Result<
         sweep(&tx, last.at)?;
     }
     tx.commit()?;
-    // Others have a use for it until the next time. What was added is added, whatever comes of this.
+    // Release the memory until the next addition. The counts are committed, so a failure here does not matter.
     let _ = connection.execute_batch("PRAGMA shrink_memory");
     Ok(())
 }
 
-/// Throws away, once a day, what is too old to keep.
+/// Removes outdated counts, once a day.
 fn sweep(connection: &Connection, at: Timestamp) -> Result<()> {
     let hour = at.as_millisecond().div_euclid(MILLISECONDS_AN_HOUR);
     let due = connection
@@ -188,8 +188,8 @@ fn sweep(connection: &Connection, at: Timestamp) -> Result<()> {
     Ok(())
 }
 
-/// What an insertion into `recent` or `last_used` does where the credential has a row: its hour goes on, or a later one
-/// begins. An earlier one changes nothing.
+/// The upsert clause of `recent` and `last_used`: adds to the counts of the same hour, replaces those of an earlier
+/// hour, and changes nothing if the row is of a later hour.
 const OR_ADD_TO_HOUR: &str = "
     ON CONFLICT (id) DO UPDATE SET
         at = max(at, excluded.at),
@@ -197,7 +197,7 @@ const OR_ADD_TO_HOUR: &str = "
         allowed = excluded.allowed + iif(hour = excluded.hour, allowed, 0),
         denied = excluded.denied + iif(hour = excluded.hour, denied, 0)
     WHERE excluded.hour >= hour";
-/// What an insertion into `past` does where the credential has that hour.
+/// The upsert clause of `past`: adds to the counts of the same hour.
 const OR_ADD_TO_PAST: &str = "
     ON CONFLICT (hour, id) DO UPDATE SET
         allowed = allowed + excluded.allowed, denied = denied + excluded.denied";
@@ -211,7 +211,7 @@ fn add_all(connection: &Connection, counts: &[UsageCount]) -> Result<()> {
         let at = count.at.as_millisecond();
         let hour = at.div_euclid(MILLISECONDS_AN_HOUR);
         if now.execute(params![id, at, hour, count.allowed, count.denied])? == 0 {
-            // Another process has counted in a later hour already.
+            // Another process has already counted in a later hour.
             connection
                 .prepare_cached(&format!(
                     "INSERT INTO past (hour, id, allowed, denied) VALUES (?1, ?2, ?3, ?4) {OR_ADD_TO_PAST}"
@@ -222,7 +222,7 @@ fn add_all(connection: &Connection, counts: &[UsageCount]) -> Result<()> {
     Ok(())
 }
 
-/// Adds what is in the small table to the large one, if it is more than so many rows.
+/// Moves the rows of `recent` to `last_used` and `past`, if there are more than `most`.
 fn take_over(connection: &Connection, most: i64) -> Result<()> {
     let rows: i64 =
         connection.prepare_cached("SELECT count(*) FROM recent")?.query_row([], |row| row.get(0))?;
@@ -239,7 +239,7 @@ fn take_over(connection: &Connection, most: i64) -> Result<()> {
     ))?)
 }
 
-/// The window that was last counted.
+/// Returns the rate-limit window as last counted.
 pub(super) fn window(connection: &Connection, counted_as: Id) -> Result<Option<Window>> {
     let mut statement = connection.prepare_cached("SELECT began_at, count FROM window WHERE id = ?1")?;
     let mut rows = statement.query([text(&counted_as)])?;
@@ -248,7 +248,7 @@ pub(super) fn window(connection: &Connection, counted_as: Id) -> Result<Option<W
     Ok(Some(Window { began_at: columns.moment()?, count: columns.value()? }))
 }
 
-/// Counts one check in the file, exactly, whoever else is counting.
+/// Counts one check, exactly across all processes, like [`Store::count_check`](crate::store::Store::count_check).
 pub(super) fn count_check(
     connection: &mut Connection,
     id: Id,
@@ -278,7 +278,7 @@ pub(super) fn last_used(connection: &Connection, id: Id) -> Result<Option<Timest
     Ok(at.and_then(|at| Timestamp::from_millisecond(at).ok()))
 }
 
-/// Returns when each credential was last used, the longest unused first.
+/// Returns when each credential was last used, least recently used first, or last if `reverse`.
 pub(super) fn last_uses(connection: &Connection, reverse: bool) -> Result<Vec<(Id, Timestamp)>> {
     let direction = if reverse { "DESC" } else { "ASC" };
     let mut statement = connection.prepare_cached(&format!(
@@ -294,13 +294,13 @@ pub(super) fn last_uses(connection: &Connection, reverse: bool) -> Result<Vec<(I
     Ok(last_uses)
 }
 
-/// Visits what was counted in each hour, by hour.
+/// Visits hourly counts in the order of the hours.
 pub(super) fn each_hour(
     connection: &Connection,
     query: &UsageQuery,
     visit: Visit<'_, HourlyUsage>,
 ) -> Result<()> {
-    // Up to the next whole hour: one that began before the moment is not selected.
+    // Round up to a whole hour: an hour that began before `since` is not selected.
     let first = -(-query.since.as_millisecond()).div_euclid(MILLISECONDS_AN_HOUR);
     let read = |row: &Row<'_>| {
         let mut columns = Columns::of(row);

@@ -1,8 +1,8 @@
--- What was counted. A file of its own: checks write here, and never wait for management.
+-- Usage counts. They are in a separate file, so that checks never wait for management commands.
 
--- When each credential was last used, and how often in the hour of that. In two tables, a small one that is written at
--- every check or second, and one that takes over what is in it when it is no longer small: so neighbours are written
--- together, and a page of the large one once for many of its rows.
+-- When each credential was last used, and how often in that hour. There are two tables with the same columns: a small
+-- one that is written at every check or flush, and a large one that its rows are moved to in bulk when it is full. So
+-- each page of the large table is written once for many rows.
 CREATE TABLE IF NOT EXISTS recent (
     id TEXT PRIMARY KEY,
     at INTEGER NOT NULL,
@@ -19,7 +19,7 @@ CREATE TABLE IF NOT EXISTS last_used (
     denied INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- The hours before that one. By hour first: what is too old to keep lies together.
+-- The earlier hours of each credential. Ordered by hour first, so that outdated rows are adjacent.
 CREATE TABLE IF NOT EXISTS past (
     hour INTEGER NOT NULL,
     id TEXT NOT NULL,
@@ -40,7 +40,7 @@ BEGIN
     ON CONFLICT (hour, id) DO UPDATE SET allowed = allowed + excluded.allowed, denied = denied + excluded.denied;
 END;
 
--- An hour of a credential can be in more than one row.
+-- The counts of an hour of a credential can be spread over several rows.
 DROP VIEW IF EXISTS hourly;
 CREATE VIEW hourly AS
     SELECT id, hour, allowed, denied FROM recent
@@ -49,14 +49,14 @@ CREATE VIEW hourly AS
     UNION ALL
     SELECT id, hour, allowed, denied FROM past;
 
--- The rate limits of checks that run in a process each; whatever lives longer counts in memory.
+-- The rate-limit windows of checks that each run in a process of their own. Longer-lived processes count in memory.
 CREATE TABLE IF NOT EXISTS window (
     id TEXT PRIMARY KEY,
     began_at INTEGER NOT NULL,
     count INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- The last day on which what is too old was thrown away.
+-- The last day on which outdated rows were removed.
 CREATE TABLE IF NOT EXISTS swept (
     only INTEGER PRIMARY KEY CHECK (only = 1),
     day INTEGER NOT NULL -- days since 1970

@@ -24,7 +24,7 @@ const COLUMNS: [&str; 10] = [
 
 pub(super) static TABLE: LazyLock<Table> = LazyLock::new(|| Table::new("user", &COLUMNS));
 
-/// Names the columns of a user in a table of this name.
+/// Returns the columns of a user, qualified with a table name or alias.
 pub(super) fn columns(table: &str) -> String {
     COLUMNS.map(|column| format!("{table}.{column}")).join(", ")
 }
@@ -37,7 +37,7 @@ fn read(row: &rusqlite::Row<'_>) -> Result<User> {
     read_columns(&mut Columns::of(row))
 }
 
-/// Reads the columns of a user from where a row has them.
+/// Reads the columns of a user from the current position in a row.
 pub(super) fn read_columns(columns: &mut Columns<'_>) -> Result<User> {
     Ok(User {
         id: columns.parsed()?,
@@ -71,7 +71,7 @@ pub(super) fn list(connection: &Connection, query: &UserQuery, visit: Visit<'_, 
     columns::page(connection, (&select(), "user", "user"), present, query.page, read, visit)
 }
 
-/// Lends what the columns hold of a user.
+/// Calls `take` with the column values of a user.
 pub(super) fn with_values<T>(user: &User, take: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
     take(params![
         text(&user.id),

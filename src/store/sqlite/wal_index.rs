@@ -1,16 +1,16 @@
-//! The index of the write-ahead log: whether anything was committed, for one system call.
+//! The index of the write-ahead log: detects commits of other processes with one system call.
 //!
-//! SQLite tells by `PRAGMA data_version`, for which it begins to read and ends again: two locks and more, which cost
-//! more than a look-up, and about four times what reading the header costs (measured side by side). What it looks at is the header of the log's index, a file that all who have the store open
-//! share, and which every commit changes ([the format](https://www.sqlite.org/walformat.html)). So as long as its bytes
-//! are the same, nothing was committed. Only that is ever concluded from them: what there is to be read, SQLite reads.
+//! `PRAGMA data_version` detects them too, but begins and ends a read transaction. That takes two locks, costs more
+//! than a lookup, and about four times as much as reading the header (measured side by side). What the pragma compares
+//! is the header of the log's index, a file that all connections to the store share and that every commit changes
+//! ([format](https://www.sqlite.org/walformat.html)). As long as the bytes of the header are the same, nothing was
+//! committed. Nothing else is ever concluded from them; all content is read by SQLite.
 //!
-//! That is a comparison with the past, and so is `data_version`: it compares the same 48 bytes. Neither knows whether the
-//! index is the one that others use, nor whether bytes that are the same again have been others meanwhile. The files
-//! themselves say that, and once a second they are asked ([`FileState`]): the index must be the one beside the database
-//! ([`Watch`]); a database that was written although no log was written back was written past SQLite, and nothing that
-//! was read of it counts any more; and where database or log were touched at all, everything is read anew, whatever the
-//! index says.
+//! Both methods compare the same 48 bytes with an earlier state. Neither detects that other processes use another
+//! index, nor that the bytes changed and changed back. Therefore [`FileState`] examines the files themselves once a
+//! second. The index must be the one beside the database ([`Watch`]). If the database was written although no log was
+//! written back, a program other than SQLite wrote to it, and the connection becomes unusable. If database or log were
+//! written at all, everything is read again, whatever the index says.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -18,30 +18,31 @@ use std::os::unix::fs::FileExt as _;
 use super::watch::{Stamps, Watch};
 use crate::error::{Displacement, ErrorKind, Refusal, Result};
 
-/// Where what one process writes to a mapped file is what another reads from it. Elsewhere every look-up begins anew.
+/// Whether reading a file returns what another process wrote to its memory mapping. On other systems every lookup
+/// begins a new read transaction.
 const IS_TRUSTED: bool = cfg!(any(target_os = "linux", target_os = "macos", target_os = "freebsd"));
-/// The header comes twice: whoever reads it while it is written sees two that differ.
+/// The length of the header in bytes. It is stored twice, and the copies differ while it is being written.
 const HEADER_LEN: usize = 2 * 48;
-/// Where it says how many pages are in the log.
+/// The offset of the number of pages in the log (`mxFrame`).
 const PAGES_AT: usize = 16;
-/// Where, behind the header, it says how many pages of the log have been written back to the database.
+/// The offset of the number of pages that were written back to the database (`nBackfill`).
 const WRITTEN_BACK_AT: usize = 96;
-/// Where it says how many may have been.
+/// The offset of the number of pages that may have been written back (`nBackfillAttempted`).
 const ATTEMPTED_AT: usize = 128;
 
-/// The header as it was at some moment.
+/// The header as it was at some point in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header([u8; HEADER_LEN]);
 
 impl Header {
-    /// The header at this moment, if it can be read.
+    /// Reads the header, or returns `None` if it cannot be read.
     pub(super) fn now(watch: &Watch) -> Option<Self> {
         let mut header = [0; HEADER_LEN];
         file(watch)?.read_exact_at(&mut header, 0).ok()?;
         Some(Self(header))
     }
 
-    /// How many pages were in the log.
+    /// Returns the number of pages in the log.
     pub(super) fn pages(&self) -> u32 {
         number(&self.0, PAGES_AT)
     }
@@ -55,7 +56,7 @@ fn number(bytes: &[u8], at: usize) -> u32 {
     bytes[at..].first_chunk().map_or(u32::MAX, |bytes| u32::from_ne_bytes(*bytes))
 }
 
-/// How far the log has come: what was committed, and what of it was written back.
+/// The progress of the log: what was committed, and how much of it was written back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Progress {
     header: Header,
@@ -75,37 +76,39 @@ impl Progress {
         })
     }
 
-    /// Whether pages are being written back, or were when a process was killed.
+    /// Returns true if pages are being written back, or were when a process was killed.
     fn is_writing_back(&self) -> bool {
         self.attempted != self.written_back
     }
 }
 
-/// What the files of a store were like at one moment.
+/// The state of the files of a store at one point in time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FileState {
-    /// From before the files were looked at.
+    /// The progress of the log, read before the files were examined.
     progress: Option<Progress>,
     stamps: Stamps,
-    /// Whether the database was written past SQLite, after which nothing makes it good again.
+    /// Whether another program than SQLite wrote to the database. Once set, it stays set.
     is_overwritten: bool,
 }
 
 impl FileState {
-    /// Looks at the files.
+    /// Examines the files.
     ///
     /// # Errors
-    /// If they are not the ones that others find.
+    /// If they are not the ones found under their names.
     pub(super) fn now(watch: &Watch) -> Result<Self> {
         let progress = Progress::now(watch);
         Ok(Self { progress, stamps: watch.look()?, is_overwritten: false })
     }
 
-    /// Looks at the files again, and tells whether anything was written to them. A process that writes the log back
-    /// says so in the index before it writes to the database, and again when it is done.
+    /// Examines the files again, and returns true if they were written to in the meantime.
+    ///
+    /// A process that writes the log back updates the index before it writes to the database and again afterwards. A
+    /// write to the database without such an update was not made by SQLite.
     ///
     /// # Errors
-    /// If they are not the ones that others find, or the database was written by something else.
+    /// If the files are not the ones found under their names, or another program wrote to the database.
     pub(super) fn look_again(&mut self, watch: &Watch) -> Result<bool> {
         let seen = Self::now(watch)?;
         let is_written = !seen.stamps.database.is_written_as(&self.stamps.database);

@@ -1,26 +1,26 @@
-//! Whether the files that SQLite has open are the ones that others find.
+//! Checks that the files that SQLite has open are the ones found under their names.
 //!
-//! SQLite holds its files open and never looks at their names again. All processes see each other's commits by the
-//! write-ahead log (`-wal`) and its index (`-shm`), so a process whose log is not the one beside the database sees
-//! nothing, for good, and takes that for "nothing was committed". SQLite cannot tell, and neither `PRAGMA
-//! data_version` nor the index's header can: both compare what is in the open index with what was there before.
+//! SQLite keeps its files open and never resolves their names again. Processes see each other's commits through the
+//! write-ahead log (`-wal`) and its index (`-shm`). A process whose log is not the one beside the database therefore
+//! sees no commit ever again, and cannot distinguish that from the absence of commits. Neither can `PRAGMA
+//! data_version` or the header of the index: both compare the open index with its own earlier state.
 //!
-//! So the files are compared with their names, by [`Watch::look`]:
+//! [`Watch::look`] therefore compares the open files with those found under their names:
 //!
-//! - Opening records which log and which index are in use. A process has one handle on an index, however many
-//!   connections it has to the store, and keeps it until the last of them is closed: [`IN_USE`] has the same life, and
-//!   a connection that finds another index than the first one did is refused.
-//! - SQLite opens them by name, and so does a look at their names before and after: where both looks see the same
-//!   files, SQLite has opened those. Where it had to make them, the operating system says which files are open.
-//! - From then on each must be a plain file under its name, with no second name, and on the mount of its directory. Under
-//!   another name, or through a mount of the database alone, others would use another log.
+//! - Opening records which log and which index are in use. A process has one handle of an index for all its connections
+//!   to a store, and keeps it until the last of them is closed. The entries of [`IN_USE`] have the same lifetime, and a
+//!   connection that finds another index than the first connection did is refused.
+//! - The names are resolved before and after SQLite opens the files. If both results are the same, SQLite has opened
+//!   these files. If SQLite had to create them, the list of open files of the operating system decides.
+//! - From then on each file must be a regular file under its name, with no second name, and on the same mount as its
+//!   directory. Processes that reach the database through another name or a mount of the file alone use another log.
 //!
-//! Where SQLite can make neither log nor index, on a read-only medium, a database that has none is read as it lies there,
-//! *at rest*. SQLite takes it for a file that nobody changes then, and notices nothing. So it is looked at before every
-//! use: it must not have been written since, and nobody may have begun a log beside it, which comes before any change.
+//! Where no log or index can be created, as on a read-only medium, a database without a log is read *at rest*: SQLite
+//! opens it as immutable and detects no changes. It is therefore examined before every use. It must not have been
+//! written since it was opened, and no log, which precedes every change, may have been created beside it.
 //!
-//! A process that finds its files displaced closes all its connections before it opens the store anew, and writes
-//! nothing back while it does: the log that it has open may be older than what is in the database by then.
+//! A process whose files are displaced closes all its connections before it opens the store again. It does not write
+//! the log back then, because the open log may be older than the database.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Metadata};
@@ -43,7 +43,7 @@ fn displaced(path: &Path, how: Displacement) -> Error {
 /// How long an index is that is in use, in bytes: SQLite maps it in pieces of this length, and never cuts it.
 const SMALLEST_INDEX: u64 = 32_768;
 
-/// The log of a database and the log's index.
+/// The identities of a database's log and its index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Companions {
     log: Identity,
@@ -51,13 +51,13 @@ struct Companions {
 }
 
 impl Companions {
-    /// Those beside a database, if both are there.
+    /// Returns the files beside a database, if both exist.
     fn at(database: &Path) -> Option<Self> {
         let identity = |path: PathBuf| fs::symlink_metadata(path).ok().map(|found| Identity::of(&found));
         Some(Self { log: identity(log_of(database))?, index: identity(index_of(database))? })
     }
 
-    /// Whether this process has them open, if the operating system says so.
+    /// Returns whether this process has them open, or `None` if the operating system cannot tell.
     fn are_open(self) -> Option<bool> {
         let open: BTreeSet<_> = fs::read_dir("/dev/fd")
             .ok()?
@@ -71,13 +71,13 @@ fn index_of(database: &Path) -> PathBuf {
     beside(database, "-shm")
 }
 
-/// What the connections of this process to one database share.
+/// The state that all connections of this process to one database share.
 #[derive(Debug, Default)]
 struct InUse {
-    /// Where the database was found by the first, and what lay beside it.
+    /// The path of the database and the files beside it, as found by the first connection.
     companions: OnceLock<(PathBuf, Companions)>,
-    /// A handle of our own on the index. Closing any handle of a file lets go of all the locks that the process has on
-    /// it, so it is closed with the last connection, as a part of closing it.
+    /// A separate handle of the index. Closing any handle of a file releases all locks that the process holds on it, so
+    /// this one is closed together with the last connection.
     index: OnceLock<Option<File>>,
 }
 
@@ -85,11 +85,11 @@ struct InUse {
 static IN_USE: Mutex<BTreeMap<Identity, Arc<InUse>>> = Mutex::new(BTreeMap::new());
 
 fn in_use() -> MutexGuard<'static, BTreeMap<Identity, Arc<InUse>>> {
-    // A map is whole at every moment, whichever thread panicked.
+    // No operation leaves the map in an inconsistent state, so a panic of another thread does not matter.
     IN_USE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The size of a file and when it was last written and changed.
+/// The size of a file, and its times of modification and status change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     written: (u64, i64, i64),
@@ -104,37 +104,39 @@ impl Stamp {
         }
     }
 
-    /// Whether a file was written between two looks, as far as it says so itself.
+    /// Returns true if size and modification time are the same.
     pub(super) fn is_written_as(&self, other: &Self) -> bool {
         self.written == other.written
     }
 }
 
-/// What a look at the files of a database found.
+/// The stamps of the files of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamps {
     pub(super) database: Stamp,
     pub(super) log: Stamp,
 }
 
-/// The files of a database that is open. Made before SQLite opens them, and dropped after it has closed them, in the
-/// turn of both ([`WatchedConnection`](super::connection::WatchedConnection)).
+/// A watch of the files of an open database.
+///
+/// It is created before SQLite opens them and dropped after SQLite has closed them, while no other thread does either
+/// ([`WatchedConnection`](super::connection::WatchedConnection)).
 #[derive(Debug)]
 pub(super) struct Watch {
-    /// Where the database itself is, links followed.
+    /// The path of the database, with links resolved.
     path: PathBuf,
     database: Identity,
     before: Option<Companions>,
-    /// The database as it lies there without a log, if none can be made.
+    /// The state of the database if it is read at rest.
     at_rest: Option<Stamp>,
     in_use: Arc<InUse>,
 }
 
 impl Watch {
-    /// Looks at a database that is about to be opened.
+    /// Examines a database that is about to be opened.
     ///
     /// # Errors
-    /// If it is not there, or is not to be used as it lies there.
+    /// If it does not exist, or another process could reach it under another name.
     pub(super) fn begin(database: &Path) -> Result<Self> {
         let path = itself(database);
         let found = fs::symlink_metadata(&path).map_err(|error| match error.kind() {
@@ -143,7 +145,7 @@ impl Watch {
         })?;
         let identity = Identity::of(&found);
         if found.nlink() > 1 {
-            // Its making gave it a second name for a moment, or for good if it was killed.
+            // Its temporary name is removed in a moment, or was left by a killed process.
             remove_second_links(&path, identity);
         }
         let mount = mount_of(directory_of(&path));
@@ -154,36 +156,37 @@ impl Watch {
         let in_use = Arc::clone(in_use().entry(identity).or_default());
         let watch = Self { path, database: identity, before, at_rest, in_use };
         if watch.at_rest.is_none() && watch.in_use.companions.get().is_some() {
-            // Before SQLite makes what is missing.
+            // Before SQLite creates missing files.
             watch.look()?;
         }
         Ok(watch)
     }
 
-    /// Where the database is to be opened: where a link leads to now may be elsewhere a moment later.
+    /// Returns the resolved path to open the database at. A link could lead elsewhere by then.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Which file the database is.
+    /// Returns the identity of the database.
     pub(super) fn database(&self) -> Identity {
         self.database
     }
 
-    /// Whether the database is read as it lies there, and so must be looked at before every use.
+    /// Returns true if the database is read at rest, so that it must be examined before every use.
     pub(super) fn is_at_rest(&self) -> bool {
         self.at_rest.is_some()
     }
 
-    /// Whether the log and its index are there. SQLite makes them at the first read of a database in write-ahead mode.
+    /// Returns true if the log and its index exist. SQLite creates them at the first read of a database in write-ahead
+    /// mode.
     pub(super) fn has_companions(&self) -> bool {
         Companions::at(&self.path).is_some()
     }
 
-    /// Takes note of the log and the index that SQLite uses, once it has read something.
+    /// Records the log and the index that SQLite uses. Called after the first read.
     ///
     /// # Errors
-    /// If they are not the ones beside the database, or not those of the other connections of this process.
+    /// If they are not the ones beside the database, or other connections of this process use different ones.
     pub(super) fn settle(&self) -> Result<()> {
         if self.is_at_rest() {
             return self.look().map(drop);
@@ -198,10 +201,10 @@ impl Watch {
         self.look().map(drop)
     }
 
-    /// Makes sure that the files in use are still the ones that others find.
+    /// Checks that the files in use are still the ones found under their names.
     ///
     /// # Errors
-    /// If they are not.
+    /// If one of them was moved, replaced, linked, mounted or removed.
     pub(super) fn look(&self) -> Result<Stamps> {
         let mount = mount_of(directory_of(&self.path));
         let database = only_name_of(&self.path, self.database, mount)?;
@@ -226,18 +229,18 @@ impl Watch {
         Ok(Stamps { database: Stamp::of(&database), log: Stamp::of(&log) })
     }
 
-    /// The index of the log, if it can be read.
+    /// Returns the index of the log, if it can be read.
     pub(super) fn index(&self) -> Option<&File> {
         self.in_use.index.get().map_or_else(|| self.open_index(), Option::as_ref)
     }
 
     fn open_index(&self) -> Option<&File> {
-        // One thread at a time: of two handles one would have to be closed.
+        // One thread at a time: a second handle would have to be closed.
         let _in_use = in_use();
         let index = self.in_use.index.get_or_init(|| {
             let (_, companions) = self.in_use.companions.get()?;
             let file = File::open(index_of(&self.path)).ok()?;
-            // Another file is in use by no connection of this process, and can be closed.
+            // If it is another file, no connection of this process uses it, and closing it is safe.
             (Identity::of(&file.metadata().ok()?) == companions.index).then_some(file)
         });
         index.as_ref()
@@ -248,19 +251,19 @@ impl Drop for Watch {
     fn drop(&mut self) {
         let mut all = in_use();
         let own = std::mem::take(&mut self.in_use);
-        // One is this one's, the other is the map's.
+        // One reference is `own`, the other is in the map.
         if Arc::strong_count(&own) == 2 {
             all.remove(&self.database);
         }
-        // Closed before another thread can open the database again.
+        // Close the index before another thread can open the database again.
         drop(own);
     }
 }
 
-/// How long a file must have been left alone for the clock of its file system to show the next change.
+/// How long a file must be unchanged for its next change to be visible in its timestamps.
 const CLOCK_TICK: Duration = Duration::from_millis(50);
 
-/// What a database without a log is like, if none can be made beside it.
+/// Returns the state of a database to be read at rest, if it has no log and none can be created.
 fn stamp_at_rest(path: &Path) -> Result<Option<Stamp>> {
     let directory = directory_of(path);
     if can_write(directory) || waits_beside(path) {
@@ -274,7 +277,7 @@ fn stamp_at_rest(path: &Path) -> Result<Option<Stamp>> {
     Ok(Some(Stamp::of(&look()?)))
 }
 
-/// Whether changes wait beside a database, to be written to it or taken back.
+/// Returns true if a log or a journal beside a database has changes to apply or to roll back.
 fn waits_beside(path: &Path) -> bool {
     [log_of(path), beside(path, "-journal")]
         .iter()
@@ -293,7 +296,7 @@ fn refuse_what_is_no_file(database: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes sure that a name is that of a file, which has no other and is mounted with its directory.
+/// Checks that a path leads to a file that has no second name and is on the same mount as its directory.
 fn only_name_of(path: &Path, file: Identity, mount: Mount) -> Result<Metadata> {
     let found = fs::symlink_metadata(path).map_err(|error| match error.kind() {
         IoErrorKind::NotFound => displaced(path, Displacement::Gone),
@@ -313,17 +316,17 @@ fn only_name_of(path: &Path, file: Identity, mount: Mount) -> Result<Metadata> {
     Err(displaced(path, how))
 }
 
-/// What tells one mount from another, where the operating system says so.
+/// The id of a mount, if the operating system provides it.
 type Mount = Option<u64>;
 
-/// The mount that a file is found on. Its device does not say: a file that is mounted over itself, or over another of
-/// the same file system, is on the same device.
+/// Returns the mount of a path. The device is not sufficient: a file that is mounted over itself, or over another file
+/// of the same file system, is on the same device.
 #[cfg(target_os = "linux")]
 fn mount_of(path: &Path) -> Mount {
     use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
     let found = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::MNT_ID).ok()?;
-    // Linux before 5.8 leaves it out.
+    // Linux before 5.8 does not provide it.
     (found.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some(found.stx_mnt_id)
 }
 
