@@ -1,4 +1,4 @@
-//! The store as a whole: back it up, restore it.
+//! Backup and restore of the whole store.
 
 use std::io::Write;
 use std::path::Path;
@@ -12,59 +12,60 @@ use crate::ports::{Clock, Entropy};
 use crate::store::{BackupStore, Chain, Place, Reactivated, ReadTx as _, Replay, Restored};
 
 impl<S: BackupStore> Session<'_, S> {
-    /// Copies the store to a new file, while others write, and the store key to another, if one is named. It changes
-    /// nothing in the store, and so leaves no audit record.
+    /// Copies the store to the new file `to`, and the store key to the new file `store_key_to` if given. Writers are
+    /// not blocked. A backup does not change the store and is not recorded in the audit trail.
     ///
     /// # Errors
-    /// If the acting user may not, or a whole copy cannot be made; then there is no file of the name.
+    /// If the acting user is not permitted, or no verified copy can be made. No file is left under the name then.
     pub fn back_up(&mut self, to: &Path, store_key_to: Option<&Path>) -> Result<Head> {
         self.read(|_, acting| Ok(require(acting, Action::BackUp, &Target::all(Noun::Account))?))?;
         let (store, entropy) = self.store();
         store.back_up(to, store_key_to, entropy)
     }
 
-    /// Does the same to a stream, which somebody has opened who may write there. Nothing of the store key is in it.
+    /// Writes a copy of the store to a stream. The store key is not included.
     ///
     /// # Errors
-    /// If the acting user may not, or a whole copy cannot be made; what was written by then is no backup.
+    /// If the acting user is not permitted, or no verified copy can be made. The output is not a usable backup then.
     pub fn stream_backup(&mut self, out: &mut dyn Write) -> Result<Head> {
         self.read(|_, acting| Ok(require(acting, Action::BackUp, &Target::all(Noun::Account))?))?;
         let (store, entropy) = self.store();
         store.stream_backup(out, entropy)
     }
 
-    /// Whether the acting user may restore a backup, asked before one is looked at.
+    /// Checks that the acting user is permitted to restore a backup, before one is read.
     ///
     /// # Errors
-    /// If not.
+    /// If the acting user is not permitted.
     pub fn require_restore(&mut self) -> Result<()> {
         self.read(|_, acting| Ok(require(acting, Action::Restore, &Target::all(Noun::Account))?))
     }
 
-    /// Whether the store that a backup will replace holds what its audit trail says.
+    /// Verifies the present store, which a backup will replace, and compares it with its audit trail.
     ///
     /// # Errors
-    /// If the acting user may not restore, or it cannot be found out.
+    /// If the acting user is not permitted to restore, or the store cannot be verified.
     pub fn replay_present(&mut self) -> Result<(Chain, Option<Replay>)> {
         self.require_restore()?;
         self.store().0.verify_state(None)
     }
 
-    /// What will work again, and does not now, once a backup is restored.
+    /// Returns the credentials that restoring a backup would reactivate.
     ///
     /// # Errors
-    /// If the acting user may not restore it.
+    /// If the acting user is not permitted to restore, or the backup or the store cannot be read.
     pub fn reactivated_by(&mut self, backup: &S::Backup) -> Result<Vec<Reactivated>> {
         self.require_restore()?;
         let at = self.at();
         self.store().0.reactivated_by(backup, at)
     }
 
-    /// Puts a backup in the store's place, which everybody sees at once. What was there is copied aside. Refused if
-    /// anything would work again that is not among what is `known`.
+    /// Replaces the store with a backup, which every process that has it open sees at once. The present store is copied
+    /// aside first.
     ///
     /// # Errors
-    /// If the acting user may not, or it cannot be done; the store is as it was then.
+    /// If the acting user is not permitted, a credential would be reactivated that is not in `known`, or the restore
+    /// fails. The store is unchanged then.
     pub fn restore(&mut self, backup: S::Backup, known: &[Reactivated]) -> Result<Restored> {
         let permit =
             self.read(|tx, acting| Ok(authorize(acting, Action::Restore, &Target::of(&tx.account()?))?))?;
@@ -73,11 +74,13 @@ impl<S: BackupStore> Session<'_, S> {
     }
 }
 
-/// Puts a backup where no store is, or one that cannot be read. As with a new store there is nobody to ask; it is on
-/// record as done by the operating-system user who did it.
+/// Restores a backup to a place where the store is missing or cannot be read.
+///
+/// As when a store is created, there is no store to check permissions against. The operating-system user is recorded as
+/// the actor.
 ///
 /// # Errors
-/// If it cannot be done.
+/// If the restore fails.
 pub fn restore_lost<S: BackupStore>(
     place: &Place,
     backup: S::Backup,

@@ -1,7 +1,8 @@
-//! Tokens for apps that ask for them with their own client secret: the client credentials of OAuth (RFC 6749, 4.4).
+//! Issues tokens to apps that authenticate with their client secret: the client credentials grant of OAuth (RFC 6749,
+//! section 4.4).
 //!
-//! There is no acting user: who has the client secret acts for the app, and the audit record says so. A request that
-//! is refused writes nothing, and does not even wait to write.
+//! There is no acting user: the audit record names the app itself as the actor. A refused request writes nothing, and
+//! does not wait for the write lock.
 
 use std::collections::BTreeSet;
 
@@ -14,70 +15,73 @@ use crate::model::{APP_TOKEN_LIFE, Account, App, AppToken, Digest, Id, Scope, Sc
 use crate::ports::{Clock, Entropy};
 use crate::store::{AppBy, ReadTx, Store, Transaction};
 
-/// What an app's scope says of the account that it asks for: `as_account-us.SUBDOMAIN`.
+/// The prefix of the scope that names the account: `as_account-us.SUBDOMAIN`.
 const ACCOUNT_SCOPE: &str = "as_account-";
-/// The regions that an account can be said to be in.
+/// The service regions that can precede the subdomain.
 const REGIONS: [&str; 2] = ["us.", "eu."];
 
-/// How many tokens an app gets in [`TOKEN_WINDOW`]: our own bound, since none is documented. What is counted are the
-/// tokens of the app that the store keeps, so that it holds for all processes together, and who lacks the client secret
-/// takes nothing of it away. Each issuing is a durable commit and an audit record, and one token is good for a day.
+/// The maximum number of tokens issued to an app in a [`TOKEN_WINDOW`].
+///
+/// No limit is documented; this one is our own. Each token costs a durable commit and an audit record, and is valid for
+/// a day. The stored tokens of the app are counted, so that the limit applies across all processes, and requests
+/// without the client secret do not consume it.
 pub const TOKENS_IN_WINDOW: u32 = 60;
-/// The time in which tokens are counted, which ends now.
+/// The length of the sliding window in which issued tokens are counted.
 pub const TOKEN_WINDOW: SignedDuration = SignedDuration::from_mins(1);
 
-/// What an app asks for, and by what it is known.
+/// A token request of an app.
 #[derive(Debug)]
 pub struct GrantRequest<'g> {
-    /// Its client id.
+    /// The client id.
     pub client_id: &'g str,
-    /// Its client secret.
+    /// The client secret.
     pub client_secret: &'g Secret,
-    /// The scopes that it asks for, with blanks between, and perhaps the account; without any, all that it has.
+    /// The requested scopes, separated by spaces, which can include the scope that names the account. Without scopes,
+    /// all scopes of the app are requested.
     pub scope: Option<&'g str>,
 }
 
-/// What becomes of it.
+/// The result of a token request.
 #[derive(Debug)]
 pub enum Grant {
-    /// A token was issued, and handed over.
+    /// A token was issued and passed to `hand_over`.
     Issued {
         /// The token.
         token: AppToken,
-        /// Its scopes as OAuth tells them, with the account first if it was asked for.
+        /// Its scopes as the OAuth parameter `scope`, beginning with the account if it was requested.
         scope: String,
     },
-    /// No token.
+    /// No token was issued.
     Refused(GrantRefusal),
 }
 
-/// Why an app gets no token. The names and meanings are those of RFC 6749, 5.2.
+/// The reason why no token is issued. Names and meanings are those of RFC 6749, section 5.2.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GrantRefusal {
-    /// There is no such app, or that is not its client secret.
+    /// The app does not exist, or the client secret is not valid for it.
     InvalidClient,
-    /// The account has REST keys switched off.
+    /// REST keys are switched off for the account.
     UnauthorizedClient,
-    /// Scopes that are none, or that the app does not have.
+    /// A requested scope is malformed, or the app does not have it.
     InvalidScope {
-        /// Those that the app does not have.
+        /// The scopes that the app does not have.
         beyond: ScopeSet,
-        /// How many words are no scopes at all.
+        /// The number of malformed scopes.
         no_scopes: usize,
     },
-    /// It names another account than this, or this one has no subdomain.
+    /// The scope names another account, or this account has no subdomain.
     WrongAccount,
     /// The app was issued [`TOKENS_IN_WINDOW`] tokens in the last [`TOKEN_WINDOW`].
     TooMany {
-        /// After how long it may ask again.
+        /// The time after which the app can request a token again.
         retry_after: SignedDuration,
     },
 }
 
-/// Issues a token to an app that proves itself by its client secret, and hands the token over.
+/// Issues a token to an app that authenticates with its client secret, and passes the token to `hand_over`.
 ///
 /// # Errors
-/// If it could not be found out or done; a refusal is no error.
+/// If the request cannot be decided, the token cannot be stored, or `hand_over` fails. A refusal is not an error.
 pub fn grant_app_token<S: Store>(
     store: &mut S,
     clock: &dyn Clock,
@@ -94,7 +98,7 @@ pub fn grant_app_token<S: Store>(
         return Ok(Grant::Refused(refusal));
     }
     let mut tx = Transaction::begin(store)?;
-    // What was true a moment ago must be true in the transaction.
+    // Decide again: the store may have changed before the write transaction began.
     let (app, asked) = match decide(&*tx, request, &digest, at)? {
         Ok(decided) => decided,
         Err(refusal) => return Ok(Grant::Refused(refusal)),
@@ -120,7 +124,7 @@ pub fn grant_app_token<S: Store>(
     Ok(Grant::Issued { token, scope })
 }
 
-/// What an app asks for, taken apart.
+/// The parsed scope of a request.
 struct Asked {
     account: Option<String>,
     scopes: ScopeSet,
@@ -143,7 +147,7 @@ fn decide(tx: &impl ReadTx, request: &GrantRequest<'_>, digest: &Digest, at: Tim
     };
     if let Some(issued_at) = tx.app_token_issued_at(app.id, TOKENS_IN_WINDOW)? {
         let age = at.duration_since(issued_at);
-        // A token of the future was issued before the clock was put back, and says nothing about now.
+        // A token from the future was issued before the clock was set back, and does not count.
         if !age.is_negative() && age < TOKEN_WINDOW {
             return Ok(Err(GrantRefusal::TooMany { retry_after: TOKEN_WINDOW - age }));
         }

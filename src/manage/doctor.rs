@@ -1,4 +1,4 @@
-//! The doctor: what is wrong with the store, and what of its keys should be looked at.
+//! The doctor: faults of the store, and keys that need attention.
 
 use std::ops::ControlFlow;
 
@@ -10,35 +10,35 @@ use crate::error::Result;
 use crate::model::{Id, KeyState, Noun};
 use crate::store::{AuditQuery, ExamineStore, Fault, KeyQuery, ReadTx as _, TokenQuery};
 
-/// How far the clock of whoever wrote something may be ahead before it is a finding.
+/// How far in the future a recorded time may be before it is a finding.
 const TOLERANCE: SignedDuration = SignedDuration::from_mins(1);
 
-/// What the doctor is to look for among the keys.
+/// The thresholds for findings about keys.
 #[derive(Clone, Copy, Debug)]
 pub struct Checkup {
-    /// Those that end within this time.
+    /// Report keys that expire within this time.
     pub expiring_within: SignedDuration,
-    /// Those not used for this long.
+    /// Report keys that were not used for this long.
     pub unused_for: SignedDuration,
 }
 
-/// Something that the doctor found.
+/// A finding of the doctor.
 #[derive(Debug)]
 pub enum Ailment {
-    /// Something is wrong with the files.
+    /// A fault in the files.
     Store(Fault),
-    /// Something happened later than now: the clock is wrong, or was.
+    /// The latest recorded time, which is in the future: the clock is wrong, or was when it was recorded.
     Clock(Timestamp),
-    /// Keys and tokens that end soon.
+    /// Active keys and tokens that expire soon.
     Expiring(Vec<Id>),
-    /// Keys and tokens that work, and were not used for long.
+    /// Active keys and tokens that have not been used for a long time.
     Unused(Vec<Id>),
-    /// Keys and tokens that work, and never end.
+    /// Active keys and tokens that never expire.
     NeverExpiring(Vec<Id>),
 }
 
-/// The keys and tokens that were looked at so far.
-struct Ward {
+/// A scan of the keys and tokens, with the findings so far.
+struct KeyScan {
     now: Timestamp,
     ends_by: Timestamp,
     used_since: Timestamp,
@@ -48,44 +48,45 @@ struct Ward {
     latest: Timestamp,
 }
 
-impl Ward {
-    fn see(
+impl KeyScan {
+    fn add(
         &mut self,
         id: Id,
         state: KeyState,
-        made: Timestamp,
-        ends: Option<Timestamp>,
-        used: Option<Timestamp>,
+        created_at: Timestamp,
+        expires_at: Option<Timestamp>,
+        last_used_at: Option<Timestamp>,
     ) {
-        self.latest = self.latest.max(used.unwrap_or(made));
+        let last_active_at = last_used_at.unwrap_or(created_at);
+        self.latest = self.latest.max(last_active_at);
         if state != KeyState::Active {
             return;
         }
-        match ends {
+        match expires_at {
             None => self.never_expiring.push(id),
             Some(end) if end <= self.ends_by => self.expiring.push(id),
             Some(_) => {}
         }
-        if used.unwrap_or(made) < self.used_since {
+        if last_active_at < self.used_since {
             self.unused.push(id);
         }
     }
 }
 
 impl<S: ExamineStore> Session<'_, S> {
-    /// Looks for what is wrong with the store, and for keys that somebody should look at.
+    /// Examines the store for faults, and for keys that need attention.
     ///
     /// # Errors
-    /// If the acting user may not, or the store cannot be read.
+    /// If the acting user is not permitted, or the store cannot be read.
     pub fn examine(&mut self, checkup: Checkup) -> Result<Vec<Ailment>> {
         self.read(|_, acting| Ok(require(acting, Action::RunDoctor, &Target::all(Noun::Account))?))?;
         let mut found: Vec<_> = self.store().0.examine()?.into_iter().map(Ailment::Store).collect();
-        // Of a damaged store, what its keys seem to be is nothing to go by.
+        // The keys of a damaged store are not examined: they may not be what they seem.
         if found.iter().any(|ailment| matches!(ailment, Ailment::Store(Fault::Damaged(_)))) {
             return Ok(found);
         }
         let now = self.at();
-        let mut ward = Ward {
+        let mut scan = KeyScan {
             now,
             ends_by: now.checked_add(checkup.expiring_within).unwrap_or(Timestamp::MAX),
             used_since: now.checked_sub(checkup.unused_for).unwrap_or(Timestamp::MIN),
@@ -97,25 +98,25 @@ impl<S: ExamineStore> Session<'_, S> {
         self.read(|tx, _| {
             let go_on = || Ok(ControlFlow::Continue(()));
             tx.general_keys(&KeyQuery::all(now), &mut |key| {
-                ward.see(key.id, key.state(now), key.created_at, key.expires_at, key.last_used_at);
+                scan.add(key.id, key.state(now), key.created_at, key.expires_at, key.last_used_at);
                 go_on()
             })?;
             tx.user_tokens(&TokenQuery::default(), &mut |token| {
-                ward.see(token.id, token.state(now), token.created_at, token.expires_at, token.last_used_at);
+                scan.add(token.id, token.state(now), token.created_at, token.expires_at, token.last_used_at);
                 go_on()
             })?;
             tx.audit_records(&AuditQuery::default(), &mut |record| {
-                ward.latest = ward.latest.max(record.execution_time);
+                scan.latest = scan.latest.max(record.execution_time);
                 Ok(ControlFlow::Break(()))
             })
         })?;
-        if ward.latest.duration_since(ward.now) > TOLERANCE {
-            found.push(Ailment::Clock(ward.latest));
+        if scan.latest.duration_since(scan.now) > TOLERANCE {
+            found.push(Ailment::Clock(scan.latest));
         }
         let classes = [
-            (!ward.expiring.is_empty()).then_some(Ailment::Expiring(ward.expiring)),
-            (!ward.unused.is_empty()).then_some(Ailment::Unused(ward.unused)),
-            (!ward.never_expiring.is_empty()).then_some(Ailment::NeverExpiring(ward.never_expiring)),
+            (!scan.expiring.is_empty()).then_some(Ailment::Expiring(scan.expiring)),
+            (!scan.unused.is_empty()).then_some(Ailment::Unused(scan.unused)),
+            (!scan.never_expiring.is_empty()).then_some(Ailment::NeverExpiring(scan.never_expiring)),
         ];
         found.extend(classes.into_iter().flatten());
         Ok(found)

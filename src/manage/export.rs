@@ -1,4 +1,4 @@
-//! Exporting: what the store knows, without what it recognises secrets by.
+//! Export of the content of the store, without secrets and digests.
 
 use super::services::{DestinationKind, WithIntegrations};
 use super::session::Session;
@@ -8,10 +8,10 @@ use crate::model::{AuditRecord, GeneralKey, Noun, User};
 use crate::store::{AuditQuery, KeyQuery, ReadTx as _, Store, UserQuery, Visit};
 
 impl<S: Store> Session<'_, S> {
-    /// Shows every general key, oldest first.
+    /// Visits every general key, oldest first.
     ///
     /// # Errors
-    /// If the acting user may not, and whatever `visit` returns.
+    /// If the acting user is not permitted, or `visit` returns an error.
     pub fn export_keys(&mut self, visit: Visit<'_, GeneralKey>) -> Result<()> {
         self.read(|tx, acting| {
             require(acting, Action::Export, &Target::all(Noun::Account))?;
@@ -19,10 +19,10 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// Shows every user, those who left included.
+    /// Visits every user, including those who have left.
     ///
     /// # Errors
-    /// If the acting user may not, and whatever `visit` returns.
+    /// If the acting user is not permitted, or `visit` returns an error.
     pub fn export_users(&mut self, visit: Visit<'_, User>) -> Result<()> {
         self.read(|tx, acting| {
             require(acting, Action::Export, &Target::all(Noun::Account))?;
@@ -30,10 +30,10 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// Shows every service and then every orchestration, with its integrations, whose keys do not show.
+    /// Visits every service and then every orchestration, each with its integrations but without their keys.
     ///
     /// # Errors
-    /// If the acting user may not, and whatever `visit` returns.
+    /// If the acting user is not permitted, or `visit` returns an error.
     pub fn export_destinations(&mut self, visit: Visit<'_, WithIntegrations>) -> Result<()> {
         self.read(|tx, acting| {
             require(acting, Action::Export, &Target::all(Noun::Account))?;
@@ -46,10 +46,10 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// Shows the whole audit trail, newest first.
+    /// Visits the whole audit trail, newest first.
     ///
     /// # Errors
-    /// If the acting user may not, and whatever `visit` returns.
+    /// If the acting user is not permitted, or `visit` returns an error.
     pub fn export_audit(&mut self, visit: Visit<'_, AuditRecord>) -> Result<()> {
         self.read(|tx, acting| {
             require(acting, Action::Export, &Target::all(Noun::Account))?;

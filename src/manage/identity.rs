@@ -1,4 +1,4 @@
-//! On whose behalf: from what somebody says to be to the acting user.
+//! The identity of the caller, and how it determines the acting user.
 
 use jiff::Timestamp;
 
@@ -8,16 +8,16 @@ use crate::error::{Error, ErrorKind, Result, TokenRefusal, Unidentified};
 use crate::model::{Access, CredentialKind, Digest, Hint, Id, KeyState, Noun, Secret, User};
 use crate::store::{DigestOwner, ReadTx, Store, UserBy};
 
-/// How the acting user makes himself known.
+/// The means by which the acting user is identified.
 #[derive(Debug)]
 pub enum Identity {
-    /// As an operating-system user, which the caller asked the kernel for.
+    /// The uid of an operating-system user, as reported by the kernel.
     OsUser(u32),
-    /// By a user token. It is accepted or refused, and nothing else is tried instead.
+    /// A user token. If it is refused, no other means is tried.
     Token(Secret),
 }
 
-/// Who somebody says to be, as far as that can be known before the store is read.
+/// An identity in the form in which it is looked up in the store.
 pub(super) enum Claim {
     OsUser(u32),
     Token { digest: Digest, hint: Hint },
@@ -55,7 +55,7 @@ impl Claim {
             }
         };
         let Some(reference) = on_behalf_of else { return Ok(acting) };
-        // Asked before the other is looked for, lest the answer tell who is there.
+        // Checked before the other user is looked up, so that the result does not reveal which users exist.
         require(&acting, Action::ActAsUser, &Target::all(Noun::Account))?;
         let other = present_user(tx, reference)?;
         Ok(acting.on_behalf_of(other)?)
@@ -66,7 +66,7 @@ fn refuse(why: TokenRefusal) -> Error {
     ErrorKind::Unidentified(Unidentified::Token(why)).into()
 }
 
-/// Whose token it is, if it is one that works.
+/// Returns the user of a token, or an error if the token is not accepted.
 fn owner_of(tx: &impl ReadTx, digest: &Digest, at: Timestamp) -> Result<User> {
     let id = match tx.digest_owner(digest)? {
         None => return Err(refuse(TokenRefusal::Unknown)),

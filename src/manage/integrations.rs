@@ -1,4 +1,4 @@
-//! Integrations, and the keys that name them: the only secrets that are shown again.
+//! Integrations and their keys, the only secrets that can be shown again.
 
 use std::ops::ControlFlow;
 
@@ -14,32 +14,32 @@ use crate::model::{
 };
 use crate::store::{IntegrationQuery, ReadTx, Store, Visit, WriteTx};
 
-/// An integration to be made.
+/// An integration to create.
 #[derive(Clone, Debug)]
 pub struct NewIntegration {
-    /// What to call it.
+    /// The name.
     pub name: Name,
-    /// What sends the events.
+    /// The type: what sends the events.
     pub kind: IntegrationType,
-    /// Its limit, where it is not to be the documented one.
+    /// The rate limit, or `None` for the default.
     pub rate_limit: Option<RateLimit>,
 }
 
-/// Where an integration leads, or is to lead: a service or an orchestration by name or id.
+/// Selects a service or an orchestration by name or id.
 #[derive(Clone, Debug)]
 pub struct Where {
-    /// Which of the two.
+    /// Whether it is a service or an orchestration.
     pub kind: DestinationKind,
     /// Its name or id.
     pub reference: String,
 }
 
-/// An integration as the acting user may see it.
+/// An integration as the acting user is permitted to see it.
 #[derive(Debug)]
 pub struct Shown {
     /// The integration.
     pub integration: Integration,
-    /// Its key, for those who may see it, where the store key is to be had.
+    /// Its key, or `None` if the acting user is not permitted to see it or the store key is unavailable.
     pub key: Option<Secret>,
 }
 
@@ -73,10 +73,10 @@ impl Shown {
 }
 
 impl<S: Store> Session<'_, S> {
-    /// Makes an integration, and hands its key over.
+    /// Creates an integration and passes its key to `hand_over`.
     ///
     /// # Errors
-    /// If the acting user may not, there is no such service or orchestration, or the key cannot be handed over.
+    /// If the acting user is not permitted, the service or orchestration does not exist, or `hand_over` fails.
     pub fn create_integration(
         &mut self,
         destination: &Where,
@@ -91,12 +91,12 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// Shows the integrations of a service or an orchestration, or all, oldest first, without holding them all.
+    /// Visits the integrations of a service or an orchestration, or all integrations, oldest first, in constant memory.
     ///
     /// # Errors
-    /// If the acting user may not, and whatever `visit` returns.
+    /// If the acting user is not permitted, the service or orchestration does not exist, or `visit` returns an error.
     pub fn list_integrations(&mut self, destination: Option<&Where>, visit: Visit<'_, Shown>) -> Result<()> {
-        // Reading works without the store key; the keys are not shown then.
+        // Without the store key, the integrations are visited without their keys.
         let keyring = self.keyring().ok();
         self.read(|tx, acting| {
             require(acting, Action::ListIntegrations, &Target::all(Noun::Integration))?;
@@ -114,10 +114,10 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// One integration.
+    /// Returns an integration by id.
     ///
     /// # Errors
-    /// If the acting user may not, or there is none.
+    /// If the acting user is not permitted, or the integration does not exist.
     pub fn integration(&mut self, id: &str) -> Result<Shown> {
         let keyring = self.keyring().ok();
         self.read(|tx, acting| {
@@ -129,7 +129,8 @@ impl<S: Store> Session<'_, S> {
     /// Moves an integration to another service, or to another orchestration. Its key stays the same.
     ///
     /// # Errors
-    /// If the acting user may not, there is no such thing, or it would move from the one kind to the other.
+    /// If the acting user is not permitted, either of them does not exist, or the integration would move from a service
+    /// to an orchestration or the reverse.
     pub fn move_integration(&mut self, id: &str, to: &Where) -> Result<Integration> {
         self.write(|context| {
             context.require(Action::MoveIntegration, &Target::all(Noun::Integration))?;
@@ -146,10 +147,10 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// Removes integrations for good, all or none.
+    /// Removes integrations permanently: all of them or none.
     ///
     /// # Errors
-    /// If the acting user may not, or there is no such integration.
+    /// If the acting user is not permitted, or an integration does not exist.
     pub fn remove_integrations(
         &mut self,
         ids: &[String],
@@ -171,7 +172,7 @@ impl<S: Store> Session<'_, S> {
 }
 
 impl<T: WriteTx> WriteContext<'_, T> {
-    /// Makes an integration into a destination that is there.
+    /// Creates an integration of an existing service or orchestration.
     pub(super) fn create_integration(
         &mut self,
         destination: &Destination,

@@ -1,4 +1,4 @@
-//! General access keys: make, list, show, edit, disable, enable, rotate, remove.
+//! General access keys: create, list, show, edit, disable, enable, rotate and remove.
 
 use jiff::SignedDuration;
 
@@ -12,24 +12,24 @@ use crate::model::{
 };
 use crate::store::{KeyQuery, ReadTx as _, Store, Visit, WriteTx};
 
-/// A key that was to be switched on or off, and whether that changed it.
+/// The result of enabling or disabling a key.
 #[derive(Clone, Debug)]
 pub struct Switched {
-    /// The key as it is now.
+    /// The key after the operation.
     pub key: GeneralKey,
-    /// Whether it was not so before.
+    /// Whether the operation changed it.
     pub changed: bool,
 }
 
 impl<S: Store> Session<'_, S> {
-    /// Makes a key, and hands its secret over.
+    /// Creates a key and passes its secret to `hand_over`.
     ///
     /// # Errors
-    /// If the acting user may not, the account has REST keys switched off, or the secret cannot be handed over; no
-    /// key is made then.
+    /// If the acting user is not permitted, REST keys are switched off for the account, or `hand_over` fails. No key is
+    /// created then.
     pub fn create_key(&mut self, spec: KeySpec, hand_over: HandOver<'_, GeneralKey>) -> Result<GeneralKey> {
         self.write(|context| {
-            // Asked before an id is drawn for it, so that there is nothing to name yet.
+            // Checked before an id is generated.
             context.require(Action::CreateGeneralKey, &Target::all(Noun::GeneralKey))?;
             if !context.tx.account()?.rest_api {
                 return Err(Conflict::SwitchedOff(Ability::RestApi).into());
@@ -59,7 +59,7 @@ impl<S: Store> Session<'_, S> {
     /// Visits the keys that a query selects, in constant memory.
     ///
     /// # Errors
-    /// If the acting user may not, and whatever `visit` returns.
+    /// If the acting user is not permitted, or `visit` returns an error.
     pub fn list_keys(&mut self, query: &KeyQuery, visit: Visit<'_, GeneralKey>) -> Result<()> {
         self.read(|tx, acting| {
             require(acting, Action::ListGeneralKeys, &Target::all(Noun::GeneralKey))?;
@@ -67,10 +67,10 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// One key.
+    /// Returns a key by id.
     ///
     /// # Errors
-    /// If the acting user may not, or there is none.
+    /// If the acting user is not permitted, or the key does not exist.
     pub fn key(&mut self, id: &str) -> Result<GeneralKey> {
         self.read(|tx, acting| {
             require(acting, Action::ShowGeneralKey, &Target::all(Noun::GeneralKey))?;
@@ -78,10 +78,10 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// Changes a key's description, end and limit, and narrows its access.
+    /// Changes the description, expiry or rate limit of a key, or narrows its access.
     ///
     /// # Errors
-    /// If the acting user may not, there is no such key, or its access would widen.
+    /// If the acting user is not permitted, the key does not exist, or its access would widen.
     pub fn edit_key(&mut self, id: &str, edit: KeyEdit) -> Result<GeneralKey> {
         self.write(|context| {
             let before = context.key(id, Action::EditGeneralKey)?;
@@ -90,10 +90,10 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// Switches keys off, all or none.
+    /// Disables keys: all of them or none.
     ///
     /// # Errors
-    /// If the acting user may not, or there is no such key.
+    /// If the acting user is not permitted, or a key does not exist.
     pub fn disable_keys(&mut self, ids: &[String], reason: Option<&Label>) -> Result<Vec<Switched>> {
         self.write(|context| {
             context.each_key(ids, Action::DisableGeneralKey, |context, before| {
@@ -109,10 +109,10 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// Switches keys on again, all or none.
+    /// Enables keys: all of them or none.
     ///
     /// # Errors
-    /// If the acting user may not, or there is no such key.
+    /// If the acting user is not permitted, or a key does not exist.
     pub fn enable_keys(&mut self, ids: &[String]) -> Result<Vec<Switched>> {
         self.write(|context| {
             context.each_key(ids, Action::EnableGeneralKey, |context, before| {
@@ -126,12 +126,14 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// Gives a key a new secret, and hands it over. With an overlap the present one goes on for that long; without,
-    /// it stops at once. One that an earlier overlap kept alive stops in any case.
+    /// Replaces the secret of a key and passes the new one to `hand_over`.
+    ///
+    /// The current secret remains valid for the time of `overlap`, or becomes invalid immediately without one. A secret
+    /// that an earlier overlap kept valid becomes invalid immediately in any case.
     ///
     /// # Errors
-    /// If the acting user may not, there is no such key, it is switched off or at its end, or the secret cannot be
-    /// handed over; nothing is changed then.
+    /// If the acting user is not permitted, the key does not exist, is disabled or has expired, or `hand_over` fails.
+    /// Nothing is changed then.
     pub fn rotate_key(
         &mut self,
         id: &str,
@@ -152,10 +154,10 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// Stops the secret that an overlap keeps alive.
+    /// Ends the overlap of a rotation: the previous secret becomes invalid.
     ///
     /// # Errors
-    /// If the acting user may not, there is no such key, or no overlap.
+    /// If the acting user is not permitted, the key does not exist, or it has no overlap.
     pub fn end_overlap(&mut self, id: &str) -> Result<GeneralKey> {
         self.write(|context| {
             let before = context.key(id, Action::RotateGeneralKey)?;
@@ -164,10 +166,10 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// Removes keys for good, all or none.
+    /// Removes keys permanently: all of them or none.
     ///
     /// # Errors
-    /// If the acting user may not, or there is no such key.
+    /// If the acting user is not permitted, or a key does not exist.
     pub fn remove_keys(&mut self, ids: &[String], reason: Option<&Label>) -> Result<Vec<GeneralKey>> {
         self.write(|context| {
             context.each_key(ids, Action::RemoveGeneralKey, |context, before| {
@@ -179,13 +181,14 @@ impl<S: Store> Session<'_, S> {
 }
 
 impl<T: WriteTx> WriteContext<'_, T> {
-    /// A key that the acting user may do this to. Whoever may not learns nothing of which keys there are.
+    /// Returns a key if the acting user is permitted to do `action` to general keys. The permission is checked first,
+    /// so that other users do not learn which keys exist.
     fn key(&self, id: &str, action: Action) -> Result<GeneralKey> {
         self.require(action, &Target::all(Noun::GeneralKey))?;
         resolve::general_key(&**self.tx, id)
     }
 
-    /// Does the same to several keys, each once, however often it is named.
+    /// Calls `act` for each of several keys, once per key even if its id is repeated.
     fn each_key<R>(
         &mut self,
         ids: &[String],

@@ -1,4 +1,5 @@
-//! What an acting user may do. One file a noun holds its use cases; each is one transaction.
+//! The use cases: everything that an acting user can do with a store. There is one file per noun, and each use case is
+//! one transaction.
 
 mod account;
 mod apps;

@@ -1,7 +1,8 @@
-//! Finding what a user typed, and what it may have been meant to be.
+//! Resolves references as users type them, and finds suggestions for those that do not resolve.
 //!
-//! A name that is stored exactly so comes first: a store of an earlier version can have several names that differ only
-//! in case or Unicode form, and each is still found by its own. Otherwise the one name that is like it is found.
+//! A name that matches exactly has precedence: a store of an earlier version can contain several names that differ only
+//! in case or Unicode form, and each must remain reachable. Otherwise a name resolves if exactly one is equal after
+//! folding.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -13,12 +14,13 @@ use crate::model::{
 };
 use crate::store::{AppBy, AppQuery, DestinationBy, DestinationQuery, ReadTx, UserBy, UserQuery, Visit};
 
-/// How alike two names must be for one to be offered in place of the other; 1 is equal.
+/// The minimum similarity of a suggested name, where 1 means equal.
 const LIKENESS: f64 = 0.6;
-/// How many to offer.
+/// The maximum number of suggestions.
 const MOST: usize = 3;
 
-/// What a user typed, fit to be repeated in a message. A key pasted where an id belongs shows as its hint.
+/// Returns a reference as typed, made safe for messages: a pasted secret is replaced by its hint, and control
+/// characters are escaped.
 pub(super) fn safe_to_show(typed: &str) -> String {
     if looks_secret(typed.trim().as_bytes()) {
         let hint = Secret::presented(typed.trim().to_owned()).hint();
@@ -32,7 +34,7 @@ pub(super) fn not_found(noun: Noun, typed: &str, mut near: Vec<String>) -> Error
     ErrorKind::NotFound { noun, reference: safe_to_show(typed), near }.into()
 }
 
-/// A general key by its id.
+/// Returns a general key by id.
 pub(super) fn general_key(tx: &impl ReadTx, typed: &str) -> Result<GeneralKey> {
     if let Ok(id) = typed.parse::<Id>()
         && id.noun() == Noun::GeneralKey
@@ -49,7 +51,7 @@ pub(super) fn general_key(tx: &impl ReadTx, typed: &str) -> Result<GeneralKey> {
     Err(not_found(Noun::GeneralKey, typed, near))
 }
 
-/// A user whom the acting user may see: everybody sees himself.
+/// Returns a user that the acting user is permitted to see. Every user may see themselves.
 pub(super) fn seen_user(tx: &mut impl ReadTx, acting: &Acting, typed: &str) -> Result<User> {
     let own = acting.user();
     if typed.parse::<Id>().is_ok_and(|id| id == own.id)
@@ -61,7 +63,7 @@ pub(super) fn seen_user(tx: &mut impl ReadTx, acting: &Acting, typed: &str) -> R
     user(tx, typed)
 }
 
-/// Something that is found by its name.
+/// A noun that can be referred to by name.
 pub(super) trait Named {
     fn id(&self) -> Id;
     fn name(&self) -> &Name;
@@ -83,7 +85,7 @@ macro_rules! is_named {
 
 is_named!(User, Destination, App);
 
-/// The one whose name is like the one that was typed; none if there are several.
+/// Returns the item whose name is equal to a typed name after folding, or `None` if there is none or more than one.
 fn like<T: Named>(typed: &str, all: impl FnOnce(Visit<'_, T>) -> Result<()>) -> Result<Option<T>> {
     let typed = fold(typed.trim());
     let mut found = Vec::new();
@@ -96,7 +98,7 @@ fn like<T: Named>(typed: &str, all: impl FnOnce(Visit<'_, T>) -> Result<()>) -> 
     Ok(if found.len() == 1 { found.pop() } else { None })
 }
 
-/// Another thing whose name is like this one.
+/// Returns an item other than `own` whose name is equal after folding.
 pub(super) fn taken<T: Named>(
     name: &Name,
     own: Option<Id>,
@@ -113,7 +115,7 @@ pub(super) fn taken<T: Named>(
     Ok(found)
 }
 
-/// All things of a kind by what their names are compared by, for many look-ups; of several that are alike, none.
+/// Returns all items by folded name, for many lookups. Names that more than one item has map to `None`.
 pub(super) fn by_likeness<T: Named>(
     all: impl FnOnce(Visit<'_, T>) -> Result<()>,
 ) -> Result<HashMap<String, Option<T>>> {
@@ -132,7 +134,7 @@ pub(super) fn present_users(tx: &mut impl ReadTx, visit: Visit<'_, User>) -> Res
     tx.users(&UserQuery { present: true, ..UserQuery::default() }, visit)
 }
 
-/// A user who has not left, by name.
+/// Returns a user who has not left, by name.
 pub(super) fn user_named(tx: &mut impl ReadTx, typed: &str) -> Result<Option<User>> {
     match tx.user(UserBy::Name(typed))? {
         None => like(typed, |visit| present_users(tx, visit)),
@@ -140,7 +142,7 @@ pub(super) fn user_named(tx: &mut impl ReadTx, typed: &str) -> Result<Option<Use
     }
 }
 
-/// An integration by its id.
+/// Returns an integration by id.
 pub(super) fn integration(tx: &impl ReadTx, typed: &str) -> Result<Integration> {
     if let Ok(id) = typed.parse::<Id>()
         && id.noun() == Noun::Integration
@@ -155,7 +157,7 @@ pub(super) fn integration(tx: &impl ReadTx, typed: &str) -> Result<Integration> 
     Err(not_found(Noun::Integration, typed, near))
 }
 
-/// An app by id or name, of those that are seen.
+/// Returns an app by id or name, among those that `seen` accepts.
 pub(super) fn app(tx: &mut impl ReadTx, typed: &str, seen: impl Fn(&App) -> bool) -> Result<App> {
     let by_id = match typed.parse::<Id>() {
         Ok(id) if id.noun() == Noun::App => tx.app(AppBy::Id(id))?,
@@ -181,7 +183,7 @@ pub(super) fn app(tx: &mut impl ReadTx, typed: &str, seen: impl Fn(&App) -> bool
     Err(not_found(Noun::App, typed, names.found()))
 }
 
-/// A service or an orchestration, by id or name.
+/// Returns a service or an orchestration by id or name.
 pub(super) fn destination(tx: &mut impl ReadTx, noun: Noun, typed: &str) -> Result<Destination> {
     let by_id = match typed.parse::<Id>() {
         Ok(id) if id.noun() == noun => tx.destination(DestinationBy::Id(id))?,
@@ -205,7 +207,7 @@ pub(super) fn destination(tx: &mut impl ReadTx, noun: Noun, typed: &str) -> Resu
     Err(not_found(noun, typed, names.found()))
 }
 
-/// A user by id or name; by id also one who has left.
+/// Returns a user by id or name. A user who has left is found by id only.
 pub(super) fn user(tx: &mut impl ReadTx, typed: &str) -> Result<User> {
     let by_id = match typed.parse::<Id>() {
         Ok(id) if id.noun() == Noun::User => tx.user(UserBy::Id(id))?,
@@ -226,7 +228,7 @@ pub(super) fn user(tx: &mut impl ReadTx, typed: &str) -> Result<User> {
     Err(not_found(Noun::User, typed, names.found()))
 }
 
-/// Collects the names and ids that are like what was typed.
+/// Collects names and ids that are similar to a typed reference.
 pub(super) struct Names {
     typed: String,
     ids: Vec<Id>,

@@ -1,8 +1,8 @@
-//! Revoking what somebody holds: whoever has a secret may put an end to it.
+//! Revocation by the holder of a secret.
 //!
-//! There is no acting user. Who has the secret could do with it whatever it is good for; that the finder of a leak can
-//! stop it, at once and without knowing anybody, takes nothing away that was safe. The audit record says that its
-//! holder did it.
+//! There is no acting user: possession of the secret is sufficient. Its holder could use it for everything that it
+//! permits, so letting the finder of a leaked secret revoke it, immediately and without an account, makes nothing less
+//! safe. The audit record names the holder of the secret as the actor.
 
 use jiff::Timestamp;
 
@@ -16,41 +16,41 @@ use crate::model::{
 use crate::ports::{Clock, Entropy};
 use crate::store::{AppBy, Death, DigestOwner, HasSecrets, ReadTx, Store, Transaction, WriteTx};
 
-/// Why a secret that its holder revokes is dead; the reason that other tools read.
+/// The reason recorded for a revocation by the holder, in the term that other tools use.
 const KEY_COMPROMISE: &str = "key-compromise";
 
-/// What was revoked, as far as its holder is told.
+/// The result of a revocation, as far as the holder of the secret is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revoked {
     /// The kind of credential.
     pub kind: CredentialKind,
-    /// Its id; of an app token, the app's.
+    /// The id of the credential, or of the app for an app token.
     pub id: Id,
-    /// What it was for; not known of what was removed before.
+    /// The description, or `None` if the credential had been removed before.
     pub description: Option<String>,
     /// The last four characters of the secret.
     pub hint: Hint,
-    /// What became of it.
+    /// What was done.
     pub outcome: Outcome,
 }
 
-/// What became of a credential whose secret was revoked.
+/// The effect of a revocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The general key is disabled: whoever owns it decides what is to become of it.
+    /// The general key was disabled. An admin decides what happens to it.
     Disabled,
-    /// The user token or the integration is gone for good.
+    /// The user token or the integration was removed permanently.
     Removed,
-    /// The app token is dead; others of the same app go on.
+    /// The app token was revoked. Other tokens of the same app remain valid.
     Revoked,
-    /// The secret was one that a rotation kept alive, and is dead. The one after it goes on.
+    /// The overlap that kept the secret valid after a rotation was ended. The current secret remains valid.
     OverlapEnded,
-    /// The secret opened nothing any more, and nothing was changed.
+    /// The secret was already invalid, and nothing was changed.
     AlreadyDead,
 }
 
 impl Outcome {
-    /// The word for it.
+    /// Returns the stable lower-case name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -63,12 +63,14 @@ impl Outcome {
     }
 }
 
-/// Puts an end to a secret, on behalf of nobody but whoever holds it: a general key is disabled, a user token or an
-/// integration removed, an app token revoked. A secret that a rotation keeps alive beside the present one ends alone.
-/// What is dead already is left as it is. `None` if no credential has or had this secret.
+/// Revokes a secret on behalf of its holder, and returns what was done, or `None` if no credential has or had the
+/// secret.
+///
+/// A general key is disabled, a user token or an integration is removed, and an app token is revoked. If the secret is
+/// only kept valid by an overlap, just the overlap is ended. A secret that is already invalid is left as it is.
 ///
 /// # Errors
-/// If it could not be found out or done.
+/// If the store cannot be read or written.
 pub fn revoke<S: Store>(
     store: &mut S,
     clock: &dyn Clock,
@@ -80,7 +82,7 @@ pub fn revoke<S: Store>(
     let at = clock.now();
     let hint = secret.hint();
     let held = Held { kind, digest, hint, request_id: request_id(entropy)?, at };
-    // Who has nothing to revoke does not wait for those who write.
+    // Do not wait for the write lock if there is nothing to revoke.
     match held.look(&store.read()?)? {
         Found::Nothing => return Ok(None),
         Found::Dead(dead) => return Ok(Some(dead)),
@@ -98,7 +100,7 @@ pub fn revoke<S: Store>(
     }
 }
 
-/// A secret in somebody's hands.
+/// The presented secret.
 struct Held {
     kind: CredentialKind,
     digest: Digest,
@@ -107,7 +109,7 @@ struct Held {
     at: Timestamp,
 }
 
-/// What the store knows of a secret.
+/// The state of the presented secret in the store.
 enum Found {
     Nothing,
     Dead(Revoked),
@@ -126,11 +128,12 @@ impl Held {
                 };
                 return Ok(dead(tombstone.id, description));
             }
-            // What is kept as another kind than its shape says opens nothing.
+            // A secret that is stored for another kind than that of its format is never accepted.
             Some(_) | None => return Ok(Found::Nothing),
         };
         let is_over = match self.kind {
-            // Of a disabled key too: enabled again, it would open with a secret that an overlap keeps.
+            // A secret in an overlap is revoked even if the key is disabled: it would be valid again once the key is
+            // enabled.
             CredentialKind::General if ends_at.is_none() => {
                 tx.general_key(id)?.is_some_and(|key| key.disabled.is_some())
             }
@@ -219,7 +222,7 @@ impl Held {
         Revoked { kind: self.kind, id, description, hint: self.hint.clone(), outcome }
     }
 
-    /// By which noun's id the store knows a credential of this kind.
+    /// Returns the noun whose id the store has for a credential of this kind.
     fn noun(&self) -> Noun {
         match self.kind {
             CredentialKind::General => Noun::GeneralKey,

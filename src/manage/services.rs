@@ -1,4 +1,4 @@
-//! Services and orchestrations: what events are routed to.
+//! Services and orchestrations, the destinations of events.
 
 use std::ops::ControlFlow;
 
@@ -13,7 +13,7 @@ use crate::model::{
 };
 use crate::store::{DestinationQuery, Flow, IntegrationQuery, Page, ReadTx, Store, Visit, WriteTx};
 
-/// Which of the two: the rules are the same, the permissions have names of their own.
+/// A service or an orchestration. The rules are the same, but the actions have different names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DestinationKind {
     /// A service.
@@ -23,7 +23,7 @@ pub enum DestinationKind {
 }
 
 impl DestinationKind {
-    /// The noun.
+    /// Returns the noun.
     #[must_use]
     pub const fn noun(self) -> Noun {
         match self {
@@ -65,11 +65,11 @@ impl DestinationKind {
 pub struct WithIntegrations {
     /// The service or the orchestration.
     pub destination: Destination,
-    /// What leads into it, oldest first.
+    /// Its integrations, oldest first.
     pub integrations: Vec<Shown>,
 }
 
-/// How many services or orchestrations are read at a time, before their integrations are.
+/// The number of services or orchestrations to read at a time, before reading their integrations.
 const PAGE: u64 = 500;
 
 impl WithIntegrations {
@@ -101,11 +101,11 @@ impl WithIntegrations {
 }
 
 impl<S: Store> Session<'_, S> {
-    /// Makes a service or an orchestration; with an integration of a type at once, if one is given. An
-    /// orchestration gets its default integration in any case.
+    /// Creates a service or an orchestration, with an integration if a type is given. An orchestration always gets an
+    /// integration, by default of the Events API V2. The integration key is passed to `hand_over`.
     ///
     /// # Errors
-    /// If the acting user may not, the name is taken, or the integration key cannot be handed over.
+    /// If the acting user is not permitted, the name is taken, or `hand_over` fails.
     pub fn create_destination(
         &mut self,
         kind: DestinationKind,
@@ -144,10 +144,10 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// Shows every service or orchestration, oldest first.
+    /// Visits every service or orchestration, oldest first.
     ///
     /// # Errors
-    /// If the acting user may not, and whatever `visit` returns.
+    /// If the acting user is not permitted, or `visit` returns an error.
     pub fn list_destinations(&mut self, kind: DestinationKind, visit: Visit<'_, Destination>) -> Result<()> {
         self.read(|tx, acting| {
             require(acting, kind.list(), &Target::all(kind.noun()))?;
@@ -155,10 +155,10 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// Every service or orchestration, each with its integrations.
+    /// Returns every service or orchestration with its integrations.
     ///
     /// # Errors
-    /// If the acting user may not.
+    /// If the acting user is not permitted.
     pub fn destinations_with_integrations(&mut self, kind: DestinationKind) -> Result<Vec<WithIntegrations>> {
         let keyring = self.keyring().ok();
         self.read(|tx, acting| {
@@ -172,10 +172,10 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// One service or orchestration with its integrations.
+    /// Returns a service or an orchestration, by name or id, with its integrations.
     ///
     /// # Errors
-    /// If the acting user may not, or there is none.
+    /// If the acting user is not permitted, or it does not exist.
     pub fn destination(&mut self, kind: DestinationKind, reference: &str) -> Result<WithIntegrations> {
         let keyring = self.keyring().ok();
         self.read(|tx, acting| {
@@ -189,7 +189,7 @@ impl<S: Store> Session<'_, S> {
     /// Changes a service or an orchestration.
     ///
     /// # Errors
-    /// If the acting user may not, there is none, or the name is taken.
+    /// If the acting user is not permitted, it does not exist, or the name is taken.
     pub fn edit_destination(
         &mut self,
         kind: DestinationKind,
@@ -214,10 +214,11 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// Removes a service or an orchestration for good, and its integrations with it if that is said.
+    /// Removes a service or an orchestration permanently, including its integrations if `with_integrations` is set.
     ///
     /// # Errors
-    /// If the acting user may not, there is none, or it has integrations and nothing was said of them.
+    /// If the acting user is not permitted, it does not exist, or it has integrations and `with_integrations` is not
+    /// set.
     pub fn remove_destination(
         &mut self,
         kind: DestinationKind,

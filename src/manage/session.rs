@@ -1,4 +1,4 @@
-//! A session: a store, on whose behalf, and when.
+//! Sessions: the use of a store by one acting user at one point in time.
 
 use jiff::Timestamp;
 
@@ -10,10 +10,10 @@ use crate::model::Keyring;
 use crate::ports::{Clock, Entropy};
 use crate::store::{Store, Transaction};
 
-/// What one acting user does with a store, at one moment.
+/// The use cases of one acting user with a store.
 ///
-/// Each method is one transaction. The acting user is looked up in that same transaction, so that a role taken
-/// away a moment ago is gone.
+/// Each method is one transaction. The acting user is looked up in the same transaction, so that a change of role takes
+/// effect immediately.
 pub struct Session<'s, S: Store> {
     store: &'s mut S,
     entropy: &'s mut dyn Entropy,
@@ -21,14 +21,14 @@ pub struct Session<'s, S: Store> {
     on_behalf_of: Option<String>,
     request_id: String,
     at: Timestamp,
-    rehearses: bool,
+    is_dry_run: bool,
 }
 
 impl<'s, S: Store> Session<'s, S> {
-    /// Begins a session. The time is taken from the clock here, once.
+    /// Begins a session. The clock is read once, here.
     ///
     /// # Errors
-    /// If there is no randomness.
+    /// If no random numbers are available.
     pub fn begin(
         store: &'s mut S,
         identity: Identity,
@@ -43,43 +43,43 @@ impl<'s, S: Store> Session<'s, S> {
             on_behalf_of: None,
             request_id,
             at: clock.now(),
-            rehearses: false,
+            is_dry_run: false,
         })
     }
 
-    /// The same session on behalf of another user, by name or id; the Account Owner alone may.
+    /// Returns the session on behalf of another user, by name or id. Only the Account Owner is permitted to do this.
     #[must_use]
     pub fn on_behalf_of(self, user: impl Into<String>) -> Self {
         Self { on_behalf_of: Some(user.into()), ..self }
     }
 
-    /// The session's moment.
+    /// Returns the time of the session.
     #[must_use]
     pub fn at(&self) -> Timestamp {
         self.at
     }
 
-    /// Does what `work` does, and takes it back: everything is asked and checked that would be, nothing is changed,
-    /// and what comes of it is what would. For asking somebody only about what can be done.
+    /// Runs `change` as a dry run: it makes all checks and returns the same result, but its transactions are rolled
+    /// back and secrets are not handed over. Callers use it before they ask for confirmation.
     ///
     /// # Errors
-    /// Those of `work`.
+    /// Those of `change`.
     pub fn rehearse<T>(&mut self, change: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
-        let rehearsed = std::mem::replace(&mut self.rehearses, true);
+        let outer = std::mem::replace(&mut self.is_dry_run, true);
         let done = change(self);
-        self.rehearses = rehearsed;
+        self.is_dry_run = outer;
         done
     }
 
-    /// The acting user.
+    /// Returns the acting user.
     ///
     /// # Errors
-    /// [`ErrorKind::Unidentified`] if there is none.
+    /// [`ErrorKind::Unidentified`] if the identity belongs to no user.
     pub fn whoami(&mut self) -> Result<Acting> {
         self.read(|_, acting| Ok(acting.clone()))
     }
 
-    /// Reads one moment of the store.
+    /// Runs `query` in a read transaction, on one snapshot of the store.
     pub(super) fn read<T>(
         &mut self,
         query: impl FnOnce(&mut S::Snapshot<'_>, &Acting) -> Result<T>,
@@ -90,7 +90,7 @@ impl<'s, S: Store> Session<'s, S> {
         query(&mut tx, &acting)
     }
 
-    /// Does one piece of work in a transaction of its own, and commits it, unless it is a rehearsal.
+    /// Runs `change` in a write transaction and commits it, unless the session is in a dry run.
     pub(super) fn write<T>(
         &mut self,
         change: impl FnOnce(&mut WriteContext<'_, S::WriteTx<'_>>) -> Result<T>,
@@ -98,11 +98,11 @@ impl<'s, S: Store> Session<'s, S> {
         let claim = Claim::of(&self.identity, self.store)?;
         let mut tx = Transaction::begin(self.store)?;
         let acting = claim.acting(tx.reading(), self.on_behalf_of.as_deref(), &self.request_id, self.at)?;
-        let mut context = WriteContext::new(&mut tx, &acting, self.entropy, self.rehearses);
+        let mut context = WriteContext::new(&mut tx, &acting, self.entropy, self.is_dry_run);
         let done = change(&mut context)?;
         let handed_over = context.has_handed_over();
-        if self.rehearses {
-            // Dropped without a commit, a transaction is undone.
+        if self.is_dry_run {
+            // Dropping the transaction rolls it back.
             return Ok(done);
         }
         match tx.commit() {
@@ -112,17 +112,17 @@ impl<'s, S: Store> Session<'s, S> {
         }
     }
 
-    /// What is wrong with the store key, if anything: reading works without it, but integration keys do not show.
+    /// Returns the fault of the store key, if any. Reading works without it, but integration keys cannot be shown.
     pub fn store_key_fault(&mut self) -> Option<Error> {
         self.store.keyring().err()
     }
 
-    /// The keys derived from the store key, for what is shown after a read.
+    /// Returns the keys derived from the store key.
     pub(super) fn keyring(&mut self) -> Result<Keyring> {
         self.store.keyring()
     }
 
-    /// The store, for what is done to it as a whole.
+    /// Returns the store and the source of randomness, for operations on the whole store.
     pub(super) fn store(&mut self) -> (&mut S, &mut dyn Entropy) {
         (self.store, self.entropy)
     }

@@ -1,4 +1,4 @@
-//! User tokens: everybody makes his own, and only his own.
+//! User tokens. Users create tokens for themselves only.
 
 use jiff::SignedDuration;
 
@@ -13,25 +13,25 @@ use crate::model::{
 };
 use crate::store::{ReadTx, Store, TokenQuery, Visit, WriteTx};
 
-/// Whose tokens to list.
+/// Selects the tokens to list.
 #[derive(Clone, Debug, Default)]
 pub enum Whose {
-    /// The acting user's.
+    /// The tokens of the acting user.
     #[default]
     Own,
-    /// Those of one user, by name or id.
+    /// The tokens of one user, by name or id.
     User(String),
-    /// Everybody's.
+    /// The tokens of all users.
     All,
 }
 
 impl<S: Store> Session<'_, S> {
-    /// Makes a token for the acting user, and hands its secret over. Who it is for may be named, and must be the
-    /// acting user.
+    /// Creates a token for the acting user and passes its secret to `hand_over`. `user` is optional, and must refer to
+    /// the acting user.
     ///
     /// # Errors
-    /// If the acting user may not, or somebody else is named; the account lacks the ability; a scope is asked for
-    /// that the role does not hold; or the secret cannot be handed over. No token is made then.
+    /// If the acting user is not permitted, `user` is another user, user tokens are not available to the account, the
+    /// role does not hold a scope, or `hand_over` fails. No token is created then.
     pub fn create_token(
         &mut self,
         user: Option<&str>,
@@ -70,43 +70,43 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// Shows tokens, oldest first.
+    /// Visits tokens, oldest first.
     ///
     /// # Errors
-    /// If the acting user may not see those, and whatever `visit` returns.
+    /// If the acting user is not permitted to see them, or `visit` returns an error.
     pub fn list_tokens(&mut self, whose: &Whose, visit: Visit<'_, UserToken>) -> Result<()> {
         self.read(|tx, acting| {
-            let everybodys = Target::all(Noun::UserToken);
+            let all = Target::all(Noun::UserToken);
             let (user, target) = match whose {
-                Whose::Own => (Some(acting.user().id), everybodys.belonging_to(acting.user())),
+                Whose::Own => (Some(acting.user().id), all.belonging_to(acting.user())),
                 Whose::User(reference) => {
                     let user = resolve::seen_user(tx, acting, reference)?;
-                    (Some(user.id), everybodys.belonging_to(&user))
+                    (Some(user.id), all.belonging_to(&user))
                 }
-                Whose::All => (None, everybodys),
+                Whose::All => (None, all),
             };
             require(acting, Action::ListUserTokens, &target)?;
             tx.user_tokens(&TokenQuery { user, ..TokenQuery::default() }, visit)
         })
     }
 
-    /// One token.
+    /// Returns a token by id.
     ///
     /// # Errors
-    /// If the acting user may not see it, or there is none.
+    /// If the acting user is not permitted to see it, or it does not exist.
     pub fn token(&mut self, id: &str) -> Result<UserToken> {
         self.read(|tx, acting| token(tx, acting, id, Action::ShowUserToken))
     }
 
-    /// Changes a token's description and end, and narrows its scopes.
+    /// Changes the description or expiry of a token, or narrows its scopes.
     ///
     /// # Errors
-    /// If the acting user may not, there is no such token, or its access would widen.
+    /// If the acting user is not permitted, the token does not exist, or its access would widen.
     pub fn edit_token(&mut self, id: &str, edit: TokenEdit) -> Result<UserToken> {
         self.write(|context| {
             let before = context.token(id, Action::EditUserToken)?;
             let after = edit.apply(&before)?;
-            // What the role held once and holds no more stays: it gives nothing, and is not what is being edited.
+            // Unchanged scopes that the role no longer holds are left alone: they have no effect.
             if after.access != before.access {
                 refuse_beyond(before.user.role, after.access.scopes())?;
             }
@@ -115,10 +115,10 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// Gives a token a new secret, and hands it over; as [`Session::rotate_key`].
+    /// Replaces the secret of a token and passes the new one to `hand_over`, like [`Session::rotate_key`].
     ///
     /// # Errors
-    /// If the acting user may not, there is no such token, it is at its end, or the secret cannot be handed over.
+    /// If the acting user is not permitted, the token does not exist or is not active, or `hand_over` fails.
     pub fn rotate_token(
         &mut self,
         id: &str,
@@ -139,10 +139,10 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// Stops the secret that an overlap keeps alive.
+    /// Ends the overlap of a rotation: the previous secret becomes invalid.
     ///
     /// # Errors
-    /// If the acting user may not, there is no such token, or no overlap.
+    /// If the acting user is not permitted, the token does not exist, or it has no overlap.
     pub fn end_token_overlap(&mut self, id: &str) -> Result<UserToken> {
         self.write(|context| {
             let before = context.token(id, Action::RotateUserToken)?;
@@ -151,10 +151,11 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// Removes tokens for good, all or none.
+    /// Removes tokens permanently: all of them or none.
     ///
     /// # Errors
-    /// If the acting user may not: others' tokens go only where the other is neither owner nor admin.
+    /// If the acting user is not permitted, or a token does not exist. Tokens of the Account Owner and of admins can
+    /// only be removed by themselves.
     pub fn remove_tokens(&mut self, ids: &[String], reason: Option<&Label>) -> Result<Vec<UserToken>> {
         self.write(|context| {
             let tokens = context.each_once(ids, |context, id| context.token(id, Action::RemoveUserToken))?;
@@ -173,8 +174,7 @@ fn target(token: &UserToken) -> Target {
     Target::of(token).belonging_to(&token.user)
 }
 
-/// Refuses scopes that the role does not hold: the token could never use them, and whoever reads its list would
-/// think it could.
+/// Rejects scopes that a role does not hold. The token could never use them, and listing them would be misleading.
 pub(super) fn refuse_beyond(role: Role, scopes: Option<&ScopeSet>) -> Result<()> {
     let beyond: Vec<_> = scopes
         .into_iter()
@@ -188,7 +188,8 @@ pub(super) fn refuse_beyond(role: Role, scopes: Option<&ScopeSet>) -> Result<()>
     Err(Conflict::BeyondRole { role, scopes: beyond.join(", ") }.into())
 }
 
-/// A token that the acting user may do this to. To those who may not even see it, it is not there.
+/// Returns a token if the acting user is permitted to do `action` to it. A token that the user may not see is not
+/// found.
 pub(super) fn token(tx: &impl ReadTx, acting: &Acting, typed: &str, action: Action) -> Result<UserToken> {
     let seen =
         |token: &UserToken| decide(acting.user(), Action::ShowUserToken, &target(token)) == Decision::Allowed;

@@ -1,7 +1,7 @@
-//! Usage: what was counted of credentials, for those who may see it.
+//! Usage of credentials, for users who are permitted to see it.
 //!
-//! What removed credentials did is in the sums of all, for those who see all, and nowhere else: nothing is left to name
-//! them by.
+//! The usage of removed credentials is only included in the totals over all credentials, for users who may see all
+//! usage: there is no credential left to list it under.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -17,37 +17,37 @@ use crate::store::{
     AppBy, AppQuery, HourlyUsage, IntegrationQuery, KeyQuery, ReadTx, Store, TokenQuery, UsageQuery, Visit,
 };
 
-/// How long the counts of an hour are kept.
+/// How long hourly counts are kept.
 const KEPT: SignedDuration = SignedDuration::from_hours(90 * 24);
 
-/// A credential, and what it did.
+/// A credential and its usage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Used {
-    /// Its id; that of an app for all its tokens together.
+    /// The id of the credential, or of the app for all its tokens together.
     pub id: Id,
-    /// What it is.
+    /// The kind of credential.
     pub kind: CredentialKind,
-    /// What it is for; what an integration or an app is called.
+    /// The description, or the name of the integration or the app.
     pub description: String,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// When it was last checked and found alive.
+    /// When it was last checked while it was live.
     pub last_used_at: Option<Timestamp>,
-    /// How often it was allowed something.
+    /// The counts of its checks.
     pub counts: Counts,
 }
 
-/// How often something was allowed, and how often denied.
+/// Counts of checks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Allowed.
+    /// The number of allowed checks.
     pub allowed: u64,
-    /// Denied, though the credential was alive.
+    /// The number of checks that were denied although the credential was live.
     pub denied: u64,
 }
 
 impl Counts {
-    /// Both together.
+    /// Returns the sum of both.
     #[must_use]
     pub const fn total(self) -> u64 {
         self.allowed.saturating_add(self.denied)
@@ -60,7 +60,8 @@ impl Counts {
 }
 
 impl<S: Store> Session<'_, S> {
-    /// The credentials that did most since a moment, at most so many, of those whose usage the acting user may see.
+    /// Returns the credentials with the most checks since a given time, at most `most` of them, among those whose usage
+    /// the acting user is permitted to see.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -88,11 +89,11 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// Shows the credentials that were not used since a moment, of those whose usage the acting user may see: of each
-    /// kind the oldest first. Of one never used, its making counts.
+    /// Visits the credentials that have not been used since a given time, among those whose usage the acting user is
+    /// permitted to see: by kind, oldest first. A credential that was never used counts as used when it was created.
     ///
     /// # Errors
-    /// Whatever `visit` returns.
+    /// If the store cannot be read, or `visit` returns an error.
     pub fn unused(&mut self, since: Timestamp, visit: Visit<'_, Used>) -> Result<()> {
         self.read(|tx, acting| {
             let mut flow = ControlFlow::Continue(());
@@ -122,10 +123,10 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// One credential, and what it did since a moment.
+    /// Returns a credential with its usage since a given time.
     ///
     /// # Errors
-    /// If the acting user may not see it, or there is none.
+    /// If the acting user is not permitted to see it, or it does not exist.
     pub fn usage_of(&mut self, id: &str, since: Timestamp) -> Result<Used> {
         let since = self.kept_since(since);
         self.read(|tx, acting| {
@@ -138,11 +139,11 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// What one credential did in each hour since a moment, or what all did together whose usage the acting user may
-    /// see: by the beginnings of the hours in which there was anything.
+    /// Returns hourly counts since a given time, by the start of the hour: those of one credential, or the totals of
+    /// all credentials whose usage the acting user is permitted to see. Hours without checks are omitted.
     ///
     /// # Errors
-    /// If the acting user may not see it, or there is none.
+    /// If the acting user is not permitted to see the credential, or it does not exist.
     pub fn usage_by_hour(
         &mut self,
         id: Option<&str>,
@@ -163,14 +164,14 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// A moment, or that from which on counts are kept: the file is swept once a day, and older ones may still be
-    /// there.
+    /// Returns `since`, but not earlier than the time from which counts are kept. Older counts may still be in the
+    /// file, which is swept once a day.
     fn kept_since(&self, since: Timestamp) -> Timestamp {
         since.max(self.at().checked_sub(KEPT).unwrap_or(Timestamp::MIN))
     }
 }
 
-/// Whose usage somebody may see.
+/// The credentials whose usage the acting user is permitted to see.
 enum Seen {
     All,
     These(HashSet<Id>),
@@ -213,7 +214,7 @@ fn sees_integrations(acting: &Acting) -> bool {
     decide(acting.user(), Action::SeeIntegrationUsage, &all) == Decision::Allowed
 }
 
-/// A credential whose usage the acting user may see. Whoever may not learns nothing of which there are.
+/// Returns a credential if the acting user is permitted to see its usage. Other users do not learn whether it exists.
 fn seen_credential(tx: &mut impl ReadTx, acting: &Acting, typed: &str) -> Result<Used> {
     let letter = typed.trim_start().chars().next().map(|letter| letter.to_ascii_uppercase());
     match letter {
@@ -233,7 +234,7 @@ fn seen_credential(tx: &mut impl ReadTx, acting: &Acting, typed: &str) -> Result
     }
 }
 
-/// A credential that is there.
+/// Returns a credential without its counts, or `None` if it does not exist.
 fn credential(tx: &impl ReadTx, id: Id) -> Result<Option<Used>> {
     Ok(match id.noun() {
         Noun::GeneralKey => tx.general_key(id)?.map(Used::from),

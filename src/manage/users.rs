@@ -1,4 +1,4 @@
-//! Users: add, list, show, edit, and mark as left.
+//! Users: add, list, show, edit and mark as left.
 
 use std::ops::ControlFlow;
 
@@ -10,20 +10,20 @@ use crate::error::{Conflict, Error, Result};
 use crate::model::{Audited as _, Change, Id, Label, Name, Noun, RateLimit, Role, User, UserEdit};
 use crate::store::{ReadTx, Store, UserQuery, Visit, WriteTx};
 
-/// A user to be added.
+/// A user to add.
 #[derive(Clone, Debug)]
 pub struct UserSpec {
     /// The name.
     pub name: Name,
-    /// The role; any but owner, which is given by a transfer of the account.
+    /// The role; any except owner, which is given by a transfer of the account.
     pub role: Role,
     /// The e-mail address.
     pub email: Option<Label>,
-    /// The operating-system user who acts as this user.
+    /// The uid of the operating-system user that is mapped to this user.
     pub os_uid: Option<u32>,
-    /// The user's id in the API behind.
+    /// The user's id in the API behind the gateway.
     pub external_id: Option<Label>,
-    /// The limit that the user's tokens share, where it is not to be the documented one.
+    /// The rate limit that all tokens of the user share, or `None` for the default.
     pub rate_limit: Option<RateLimit>,
 }
 
@@ -31,7 +31,7 @@ impl<S: Store> Session<'_, S> {
     /// Adds a user.
     ///
     /// # Errors
-    /// If the acting user may not, or the name, the operating-system user or the external id is taken.
+    /// If the acting user is not permitted, or the name, the operating-system user or the external id is taken.
     pub fn add_user(&mut self, spec: UserSpec) -> Result<User> {
         self.write(|context| {
             let target = Target::all(Noun::User).granting(spec.role);
@@ -58,11 +58,11 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// Shows the users, in the order in which they were added: all, or to those who may see only themselves,
-    /// themselves.
+    /// Visits the users that the acting user is permitted to see, oldest first. These are all users, or only the acting
+    /// user.
     ///
     /// # Errors
-    /// Whatever `visit` returns.
+    /// If the store cannot be read, or `visit` returns an error.
     pub fn list_users(&mut self, visit: Visit<'_, User>) -> Result<()> {
         self.read(|tx, acting| {
             tx.users(&UserQuery::default(), &mut |user| {
@@ -75,10 +75,10 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// One user, by id or name.
+    /// Returns a user by id or name.
     ///
     /// # Errors
-    /// If the acting user may not, or there is none.
+    /// If the acting user is not permitted, or the user does not exist.
     pub fn user(&mut self, reference: &str) -> Result<User> {
         self.read(|tx, acting| resolve::seen_user(tx, acting, reference))
     }
@@ -86,7 +86,7 @@ impl<S: Store> Session<'_, S> {
     /// Changes a user.
     ///
     /// # Errors
-    /// If the acting user may not, there is none, the user has left, or something is taken.
+    /// If the acting user is not permitted, the user does not exist or has left, or a unique property is taken.
     pub fn edit_user(&mut self, reference: &str, edit: UserEdit) -> Result<User> {
         self.write(|context| {
             let action = if edit.role.is_some() { Action::SetUserRole } else { Action::EditUser };
@@ -106,10 +106,11 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// Marks users as left, all or none. What they made goes on; what they did stays recorded.
+    /// Marks users as left: all of them or none. Keys that they created remain valid, and their actions remain
+    /// recorded.
     ///
     /// # Errors
-    /// If the acting user may not, there is none, or it is the Account Owner.
+    /// If the acting user is not permitted, a user does not exist or has left, or one is the Account Owner.
     pub fn remove_users(&mut self, references: &[String], reason: Option<&Label>) -> Result<Vec<User>> {
         self.write(|context| {
             let users = context
@@ -137,7 +138,7 @@ fn one_owner() -> Error {
 }
 
 impl<T: WriteTx> WriteContext<'_, T> {
-    /// A user who has not left, and to whom the acting user may do this at all.
+    /// Returns a user who has not left, if the acting user is permitted to do `action` to users.
     pub(super) fn present_user(&mut self, reference: &str, action: Action) -> Result<User> {
         self.require(action, &Target::all(Noun::User))?;
         let user = resolve::user(self.tx.reading(), reference)?;
@@ -147,10 +148,11 @@ impl<T: WriteTx> WriteContext<'_, T> {
         Ok(user)
     }
 
-    /// Refuses what another present user has already and only one can have; and a new external id that is the id of
-    /// another, present or not. To the API behind, a user is the external id, and the id where there is none: with
-    /// another's id, the user would be let through to what belongs to the other. A name that stays was taken before: a
-    /// store of an earlier version can have several that are alike.
+    /// Rejects a unique property that another active user has, and a new external id that is the id of any other user.
+    ///
+    /// The API behind a gateway identifies a user by the external id, or by the id if there is none. With the id of
+    /// another user as external id, a user would get access to what belongs to the other. An unchanged name is not
+    /// rejected, because a store of an earlier version can contain several names that are equal after folding.
     fn refuse_taken(&mut self, before: Option<&User>, user: &User) -> Result<()> {
         let is_renamed = before.is_none_or(|before| before.name != user.name);
         let is_new = before.is_none_or(|before| before.external_id != user.external_id);

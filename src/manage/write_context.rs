@@ -1,4 +1,4 @@
-//! One piece of work in a transaction: permits, changes, secrets handed over.
+//! The context of a use case that changes the store: permits, ids, changes, and handing over secrets.
 
 use std::io;
 
@@ -12,15 +12,15 @@ use crate::model::{
 use crate::ports::Entropy;
 use crate::store::{HasSecrets, ReadTx, Transaction, WriteTx};
 
-/// Receives a secret, once, before the change that makes it is committed. If it fails, the change is not made.
+/// A callback that receives a new secret, once, before the change is committed. If it fails, the change is not made.
 pub type HandOver<'h, T> = &'h mut dyn FnMut(&T, &Secret) -> io::Result<()>;
 
 /// A noun whose secret can be rotated.
 pub(super) trait Rotated: HasSecrets {
-    /// Until when the secret before the last rotation goes on.
+    /// Returns the time until which the previous secret remains valid.
     fn overlap_end(&self) -> Option<Timestamp>;
 
-    /// Takes the hint of another secret, if there is one, and the end of the overlap with the one before.
+    /// Sets the hint of a new secret, if any, and the end of the overlap with the previous one.
     fn rotated(&mut self, hint: Option<Hint>, overlap_ends_at: Option<Timestamp>);
 }
 
@@ -47,12 +47,12 @@ rotated! {
     App: std::convert::identity;
 }
 
-/// One piece of work: its transaction, on whose behalf, and whether a secret has left the house.
+/// The context of one use case: its transaction, the acting user, and whether a secret was handed over.
 pub(super) struct WriteContext<'c, T> {
     pub(super) tx: &'c mut Transaction<T>,
     pub(super) acting: &'c Acting,
     pub(super) entropy: &'c mut dyn Entropy,
-    rehearses: bool,
+    is_dry_run: bool,
     handed_over: bool,
 }
 
@@ -61,37 +61,37 @@ impl<'c, T: WriteTx> WriteContext<'c, T> {
         tx: &'c mut Transaction<T>,
         acting: &'c Acting,
         entropy: &'c mut dyn Entropy,
-        rehearses: bool,
+        is_dry_run: bool,
     ) -> Self {
-        Self { tx, acting, entropy, rehearses, handed_over: false }
+        Self { tx, acting, entropy, is_dry_run, handed_over: false }
     }
 
-    /// Whether a secret was handed over.
+    /// Returns true if a secret was handed over.
     pub(super) fn has_handed_over(&self) -> bool {
         self.handed_over
     }
 
-    /// The moment of the work.
+    /// Returns the time of the session.
     pub(super) fn at(&self) -> Timestamp {
         self.acting.at()
     }
 
-    /// Asks for the receipt that a change needs.
+    /// Checks a permission and returns the permit that the change needs.
     pub(super) fn authorize(&self, action: Action, target: &Target) -> Result<Permit> {
         Ok(authorize(self.acting, action, target)?)
     }
 
-    /// Asks without taking a receipt, before there is a thing to name, or before it is looked for.
+    /// Checks a permission without returning a permit, before the target is looked up or created.
     pub(super) fn require(&self, action: Action, target: &Target) -> Result<()> {
         Ok(require(self.acting, action, target)?)
     }
 
-    /// Draws an id that was never used.
+    /// Generates an id that was never used.
     pub(super) fn fresh_id(&mut self, noun: Noun) -> Result<Id> {
         fresh_id(&**self.tx, noun, self.entropy)
     }
 
-    /// Finds several things, each once, however often it is named.
+    /// Resolves several references. An item that is referred to repeatedly is returned once.
     pub(super) fn each_once<C: Audited>(
         &mut self,
         references: &[String],
@@ -107,7 +107,7 @@ impl<'c, T: WriteTx> WriteContext<'c, T> {
         Ok(found)
     }
 
-    /// Saves what a credential becomes; what changes nothing leaves no record.
+    /// Saves a change of a credential. If nothing changes, nothing is written or recorded.
     pub(super) fn update<C: HasSecrets>(
         &mut self,
         permit: Permit,
@@ -122,7 +122,7 @@ impl<'c, T: WriteTx> WriteContext<'c, T> {
         Ok(after)
     }
 
-    /// Removes a credential, and kills its secrets.
+    /// Removes a credential and its secrets, which leave tombstones.
     pub(super) fn delete<C: HasSecrets>(
         &mut self,
         permit: Permit,
@@ -134,8 +134,10 @@ impl<'c, T: WriteTx> WriteContext<'c, T> {
         Ok(before)
     }
 
-    /// Gives a thing another secret, and hands it over. With an overlap the present one goes on for that long;
-    /// without, it stops at once. One that an earlier overlap kept alive stops in any case.
+    /// Replaces the secret of a credential or an app and passes the new one to `hand_over`.
+    ///
+    /// The current secret remains valid for the time of `overlap`, or becomes invalid immediately without one. A secret
+    /// that an earlier overlap kept valid becomes invalid immediately in any case.
     pub(super) fn rotate<C: Rotated>(
         &mut self,
         permit: Permit,
@@ -156,7 +158,7 @@ impl<'c, T: WriteTx> WriteContext<'c, T> {
         Ok(rotated)
     }
 
-    /// Stops the secret that an overlap keeps alive.
+    /// Ends the overlap of a rotation: the previous secret becomes invalid.
     pub(super) fn end_overlap<C: Rotated>(&mut self, permit: Permit, before: C) -> Result<C> {
         if before.overlap_end().is_none_or(|end| end <= self.at()) {
             return Err(Conflict::NoOverlap { noun: before.noun(), id: before.audit_id() }.into());
@@ -166,10 +168,10 @@ impl<'c, T: WriteTx> WriteContext<'c, T> {
         self.update(permit, before, after, SecretChange::EndOverlap)
     }
 
-    /// Hands a secret over, as the last step before the commit: if it fails, nothing was changed; if the commit
-    /// fails afterwards, the error says that the secret is void.
+    /// Hands over a secret, as the last step before the commit. If it fails, nothing is changed. If the commit fails
+    /// afterwards, the error says that the secret is void.
     pub(super) fn hand_over(&mut self, hand_over: impl FnOnce() -> io::Result<()>) -> Result<()> {
-        if self.rehearses {
+        if self.is_dry_run {
             return Ok(());
         }
         hand_over().map_err(ErrorKind::HandOver)?;
@@ -178,14 +180,14 @@ impl<'c, T: WriteTx> WriteContext<'c, T> {
     }
 }
 
-/// Draws what all records of one command have in common.
+/// Generates the request id that all audit records of one command share.
 pub(super) fn request_id(entropy: &mut dyn Entropy) -> Result<String> {
     let mut random = [0; 8];
     entropy.fill(&mut random)?;
     Ok(format!("{:016x}", u64::from_be_bytes(random)))
 }
 
-/// Draws an id that was never used.
+/// Generates an id that was never used.
 pub(super) fn fresh_id(tx: &impl ReadTx, noun: Noun, entropy: &mut dyn Entropy) -> Result<Id> {
     loop {
         let id = Id::generate(noun, entropy)?;

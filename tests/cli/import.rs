@@ -151,11 +151,11 @@ fn a_dry_run_lists_every_problem_with_its_line_and_changes_nothing() {
     --- stderr
     warning: keys.csv:4: line 2 has the same secret
     warning: keys.csv:5: line 2 has the same secret
-    warning: keys.csv:6: key [K1] has this secret already
-    warning: keys.csv:7: key [K2] had this secret; it was removed, and cannot come back
-    warning: keys.csv:8: key [K3] had this secret; it was rotated away, and cannot come back
-    warning: keys.csv:9: secret: has the shape of no key
-    warning: keys.csv:10: secret: has the shape of kind user-token
+    warning: keys.csv:6: key [K1] already has this secret
+    warning: keys.csv:7: key [K2] had this secret; it was removed and cannot be used again
+    warning: keys.csv:8: key [K3] had this secret; it was rotated and cannot be used again
+    warning: keys.csv:9: secret: is not in the format of any key
+    warning: keys.csv:10: secret: is in the format of kind user-token
     warning: keys.csv:11: digest: must be the 32 bytes of a SHA-256, in 64 hexadecimal digits or in base64
     warning: keys.csv:12: secret: neither that nor its digest is there
     warning: keys.csv:13: secret: either that or its digest, and not both
@@ -228,15 +228,18 @@ fn each_kind_is_told_what_it_lacks_or_cannot_have() {
             format!("general,{KEY},,a,,,,"),
             "access: must be full, read-only, or scopes: and scopes such as incidents.read",
         ),
-        (format!("general,{KEY},,a,full,ann,,"), "owner: a general key belongs to the account, and has none"),
+        (
+            format!("general,{KEY},,a,full,ann,,"),
+            "owner: a general key belongs to the account and has no owner",
+        ),
         (format!("general,{KEY},,,full,,,"), "description: is missing"),
-        (format!("general,{KEY},,a,full,,2999-01-01,"), "created_at: lies ahead"),
-        (format!("general,{KEY},,a,full,,2024-01-02,2024-01-01"), "expires_at: is not after it was made"),
+        (format!("general,{KEY},,a,full,,2999-01-01,"), "created_at: is in the future"),
+        (format!("general,{KEY},,a,full,,2024-01-02,2024-01-01"), "expires_at: is not after created_at"),
         (
             format!("general,{KEY},,a,full,,yesterday,"),
             "created_at: must be a date such as 2027-01-31, or a time such as 2027-01-31T12:00:00Z",
         ),
-        (format!("user-token,{TOKEN},,a,,,,"), "owner: a user token has one"),
+        (format!("user-token,{TOKEN},,a,,,,"), "owner: a user token needs one"),
         (
             format!("user-token,{TOKEN},,a,full,uma,,"),
             "access: must be role, or scopes: and scopes such as incidents.read",
@@ -252,24 +255,24 @@ fn each_kind_is_told_what_it_lacks_or_cannot_have() {
         (format!("user-token,{TOKEN},,a,,{gus},,"), "owner: gus has left the account"),
         (
             format!("integration,{SERVICE_KEY},,a,,,,"),
-            "owner: an integration leads into a service or an orchestration",
+            "owner: an integration key needs a service or an orchestration",
         ),
         (
             format!("integration,{ORCHESTRATION_KEY},,a,,web,,"),
-            "owner: there is no such orchestration, where this key would lead",
+            "owner: there is no such orchestration for this key",
         ),
         (
             format!("integration,,{},a,,web,,", hex(SERVICE_KEY)),
-            "digest: an integration key must stay visible, and needs its secret",
+            "digest: an integration key must remain visible, so its secret is needed",
         ),
         (
             format!("integration,{SERVICE_KEY},,a,,web,,2099-01-01"),
-            "expires_at: an integration key has no end",
+            "expires_at: an integration key does not expire",
         ),
         (format!("integration,{SERVICE_KEY},,a,read-only,web,,"), "access: must be full, or nothing"),
         (
             "app-token,pdus+_0ABC123_01234567-89ab-cdef-0123-456789abcdef,,a,,,,".to_owned(),
-            "kind: an app token lives for a day, and is not imported",
+            "kind: an app token is valid for a day only and cannot be imported",
         ),
         (
             format!("general,{KEY},,\"a\nb\",full,,,"),
@@ -565,8 +568,8 @@ fn an_export_of_users_comes_back_in() {
     exit: 0
     --- stdout
     --- stderr
-    warning: users.csv:2: user sam ([U1]) has this operating-system user already
-    warning: users.csv:3: user uma ([U2]) has this external id already
+    warning: users.csv:2: user sam ([U1]) already has this operating-system user
+    warning: users.csv:3: user uma ([U2]) already has this external id
     warning: users.csv:5: line 4 has the same operating-system user
     warning: users.csv:6: line 4 has the same external id
     warning: users.csv:7: os_uid: must be the number of an operating-system user
@@ -780,7 +783,7 @@ fn users_come_in_from_a_file_with_one_record() {
     exit: 1
     --- stdout
     --- stderr
-    warning: bad.csv:2: user lin ([U1]) has this name already
+    warning: bad.csv:2: user lin ([U1]) already has this name
     warning: bad.csv:3: role: an account has exactly one owner
     warning: bad.csv:5: role: must be one of the eight, such as limited_user
     warning: bad.csv:6: line 4 has the same name

@@ -410,7 +410,7 @@ fn an_import_brings_no_secret_in_as_a_text() {
     --- stdout
     --- stderr
     warning: keys.csv:2: description: must not contain a secret, but contains one of key [K1]
-    warning: keys.csv:3: description: must not contain a secret, and has that of its line
+    warning: keys.csv:3: description: must not contain a secret, but contains that of this line
     error: 2 of 3 lines cannot be imported, and nothing was
     hint: put them right, or leave them out with --skip-bad
     ");
