@@ -12,6 +12,10 @@ mod audit;
 mod import;
 #[path = "store/in_memory.rs"]
 mod in_memory;
+#[path = "store/in_memory_rows.rs"]
+mod in_memory_rows;
+#[path = "store/in_memory_site.rs"]
+mod in_memory_site;
 #[path = "store/keys.rs"]
 mod keys;
 #[path = "store/others.rs"]
@@ -145,7 +149,9 @@ mod for_many_keys {
 }
 
 mod an_engine_in_memory {
-    use super::{audit, import, in_memory, keys, others, queries, secrets, site, transactions, usage, users};
+    use super::{
+        audit, import, in_memory_site, keys, others, queries, secrets, site, transactions, usage, users,
+    };
 
-    conformance!(in_memory::InMemory);
+    conformance!(in_memory_site::InMemory);
 }

@@ -101,7 +101,7 @@ fn an_import_compares_names_as_all_else_does() {
     exit: 0
     --- stdout
     --- stderr
-    warning: users.csv:2: user adam ([U1]) has this name already
+    warning: users.csv:2: user adam ([U1]) already has this name
     warning: users.csv:4: line 3 has the same name
     Imported 2 users; 2 bad lines left out
     ");
