@@ -287,8 +287,8 @@ fn only_the_store_speaks_sql() {
 #[test]
 fn tables_prompts_and_the_time_have_one_door_each() {
     for (word, door) in [
-        ("comfy_table", "bin/pdkeys/render.rs"),
-        ("signal-hook", "bin/pdkeys/terminal.rs"),
+        ("comfy_table", "bin/pdkeys/output/mod.rs"),
+        ("signal_hook", "bin/pdkeys/prompt.rs"),
         ("indicatif", "bin/pdkeys/terminal.rs"),
         ("SysRng", "ports.rs"),
         ("SystemTime", "ports.rs"),

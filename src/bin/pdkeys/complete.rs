@@ -23,8 +23,8 @@ use pdkeys::store::sqlite::SqliteStore;
 use pdkeys::verify::Api;
 
 use crate::commands::Cli;
-use crate::context::{Context, Globals, variable};
 use crate::rights::Rights;
+use crate::session::{Context, Globals, variable};
 use crate::shell::{Candidate, Line, Shell};
 use crate::terminal::{Color, Terminal};
 

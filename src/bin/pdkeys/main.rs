@@ -1,28 +1,19 @@
 //! The command line: parse, open, run, one exit.
 
-mod batch;
+mod check_json;
 mod commands;
 mod complete;
-mod context;
-mod credential;
 mod failure;
 mod formula;
-mod git;
-mod handover;
-mod lines;
-mod moments;
+mod input;
+mod output;
 mod paths;
 mod prompt;
-mod question;
-mod records;
-mod render;
 mod rights;
-mod rows;
-mod sarif;
 #[cfg(feature = "serve")]
 mod serve;
+mod session;
 mod shell;
-mod sources;
 mod terminal;
 
 use std::ffi::OsString;
@@ -32,9 +23,9 @@ use clap::error::ErrorKind;
 use clap::{Command, CommandFactory as _, FromArgMatches as _};
 
 use commands::{Cli, deferring};
-use context::Context;
 use failure::Failure;
 use rights::Rights;
+use session::Context;
 use terminal::Terminal;
 
 fn main() -> ExitCode {
@@ -44,7 +35,7 @@ fn main() -> ExitCode {
         return code;
     }
     // What the program was told, in which a secret may have been pasted: no message repeats it.
-    let told: Vec<OsString> = arguments.iter().cloned().chain(context::settings()).collect();
+    let told: Vec<OsString> = arguments.iter().cloned().chain(session::settings()).collect();
     let (cli, files) = match deferring(&arguments, || parse(&arguments, rights)) {
         Ok(parsed) => parsed,
         Err(error) => return failure::parse_error(&error, &told),

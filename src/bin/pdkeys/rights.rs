@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgMatches, Command};
 
-use crate::context::variable;
 use crate::failure::Failure;
 use crate::paths::STREAM;
 #[cfg(feature = "serve")]
 use crate::serve::Address;
+use crate::session::variable;
 
 /// The argument that may name a file behind a deputy: a store is refused unless the process or root own it, and the way.
 const STORE: &str = "store";

@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 use clap::ValueEnum;
 use pdkeys::model::is_hazardous;
 
-use crate::context::variable;
+use crate::session::variable;
 
 /// A shell that completion scripts are made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

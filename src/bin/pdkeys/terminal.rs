@@ -21,9 +21,9 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
-use crate::context::variable;
 use crate::failure::{Failure, hide};
 use crate::prompt::{self, Echo};
+use crate::session::variable;
 
 /// How long the reader of a secret may keep it waiting. The store is locked meanwhile.
 const PATIENCE: Duration = Duration::from_secs(2);

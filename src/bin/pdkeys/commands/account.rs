@@ -7,10 +7,10 @@ use pdkeys::model::{Account as Settings, AccountEdit, Id, Name, Noun, Policy, Ro
 use serde::Serialize;
 
 use crate::complete;
-use crate::context::{Context, FirstUse};
 use crate::failure::{Exit, Failure};
-use crate::moments;
-use crate::render::{self, Format};
+use crate::output::times;
+use crate::output::{self, Format};
+use crate::session::{Context, FirstUse};
 
 /// Show on whose behalf commands run
 #[derive(Args, Debug)]
@@ -46,7 +46,7 @@ impl Whoami {
                 account: session.account()?.name,
                 store,
             };
-            render::show(&context.terminal, context.globals.output, session.at(), &record)?;
+            output::show(&context.terminal, context.globals.output, session.at(), &record)?;
             Ok(Exit::Done)
         })
     }
@@ -60,7 +60,7 @@ struct AccountRecord {
     subdomain: Option<Subdomain>,
     rest_api: bool,
     advanced_permissions: bool,
-    #[serde(serialize_with = "moments::serialize")]
+    #[serde(serialize_with = "times::serialize")]
     created_at: Timestamp,
 }
 
@@ -104,7 +104,7 @@ impl Show {
         let Self {} = self;
         context.with_session(FirstUse::NeedsStore, |session| {
             let account = AccountRecord::from(session.account()?);
-            render::show(&context.terminal, context.globals.output, session.at(), &account)?;
+            output::show(&context.terminal, context.globals.output, session.at(), &account)?;
             Ok(Exit::Done)
         })
     }
@@ -198,7 +198,7 @@ fn changed(context: &Context, verb: &str, account: Settings, now: Timestamp) -> 
         .terminal
         .done(verb, &format!("account {}; {} is Account Owner", account.name, account.owner.name));
     if context.globals.output != Format::Table {
-        render::show(&context.terminal, context.globals.output, now, &AccountRecord::from(account))?;
+        output::show(&context.terminal, context.globals.output, now, &AccountRecord::from(account))?;
     }
     Ok(Exit::Done)
 }

@@ -15,13 +15,13 @@ use serde::Serialize;
 
 use super::keys::{LimitEdit, parse_limit_edit, parse_reason};
 use super::or_none;
-use super::rotation::{Rotated, Rotation};
+use super::resource::{Rotated, Rotation};
 use crate::complete;
-use crate::context::{Context, FirstUse};
 use crate::failure::{Exit, Failure};
-use crate::handover::Receiver;
-use crate::moments;
-use crate::render::{self, Eyes, Record};
+use crate::output::secrets::SecretSink;
+use crate::output::times;
+use crate::output::{self, Eyes, Record};
+use crate::session::{Context, FirstUse};
 
 /// An app as it is printed.
 #[derive(Debug, Serialize)]
@@ -32,15 +32,15 @@ pub(crate) struct AppRecord {
     scopes: ScopeSet,
     client_id: Id,
     client_secret_hint: Hint,
-    #[serde(serialize_with = "moments::serialize")]
+    #[serde(serialize_with = "times::serialize")]
     created_at: Timestamp,
     created_by: Name,
-    #[serde(serialize_with = "moments::serialize")]
+    #[serde(serialize_with = "times::serialize")]
     last_used_at: Option<Timestamp>,
     rate_limit: Option<RateLimit>,
-    #[serde(serialize_with = "moments::serialize")]
+    #[serde(serialize_with = "times::serialize")]
     overlap_ends_at: Option<Timestamp>,
-    #[serde(serialize_with = "moments::serialize")]
+    #[serde(serialize_with = "times::serialize")]
     tokens_revoked_at: Option<Timestamp>,
 }
 
@@ -101,9 +101,9 @@ struct TokenRecord {
     app: Name,
     scope: ScopeSet,
     hint: Hint,
-    #[serde(serialize_with = "moments::serialize")]
+    #[serde(serialize_with = "times::serialize")]
     issued_at: Timestamp,
-    #[serde(serialize_with = "moments::serialize")]
+    #[serde(serialize_with = "times::serialize")]
     expires_at: Timestamp,
 }
 
@@ -185,7 +185,7 @@ fn parse_scopes(line: &str) -> pdkeys::model::Result<ScopeSet> {
 
 impl Register {
     fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let mut receiver = Receiver::new(context, self.write_to);
+        let mut receiver = SecretSink::new(context, self.write_to);
         receiver.ready()?;
         let name_of_app = context.required_name(Noun::App, self.name)?;
         let scopes = (!self.scopes.is_empty()).then(|| self.scopes.into_iter().collect());
@@ -218,7 +218,7 @@ impl List {
         let Self {} = self;
         context.with_session(FirstUse::NeedsStore, |session| {
             let now = session.at();
-            render::list(&context.terminal, context.globals.output, now, |emit| {
+            output::list(&context.terminal, context.globals.output, now, |emit| {
                 Ok(session.list_apps(&mut |app| {
                     emit(AppRecord::new(app, now))?;
                     Ok(ControlFlow::Continue(()))
@@ -241,7 +241,7 @@ impl Show {
     fn run(self, context: &Context) -> Result<Exit, Failure> {
         context.with_session(FirstUse::NeedsStore, |session| {
             let (app, now) = (session.app(&self.app)?, session.at());
-            render::show(&context.terminal, context.globals.output, now, &AppRecord::new(app, now))?;
+            output::show(&context.terminal, context.globals.output, now, &AppRecord::new(app, now))?;
             Ok(Exit::Done)
         })
     }
@@ -408,7 +408,7 @@ pub(crate) struct Token {
 
 impl Token {
     fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let mut receiver = Receiver::new(context, self.write_to);
+        let mut receiver = SecretSink::new(context, self.write_to);
         receiver.ready()?;
         context.with_session(FirstUse::NeedsStore, |session| {
             let scopes = (!self.scopes.is_empty()).then(|| self.scopes.into_iter().collect());
@@ -420,7 +420,7 @@ impl Token {
                 token.app_name,
                 token.hint,
                 token.scopes,
-                moments::exact(token.expires_at)
+                times::exact(token.expires_at)
             )];
             told.extend(receiver.keep());
             context.terminal.done("Issued", &told.join("; "));
@@ -433,5 +433,5 @@ fn changed(context: &Context, verb: &str, apps: Vec<Registered>, now: Timestamp)
     for app in &apps {
         context.terminal.done(verb, &name(app));
     }
-    render::changed(context, now, apps.into_iter().map(|app| AppRecord::new(app, now)))
+    output::changed(context, now, apps.into_iter().map(|app| AppRecord::new(app, now)))
 }

@@ -9,9 +9,9 @@ use pdkeys::store::{AuditQuery, Chain, Difference, Replay};
 use serde::Serialize;
 
 use crate::complete;
-use crate::context::{Context, FirstUse};
 use crate::failure::{Exit, Failure};
-use crate::render::{self, Eyes, Format, Record};
+use crate::output::{self, Eyes, Format, Record};
+use crate::session::{Context, FirstUse};
 
 impl Record for AuditRecord {
     const FIELDS: &'static [&'static str] = &[
@@ -250,7 +250,7 @@ impl List {
                 limit: self.limit,
                 before: None,
             };
-            render::list(&context.terminal, context.globals.output, now, |emit| {
+            output::list(&context.terminal, context.globals.output, now, |emit| {
                 Ok(session.list_audit(&query, &mut |record| {
                     emit(record)?;
                     Ok(ControlFlow::Continue(()))
@@ -287,11 +287,11 @@ impl Verify {
                 }
             };
             match (context.globals.output, &chain) {
-                (Format::Table, Chain::Intact(head)) => render::line(&context.terminal, &head.to_string())?,
+                (Format::Table, Chain::Intact(head)) => output::line(&context.terminal, &head.to_string())?,
                 // The warning says it, and there is no line that could be taken for a head.
                 (Format::Table, Chain::BrokenAt(_)) => {}
                 (format, _) => {
-                    render::show(
+                    output::show(
                         &context.terminal,
                         format,
                         session.at(),
@@ -328,8 +328,8 @@ impl HeadOfChain {
         context.with_session(FirstUse::NeedsStore, |session| {
             let head = session.audit_head()?;
             match context.globals.output {
-                Format::Table => render::line(&context.terminal, &head.to_string())?,
-                format => render::show(&context.terminal, format, session.at(), &HeadRecord::from(head))?,
+                Format::Table => output::line(&context.terminal, &head.to_string())?,
+                format => output::show(&context.terminal, format, session.at(), &HeadRecord::from(head))?,
             }
             Ok(Exit::Done)
         })

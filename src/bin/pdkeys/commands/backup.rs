@@ -18,10 +18,10 @@ use pdkeys::store::{
 use serde::Serialize;
 
 use super::audit::{DifferenceRecord, all_in_words};
-use crate::context::{Context, FirstUse, os_user};
 use crate::failure::{Exit, Failure};
+use crate::output::{self, Format};
 use crate::paths::{STREAM, no_stream};
-use crate::render::{self, Format};
+use crate::session::{Context, FirstUse, os_user};
 
 /// Copy the store to a new file, while others use it
 ///
@@ -74,7 +74,7 @@ impl Backup {
                     records: head.number,
                     head: head.to_string(),
                 };
-                render::show(&context.terminal, context.globals.output, session.at(), &record)?;
+                output::show(&context.terminal, context.globals.output, session.at(), &record)?;
             }
             Ok(Exit::Done)
         })
@@ -295,7 +295,7 @@ fn tell(
                 .map(|all| all.iter().map(|reactivated| reactivated.id.to_string()).collect()),
             differences: replay.differences.iter().map(DifferenceRecord::from).collect(),
         };
-        render::show(&context.terminal, context.globals.output, SystemClock.now(), &record)?;
+        output::show(&context.terminal, context.globals.output, SystemClock.now(), &record)?;
     }
     Ok(Exit::Done)
 }

@@ -8,10 +8,10 @@ use pdkeys::store::Fault;
 use serde::Serialize;
 
 use super::audit::in_words;
-use crate::context::{Context, FirstUse};
 use crate::failure::{Exit, Failure};
-use crate::moments;
-use crate::render::{self, Eyes, Format, Record};
+use crate::output::times;
+use crate::output::{self, Eyes, Format, Record};
+use crate::session::{Context, FirstUse};
 
 /// How many ids a finding names; the remedy lists them all.
 const NAMED: usize = 3;
@@ -78,7 +78,7 @@ impl Doctor {
                 context.terminal.done("Examined", "the store; there is nothing to do");
             }
             if !(found.is_empty() && context.globals.output == Format::Table) {
-                render::list(&context.terminal, context.globals.output, now, |emit| {
+                output::list(&context.terminal, context.globals.output, now, |emit| {
                     found.into_iter().try_for_each(emit).map_err(Failure::from)
                 })?;
             }
@@ -98,8 +98,7 @@ impl Doctor {
             Ailment::Store(fault) => of_store(fault),
             Ailment::Clock(latest) => {
                 let ahead = SignedDuration::from_secs(latest.duration_since(now).as_secs());
-                let finding =
-                    format!("something happened {ahead:#} from now, at {}", moments::exact(*latest));
+                let finding = format!("something happened {ahead:#} from now, at {}", times::exact(*latest));
                 let remedy = "set the clock right: ends and rate limits go by it".to_owned();
                 record(Problem, "clock".to_owned(), finding, remedy)
             }

@@ -8,9 +8,9 @@ use pdkeys::store::Flow;
 use super::keys::KeyRecord;
 use super::services::DestinationRecord;
 use super::users::UserRecord;
-use crate::context::{Context, FirstUse};
 use crate::failure::{Exit, Failure};
-use crate::render::{self, Format};
+use crate::output::{self, Format};
+use crate::session::{Context, FirstUse};
 
 /// Export what the store knows of keys, users, services or changes, for other tools
 ///
@@ -50,7 +50,7 @@ impl Export {
             let now = session.at();
             match self.what {
                 What::Keys => {
-                    render::list(terminal, format, now, |emit| {
+                    output::list(terminal, format, now, |emit| {
                         Ok(session.export_keys(&mut |key| goes_on(emit(KeyRecord::new(key, now))))?)
                     })?;
                     terminal.hint(
@@ -58,14 +58,14 @@ impl Export {
                          pdkeys integration list and pdkeys app list; pdkeys backup copies everything",
                     );
                 }
-                What::Users => render::list(terminal, format, now, |emit| {
+                What::Users => output::list(terminal, format, now, |emit| {
                     Ok(session.export_users(&mut |user| goes_on(emit(UserRecord::from(user))))?)
                 })?,
-                What::Services => render::list(terminal, format, now, |emit| {
+                What::Services => output::list(terminal, format, now, |emit| {
                     Ok(session
                         .export_destinations(&mut |found| goes_on(emit(DestinationRecord::from(found))))?)
                 })?,
-                What::Audit => render::list(terminal, format, now, |emit| {
+                What::Audit => output::list(terminal, format, now, |emit| {
                     Ok(session.export_audit(&mut |record| goes_on(emit(record)))?)
                 })?,
             }

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Command, CommandFactory as _};
 
 use super::Cli;
-use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::output;
 use crate::paths::no_stream;
-use crate::render;
+use crate::session::Context;
 use crate::shell::Shell;
 
 /// Print the completion script of a shell
@@ -25,7 +25,7 @@ pub(crate) struct Completions {
 
 impl Completions {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        render::line(&context.terminal, self.shell.script().trim_end())?;
+        output::line(&context.terminal, self.shell.script().trim_end())?;
         Ok(Exit::Done)
     }
 }

@@ -18,10 +18,10 @@ use pdkeys::store::sqlite::SqliteStore;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::context::{Context, FirstUse};
 use crate::failure::{Exit, Failure};
-use crate::render::{self, Eyes, Format, Record};
-use crate::rows::{Row, RowFormat, Rows};
+use crate::input::rows::{Row, RowFormat, Rows};
+use crate::output::{self, Eyes, Format, Record};
+use crate::session::{Context, FirstUse};
 use crate::terminal::Progress;
 
 /// What all imports are told.
@@ -204,7 +204,7 @@ impl From {
                 Ok(())
             })?);
         }
-        let outcome = render::list(&context.terminal, format, SystemClock.now(), |emit| {
+        let outcome = output::list(&context.terminal, format, SystemClock.now(), |emit| {
             Ok(import(&mut |line, problem| emit(BadLine { line, problem: problem.to_owned() })))
         })?;
         Ok(outcome?)

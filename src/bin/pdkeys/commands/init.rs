@@ -8,8 +8,8 @@ use pdkeys::ports::{SystemClock, SystemEntropy};
 use pdkeys::store::sqlite::SqliteStore;
 
 use crate::complete;
-use crate::context::{Context, login_name, os_user, uid_of};
 use crate::failure::{Exit, Failure};
+use crate::session::{Context, login_name, os_user, uid_of};
 
 /// Make a new store
 ///

@@ -14,11 +14,11 @@ use serde::Serialize;
 
 use super::keys::parse_reason;
 use crate::complete;
-use crate::context::{Context, FirstUse};
 use crate::failure::{Exit, Failure};
-use crate::handover::Receiver;
-use crate::moments;
-use crate::render::{self, Eyes, Record};
+use crate::output::secrets::SecretSink;
+use crate::output::times;
+use crate::output::{self, Eyes, Record};
+use crate::session::{Context, FirstUse};
 
 /// An integration as it is printed. Its key is there for those who may see it.
 #[derive(Debug, Serialize)]
@@ -32,10 +32,10 @@ pub(crate) struct IntegrationRecord {
     orchestration: Option<DestinationRef>,
     key: Option<String>,
     hint: Hint,
-    #[serde(serialize_with = "moments::serialize")]
+    #[serde(serialize_with = "times::serialize")]
     created_at: Timestamp,
     created_by: Name,
-    #[serde(serialize_with = "moments::serialize")]
+    #[serde(serialize_with = "times::serialize")]
     last_used_at: Option<Timestamp>,
     rate_limit: Option<RateLimit>,
 }
@@ -200,7 +200,7 @@ pub(crate) struct Create {
 
 impl Create {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let mut receiver = Receiver::new(context, self.write_to);
+        let mut receiver = SecretSink::new(context, self.write_to);
         receiver.ready()?;
         let into = self.into.required()?;
         let types: Vec<_> = IntegrationType::ALL.iter().map(|kind| kind.as_str()).collect();
@@ -232,7 +232,7 @@ impl List {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
         let into = self.into.place();
         context.with_session(FirstUse::NeedsStore, |session| {
-            render::list(&context.terminal, context.globals.output, session.at(), |emit| {
+            output::list(&context.terminal, context.globals.output, session.at(), |emit| {
                 Ok(session.list_integrations(into.as_ref(), &mut |shown| {
                     emit(IntegrationRecord::from(shown))?;
                     Ok(ControlFlow::Continue(()))
@@ -256,7 +256,7 @@ impl Show {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
         context.with_session(FirstUse::NeedsStore, |session| {
             let shown = session.integration(&self.id)?;
-            render::show(
+            output::show(
                 &context.terminal,
                 context.globals.output,
                 session.at(),
@@ -323,5 +323,5 @@ fn changed(context: &Context, verb: &str, integrations: Vec<Model>, now: Timesta
     for integration in &integrations {
         context.terminal.done(verb, &name(integration));
     }
-    render::changed(context, now, integrations.into_iter().map(IntegrationRecord::from))
+    output::changed(context, now, integrations.into_iter().map(IntegrationRecord::from))
 }

@@ -16,13 +16,13 @@ use pdkeys::store::sqlite::SqliteStore;
 use pdkeys::store::{KeyQuery, Page};
 use serde::Serialize;
 
-use super::rotation::{Rotated, Rotation};
+use super::resource::{Rotated, Rotation};
 use crate::complete;
-use crate::context::{Context, FirstUse};
 use crate::failure::{Exit, Failure};
-use crate::handover::Receiver;
-use crate::moments;
-use crate::render::{self, Eyes, Record};
+use crate::output::secrets::SecretSink;
+use crate::output::times;
+use crate::output::{self, Eyes, Record};
+use crate::session::{Context, FirstUse};
 
 /// A general key as it is printed.
 #[derive(Debug, Serialize)]
@@ -33,21 +33,21 @@ pub(crate) struct KeyRecord {
     hint: Option<Hint>,
     access: AccessKind,
     scopes: Option<ScopeSet>,
-    #[serde(serialize_with = "moments::serialize")]
+    #[serde(serialize_with = "times::serialize")]
     created_at: Timestamp,
     created_by: Name,
     api_version: &'static str,
     status: KeyState,
-    #[serde(serialize_with = "moments::serialize")]
+    #[serde(serialize_with = "times::serialize")]
     disabled_at: Option<Timestamp>,
     disabled_by: Option<Name>,
     disabled_reason: Option<Label>,
-    #[serde(serialize_with = "moments::serialize")]
+    #[serde(serialize_with = "times::serialize")]
     last_used_at: Option<Timestamp>,
-    #[serde(serialize_with = "moments::serialize")]
+    #[serde(serialize_with = "times::serialize")]
     expires_at: Option<Timestamp>,
     rate_limit: Option<RateLimit>,
-    #[serde(serialize_with = "moments::serialize")]
+    #[serde(serialize_with = "times::serialize")]
     overlap_ends_at: Option<Timestamp>,
 }
 
@@ -177,7 +177,7 @@ pub(crate) struct Create {
 
 impl Create {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let mut receiver = Receiver::new(context, self.write_to);
+        let mut receiver = SecretSink::new(context, self.write_to);
         receiver.ready()?;
         let check = |text: &str| Label::parse("description", text).map(drop);
         let description = context.required(self.description, "Description", None, check)?;
@@ -202,7 +202,7 @@ impl Create {
                 receiver.take(secret, &KeyRecord::new(key.clone(), now))
             })?;
             let told = receiver.keep().unwrap_or_else(|| "its secret is shown only this once".to_owned());
-            let ends = moments::ends(key.expires_at);
+            let ends = times::ends(key.expires_at);
             context.terminal.done("Created", &format!("{}{ends}; {told}", name(&key)));
             Ok(Exit::Done)
         })
@@ -276,7 +276,7 @@ impl List {
             };
             let page = Page { limit: self.limit, after: None };
             let query = KeyQuery { filter, at: now, order, reverse: self.reverse, page };
-            render::list(&context.terminal, context.globals.output, now, |emit| {
+            output::list(&context.terminal, context.globals.output, now, |emit| {
                 Ok(session.list_keys(&query, &mut |key| {
                     emit(KeyRecord::new(key, now))?;
                     Ok(ControlFlow::Continue(()))
@@ -328,7 +328,7 @@ impl Show {
         context.with_session(FirstUse::NeedsStore, |session| {
             let key = session.key(&self.id)?;
             let now = session.at();
-            render::show(&context.terminal, context.globals.output, now, &KeyRecord::new(key, now))?;
+            output::show(&context.terminal, context.globals.output, now, &KeyRecord::new(key, now))?;
             Ok(Exit::Done)
         })
     }
@@ -388,8 +388,8 @@ impl Edit {
                 rate_limit: self.rate_limit.map(|LimitEdit(limit)| limit),
             };
             let key = session.edit_key(&self.id, edit)?;
-            context.terminal.done("Changed", &format!("{}{}", name(&key), moments::ends(key.expires_at)));
-            render::changed(context, now, std::iter::once(KeyRecord::new(key, now)))
+            context.terminal.done("Changed", &format!("{}{}", name(&key), times::ends(key.expires_at)));
+            output::changed(context, now, std::iter::once(KeyRecord::new(key, now)))
         })
     }
 }
@@ -548,5 +548,5 @@ fn changed(context: &Context, verb: &str, keys: Vec<GeneralKey>, now: Timestamp)
     for key in &keys {
         context.terminal.done(verb, &name(key));
     }
-    render::changed(context, now, keys.into_iter().map(|key| KeyRecord::new(key, now)))
+    output::changed(context, now, keys.into_iter().map(|key| KeyRecord::new(key, now)))
 }

@@ -4,6 +4,7 @@ mod account;
 mod apps;
 mod audit;
 mod backup;
+mod batch;
 mod deferred;
 mod doctor;
 mod export;
@@ -12,8 +13,8 @@ mod import;
 mod init;
 mod integrations;
 mod keys;
+mod resource;
 mod revoke;
-mod rotation;
 pub(crate) mod scan;
 #[cfg(feature = "serve")]
 mod serve;
@@ -29,9 +30,9 @@ use pdkeys::manage::DestinationKind;
 
 use deferred::Deferred;
 
-use crate::context::{Context, Globals};
 use crate::failure::{Exit, Failure};
-use crate::render::Format;
+use crate::output::Format;
+use crate::session::{Context, Globals};
 use crate::terminal::width_of_help;
 
 pub(crate) use deferred::deferring;

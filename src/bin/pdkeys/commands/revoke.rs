@@ -8,10 +8,10 @@ use pdkeys::verify::Presented;
 use serde::Serialize;
 
 use super::verify::kind_in_words;
-use crate::context::{Context, FirstUse};
-use crate::credential::Source;
 use crate::failure::{Exit, Failure};
-use crate::render::{self, Format};
+use crate::input::credential::Source;
+use crate::output::{self, Format};
+use crate::session::{Context, FirstUse};
 
 /// Put an end to a key that was found where it does not belong
 ///
@@ -83,7 +83,7 @@ impl Revoke {
         context.terminal.done(verb, &told(&revoked));
         if context.globals.output != Format::Table {
             let now = SystemClock.now();
-            render::show(&context.terminal, context.globals.output, now, &RevokedRecord::from(revoked))?;
+            output::show(&context.terminal, context.globals.output, now, &RevokedRecord::from(revoked))?;
         }
         Ok(Exit::Done)
     }

@@ -19,13 +19,13 @@ use pdkeys::store::sqlite::SqliteStore;
 use serde::{Serialize, Serializer};
 
 use self::files::Files;
-use crate::context::{Context, FirstUse};
 use crate::failure::{Exit, Failure};
-use crate::git::{self, Repository};
+use crate::input::git::{self, Repository};
+use crate::input::sources::Spared;
+use crate::output::sarif;
+use crate::output::{self, Eyes, Format, Record};
 use crate::paths::STREAM;
-use crate::render::{self, Eyes, Format, Record};
-use crate::sarif;
-use crate::sources::Spared;
+use crate::session::{Context, FirstUse};
 
 /// Find keys of this store, live or dead, in files, git history or a pipe
 ///
@@ -273,10 +273,10 @@ impl Scan {
             context.terminal.warning(&format!("{them} not looked into; unpack what is to be scanned"));
         }
         match context.globals.output {
-            Format::Sarif => render::document(&context.terminal, &sarif::log(&report.found))?,
+            Format::Sarif => output::document(&context.terminal, &sarif::log(&report.found))?,
             // No table without a row: a hook is silent when there is nothing to say.
             Format::Table if report.found.is_empty() => {}
-            format => render::list(&context.terminal, format, now, |emit| {
+            format => output::list(&context.terminal, format, now, |emit| {
                 report.found.iter().try_for_each(|found| emit(found.clone())).map_err(Failure::from)
             })?,
         }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use clap::Args;
 use hyper::header::HeaderName;
 
-use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::serve::{self, Address, Gateway, LogFormat, Settings};
+use crate::session::Context;
 
 /// The room that a request with its body, headers and answer takes is bounded by these.
 const LARGEST_MAX_BODY: u64 = 64 << 20;

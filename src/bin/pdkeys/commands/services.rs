@@ -13,11 +13,11 @@ use serde::Serialize;
 use super::integrations::{self, IntegrationRecord};
 use super::keys::parse_reason;
 use crate::complete;
-use crate::context::{Context, FirstUse};
 use crate::failure::{Exit, Failure};
-use crate::handover::Receiver;
-use crate::moments;
-use crate::render::{self, Eyes, Format, Record};
+use crate::output::secrets::SecretSink;
+use crate::output::times;
+use crate::output::{self, Eyes, Format, Record};
+use crate::session::{Context, FirstUse};
 
 /// A service or an orchestration as it is printed.
 #[derive(Debug, Serialize)]
@@ -25,7 +25,7 @@ pub(crate) struct DestinationRecord {
     id: Id,
     name: Name,
     description: Option<Label>,
-    #[serde(serialize_with = "moments::serialize")]
+    #[serde(serialize_with = "times::serialize")]
     created_at: Timestamp,
     created_by: Name,
     integrations: Vec<IntegrationRecord>,
@@ -120,7 +120,7 @@ impl Create {
     fn run(self, context: &Context, kind: DestinationKind) -> Result<Exit, Failure> {
         let new = context.required_name(kind.noun(), self.name)?;
         let description = self.description.map(|text| Label::parse("description", &text)).transpose()?;
-        let mut receiver = Receiver::new(context, self.write_to);
+        let mut receiver = SecretSink::new(context, self.write_to);
         if kind == DestinationKind::Orchestration || self.integration.is_some() {
             receiver.ready()?;
         }
@@ -146,7 +146,7 @@ impl Create {
                     Ok(Exit::Done)
                 }
                 None => {
-                    render::changed(context, session.at(), [DestinationRecord::from(destination)].into_iter())
+                    output::changed(context, session.at(), [DestinationRecord::from(destination)].into_iter())
                 }
             }
         })
@@ -162,7 +162,7 @@ impl List {
         let Self {} = self;
         context.with_session(FirstUse::NeedsStore, |session| {
             let found = session.destinations_with_integrations(kind)?;
-            render::list(&context.terminal, context.globals.output, session.at(), |emit| {
+            output::list(&context.terminal, context.globals.output, session.at(), |emit| {
                 found
                     .into_iter()
                     .try_for_each(|found| emit(DestinationRecord::from(found)))
@@ -200,15 +200,15 @@ fn show(
     let now = session.at();
     if context.globals.output == Format::Table {
         let integrations = std::mem::take(&mut record.integrations);
-        render::show(&context.terminal, Format::Table, now, &record)?;
+        output::show(&context.terminal, Format::Table, now, &record)?;
         if !integrations.is_empty() {
-            render::line(&context.terminal, "")?;
-            render::list(&context.terminal, Format::Table, now, |emit| {
+            output::line(&context.terminal, "")?;
+            output::list(&context.terminal, Format::Table, now, |emit| {
                 integrations.into_iter().try_for_each(emit).map_err(Failure::from)
             })?;
         }
     } else {
-        render::show(&context.terminal, context.globals.output, now, &record)?;
+        output::show(&context.terminal, context.globals.output, now, &record)?;
     }
     context.warn_of_hidden_keys(session);
     Ok(Exit::Done)
@@ -240,7 +240,7 @@ impl Edit {
         context.with_session(FirstUse::NeedsStore, |session| {
             let destination = session.edit_destination(kind, &self.reference, edit)?;
             context.terminal.done("Changed", &name(&destination));
-            render::changed(context, session.at(), [DestinationRecord::from(destination)].into_iter())
+            output::changed(context, session.at(), [DestinationRecord::from(destination)].into_iter())
         })
     }
 }
@@ -283,7 +283,7 @@ impl Remove {
             let removed =
                 session.remove_destination(kind, &self.name, self.with_integrations, reason.as_ref())?;
             context.terminal.done("Removed", &name(&removed));
-            render::changed(context, session.at(), [DestinationRecord::from(removed)].into_iter())
+            output::changed(context, session.at(), [DestinationRecord::from(removed)].into_iter())
         })
     }
 }

@@ -17,13 +17,13 @@ use pdkeys::store::sqlite::SqliteStore;
 use serde::Serialize;
 
 use super::keys::{parse_end, parse_reason};
-use super::rotation::{Rotated, Rotation};
+use super::resource::{Rotated, Rotation};
 use crate::complete;
-use crate::context::{Context, FirstUse};
 use crate::failure::{Exit, Failure};
-use crate::handover::Receiver;
-use crate::moments;
-use crate::render::{self, Eyes, Record};
+use crate::output::secrets::SecretSink;
+use crate::output::times;
+use crate::output::{self, Eyes, Record};
+use crate::session::{Context, FirstUse};
 
 /// A user token as it is printed.
 #[derive(Debug, Serialize)]
@@ -35,18 +35,18 @@ pub(crate) struct TokenRecord {
     hint: Option<Hint>,
     access: AccessKind,
     scopes: Option<ScopeSet>,
-    #[serde(serialize_with = "moments::serialize")]
+    #[serde(serialize_with = "times::serialize")]
     created_at: Timestamp,
     api_version: &'static str,
     status: KeyState,
-    #[serde(serialize_with = "moments::serialize")]
+    #[serde(serialize_with = "times::serialize")]
     disabled_at: Option<Timestamp>,
     disabled_reason: Option<&'static str>,
-    #[serde(serialize_with = "moments::serialize")]
+    #[serde(serialize_with = "times::serialize")]
     last_used_at: Option<Timestamp>,
-    #[serde(serialize_with = "moments::serialize")]
+    #[serde(serialize_with = "times::serialize")]
     expires_at: Option<Timestamp>,
-    #[serde(serialize_with = "moments::serialize")]
+    #[serde(serialize_with = "times::serialize")]
     overlap_ends_at: Option<Timestamp>,
 }
 
@@ -170,7 +170,7 @@ pub(crate) struct Create {
 
 impl Create {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let mut receiver = Receiver::new(context, self.write_to);
+        let mut receiver = SecretSink::new(context, self.write_to);
         receiver.ready()?;
         let check = |text: &str| Label::parse("description", text).map(drop);
         let description = context.required(self.description, "Description", None, check)?;
@@ -187,7 +187,7 @@ impl Create {
                 receiver.take(secret, &TokenRecord::new(token.clone(), now))
             })?;
             let told = receiver.keep().unwrap_or_else(|| "its secret is shown only this once".to_owned());
-            let ends = moments::ends(token.expires_at);
+            let ends = times::ends(token.expires_at);
             context.terminal.done("Created", &format!("{}{ends}; {told}", name(&token)));
             Ok(Exit::Done)
         })
@@ -215,7 +215,7 @@ impl List {
         };
         context.with_session(FirstUse::NeedsStore, |session| {
             let now = session.at();
-            render::list(&context.terminal, context.globals.output, now, |emit| {
+            output::list(&context.terminal, context.globals.output, now, |emit| {
                 Ok(session.list_tokens(&whose, &mut |token| {
                     emit(TokenRecord::new(token, now))?;
                     Ok(ControlFlow::Continue(()))
@@ -239,7 +239,7 @@ impl Show {
         context.with_session(FirstUse::NeedsStore, |session| {
             let token = session.token(&self.id)?;
             let now = session.at();
-            render::show(&context.terminal, context.globals.output, now, &TokenRecord::new(token, now))?;
+            output::show(&context.terminal, context.globals.output, now, &TokenRecord::new(token, now))?;
             Ok(Exit::Done)
         })
     }
@@ -276,8 +276,8 @@ impl Edit {
                 expires_at: self.expires.map(|text| parse_expiry("expiry", &text, now)).transpose()?,
             };
             let token = session.edit_token(&self.id, edit)?;
-            context.terminal.done("Changed", &format!("{}{}", name(&token), moments::ends(token.expires_at)));
-            render::changed(context, now, std::iter::once(TokenRecord::new(token, now)))
+            context.terminal.done("Changed", &format!("{}{}", name(&token), times::ends(token.expires_at)));
+            output::changed(context, now, std::iter::once(TokenRecord::new(token, now)))
         })
     }
 }
@@ -384,5 +384,5 @@ fn changed(context: &Context, verb: &str, tokens: Vec<UserToken>, now: Timestamp
     for token in &tokens {
         context.terminal.done(verb, &name(token));
     }
-    render::changed(context, now, tokens.into_iter().map(|token| TokenRecord::new(token, now)))
+    output::changed(context, now, tokens.into_iter().map(|token| TokenRecord::new(token, now)))
 }

@@ -12,10 +12,10 @@ use pdkeys::store::sqlite::SqliteStore;
 use serde::Serialize;
 
 use crate::complete;
-use crate::context::{Context, FirstUse, locale_is_utf8};
 use crate::failure::{Exit, Failure};
-use crate::moments;
-use crate::render::{self, Eyes, Format, Record};
+use crate::output::times;
+use crate::output::{self, Eyes, Format, Record};
+use crate::session::{Context, FirstUse, locale_is_utf8};
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
@@ -94,9 +94,9 @@ struct UsedRecord {
     id: Id,
     kind: CredentialKind,
     description: String,
-    #[serde(serialize_with = "moments::serialize")]
+    #[serde(serialize_with = "times::serialize")]
     created_at: Timestamp,
-    #[serde(serialize_with = "moments::serialize")]
+    #[serde(serialize_with = "times::serialize")]
     last_used_at: Option<Timestamp>,
     allowed: u64,
     denied: u64,
@@ -154,7 +154,7 @@ impl Record for UnusedRecord {
 /// What was done in a period, as it is printed.
 #[derive(Debug, Serialize)]
 struct PeriodRecord {
-    #[serde(serialize_with = "moments::serialize")]
+    #[serde(serialize_with = "times::serialize")]
     from: Timestamp,
     allowed: u64,
     denied: u64,
@@ -170,7 +170,7 @@ impl Record for PeriodRecord {
 
     fn cells(&self, _eyes: &Eyes) -> Vec<String> {
         // The same on a terminal: a chart of relative times could not be read.
-        let from = moments::exact(self.from);
+        let from = times::exact(self.from);
         let from = if self.is_day { from.split('T').next().unwrap_or_default().to_owned() } else { from };
         vec![from, self.allowed.to_string(), self.denied.to_string(), self.bar.clone()]
     }
@@ -187,10 +187,10 @@ impl Usage {
                 (Some(id), None) => {
                     let used = session.usage_of(id, since.unwrap_or(all_kept))?;
                     let format = context.globals.output;
-                    render::show(&context.terminal, format, now, &UsedRecord::from(used))?;
+                    output::show(&context.terminal, format, now, &UsedRecord::from(used))?;
                     if format == Format::Table {
                         for period in [Period::Day, Period::Hour] {
-                            render::line(&context.terminal, "")?;
+                            output::line(&context.terminal, "")?;
                             self.chart(context, session, Some(id), period, since)?;
                         }
                     }
@@ -211,13 +211,13 @@ impl Usage {
         let format = context.globals.output;
         let Some(length) = &self.unused_for else {
             let used = session.most_used(since, self.top)?;
-            return render::list(&context.terminal, format, now, |emit| {
+            return output::list(&context.terminal, format, now, |emit| {
                 Ok(used.into_iter().map(UsedRecord::from).try_for_each(emit)?)
             });
         };
         let length = parse_duration("unused for", length, now)?;
         let since = now.checked_sub(length).unwrap_or(Timestamp::MIN);
-        render::list(&context.terminal, format, now, |emit| {
+        output::list(&context.terminal, format, now, |emit| {
             Ok(session.unused(since, &mut |used| {
                 emit(UnusedRecord(used.into()))?;
                 Ok(ControlFlow::Continue(()))
@@ -241,7 +241,7 @@ impl Usage {
         let bars = if self.ascii || !locale_is_utf8() { Bars::ASCII } else { Bars::UNICODE };
         let periods = by_period(period, first, now, &hours);
         let most = periods.iter().map(|(_, counts)| counts.total()).max().unwrap_or_default();
-        render::list(&context.terminal, context.globals.output, now, |emit| {
+        output::list(&context.terminal, context.globals.output, now, |emit| {
             let record = |(from, counts): (Timestamp, Counts)| PeriodRecord {
                 from,
                 allowed: counts.allowed,

@@ -13,10 +13,10 @@ use super::import::ImportUsers;
 use super::keys::{LimitEdit, parse_limit_edit, parse_reason};
 use super::or_none;
 use crate::complete;
-use crate::context::{Context, FirstUse, uid_of};
 use crate::failure::{Exit, Failure};
-use crate::moments;
-use crate::render::{self, Eyes, Record};
+use crate::output::times;
+use crate::output::{self, Eyes, Record};
+use crate::session::{Context, FirstUse, uid_of};
 
 /// A user as it is printed.
 #[derive(Debug, Serialize)]
@@ -29,9 +29,9 @@ pub(crate) struct UserRecord {
     os_uid: Option<u32>,
     external_id: Option<Label>,
     rate_limit: Option<RateLimit>,
-    #[serde(serialize_with = "moments::serialize")]
+    #[serde(serialize_with = "times::serialize")]
     created_at: Timestamp,
-    #[serde(serialize_with = "moments::serialize")]
+    #[serde(serialize_with = "times::serialize")]
     left_at: Option<Timestamp>,
     left_reason: Option<Label>,
 }
@@ -178,7 +178,7 @@ pub(crate) struct List {
 impl List {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
         context.with_session(FirstUse::NeedsStore, |session| {
-            render::list(&context.terminal, context.globals.output, session.at(), |emit| {
+            output::list(&context.terminal, context.globals.output, session.at(), |emit| {
                 Ok(session.list_users(&mut |user| {
                     if self.all || !user.has_left() {
                         emit(UserRecord::from(user))?;
@@ -203,7 +203,7 @@ impl Show {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
         context.with_session(FirstUse::NeedsStore, |session| {
             let user = session.user(&self.user)?;
-            render::show(&context.terminal, context.globals.output, session.at(), &UserRecord::from(user))?;
+            output::show(&context.terminal, context.globals.output, session.at(), &UserRecord::from(user))?;
             Ok(Exit::Done)
         })
     }
@@ -293,5 +293,5 @@ fn changed(context: &Context, verb: &str, users: Vec<Person>, now: Timestamp) ->
     for user in &users {
         context.terminal.done(verb, &name(user));
     }
-    render::changed(context, now, users.into_iter().map(UserRecord::from))
+    output::changed(context, now, users.into_iter().map(UserRecord::from))
 }

@@ -9,12 +9,12 @@ use pdkeys::store::{ReadTx as _, Store as _};
 use pdkeys::verify::{Api, Explanation, Reason, Request, UsageRecording, Verdict, Verifier, explain};
 use serde::Serialize;
 
-use crate::batch;
+use super::batch;
 use crate::complete;
-use crate::context::{Context, FirstUse};
-use crate::credential::Source;
 use crate::failure::{Exit, Failure, hide};
-use crate::render::{self, Format};
+use crate::input::credential::Source;
+use crate::output::{self, Format};
+use crate::session::{Context, FirstUse};
 
 /// Say what a presented key may do
 ///
@@ -67,9 +67,9 @@ impl Verify {
         let verdict = verifier.verify(&request)?;
         match context.globals.output {
             Format::Table => {
-                render::show(&context.terminal, Format::Table, SystemClock.now(), &Told::new(&verdict))?;
+                output::show(&context.terminal, Format::Table, SystemClock.now(), &Told::new(&verdict))?;
             }
-            format => render::show(&context.terminal, format, SystemClock.now(), &verdict)?,
+            format => output::show(&context.terminal, format, SystemClock.now(), &verdict)?,
         }
         Ok(if verdict.is_allowed() { Exit::Done } else { Exit::No })
     }
@@ -192,7 +192,7 @@ impl Explain {
                 // The path of an event may have its key, and one of a list a token in its query.
                 let path = hide(&secrets_within(&self.path), &self.path).into_owned();
                 let explained = Explained { method: self.method, path, explanation };
-                render::show(&context.terminal, context.globals.output, SystemClock.now(), &explained)?;
+                output::show(&context.terminal, context.globals.output, SystemClock.now(), &explained)?;
                 Ok(Exit::Done)
             }
             Err(Reason::AmbiguousRequest) => Err(Failure::usage("no such method")

@@ -7,13 +7,13 @@ use pdkeys::ports::monotonic;
 use pdkeys::verify::{Api, BearerTakes, EventKeys, EventRequest, Presented, Reason, Verdict};
 
 use super::Settings;
-use super::answer::{self, Answer};
+use super::batcher::{Asking, Question};
 use super::body::{self, Bounds};
-use super::checker::Unavailable;
 use super::gateway::{AskedAt, Gateway, KeyHeader, Original, original};
 use super::log::Denials;
 use super::metrics::Metrics;
-use super::together::{Asking, Question};
+use super::monitor::Unavailable;
+use super::response::{self, Answer};
 
 /// How gateways are answered.
 pub(super) struct Auth {
@@ -52,15 +52,15 @@ impl Auth {
             Ok(verdict) => verdict,
             Err(Undecided::Unavailable) => {
                 metrics.failed();
-                return answer::error_to_gateway(answer::unavailable(), for_nginx);
+                return response::error_to_gateway(response::unavailable(), for_nginx);
             }
-            Err(Undecided::Body(fault)) => return answer::error_to_gateway(fault.answer(), for_nginx),
+            Err(Undecided::Body(fault)) => return response::error_to_gateway(fault.answer(), for_nginx),
         };
         metrics.decided(verdict.api, verdict.reason, began.elapsed());
         if !verdict.is_allowed() {
             denials.note(&verdict);
         }
-        answer::to_gateway(&verdict, for_nginx)
+        response::to_gateway(&verdict, for_nginx)
     }
 
     async fn verdict(

@@ -8,7 +8,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use zeroize::Zeroizing;
 
-use super::answer::{self, Answer};
+use super::response::{self, Answer};
 
 /// The bounds of a body.
 #[derive(Clone, Copy, Debug)]
@@ -29,9 +29,9 @@ impl Fault {
     /// The answer to it.
     pub(super) fn answer(self) -> Answer {
         match self {
-            Self::TooLarge => answer::error(StatusCode::PAYLOAD_TOO_LARGE, "Payload Too Large"),
-            Self::TooSlow => answer::error(StatusCode::REQUEST_TIMEOUT, "Request Timeout"),
-            Self::BrokenOff => answer::error(StatusCode::BAD_REQUEST, "Bad Request"),
+            Self::TooLarge => response::error(StatusCode::PAYLOAD_TOO_LARGE, "Payload Too Large"),
+            Self::TooSlow => response::error(StatusCode::REQUEST_TIMEOUT, "Request Timeout"),
+            Self::BrokenOff => response::error(StatusCode::BAD_REQUEST, "Bad Request"),
         }
     }
 }

@@ -5,27 +5,27 @@
 //! look-up included: a look-up costs less than handing it over would. What writes to the store goes to other threads.
 //! Nothing is ever allowed that could not be found out.
 
-mod answer;
 mod auth;
+mod batcher;
 mod body;
-mod checker;
 mod connection;
 mod gateway;
 mod listen;
 mod log;
 mod metrics;
+mod monitor;
 mod oauth;
-mod questions;
+mod response;
 mod server;
-mod together;
+mod verify;
 mod workers;
 
 use std::time::Duration;
 
 use hyper::header::HeaderName;
 
-use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::session::Context;
 
 pub(crate) use gateway::{Gateway, is_read_otherwise};
 pub(crate) use listen::Address;

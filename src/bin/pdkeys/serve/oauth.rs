@@ -24,11 +24,11 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
-use super::answer::{self, Answer};
 use super::body::{self, SaidTwice};
-use super::checker::Checker;
 use super::log::Denials;
 use super::metrics::Metrics;
+use super::monitor::Checker;
+use super::response::{self, Answer};
 
 /// The media type of a request.
 const FORM: &[u8] = b"application/x-www-form-urlencoded";
@@ -91,10 +91,10 @@ impl TokenDesk {
         };
         let Ok(turn) = Arc::clone(&self.room).try_acquire_owned() else {
             metrics.turned_away();
-            return no_store(answer::unavailable());
+            return no_store(response::unavailable());
         };
         if !checker.is_usable() {
-            return no_store(answer::unavailable());
+            return no_store(response::unavailable());
         }
         let place = self.place.clone();
         let granted = tokio::task::spawn_blocking(move || {
@@ -108,10 +108,10 @@ impl TokenDesk {
             Ok(Err(error)) => {
                 tracing::error!(%error, "a token could not be issued");
                 metrics.failed();
-                no_store(answer::unavailable())
+                no_store(response::unavailable())
             }
             // It was cut off, since the server ends.
-            Err(_) => no_store(answer::unavailable()),
+            Err(_) => no_store(response::unavailable()),
         }
     }
 }
@@ -140,7 +140,7 @@ fn grant(place: &Place, asked: &Asked) -> Result<Result<Answer, Refused>, pdkeys
                 "token_type": "bearer",
                 "expires_in": APP_TOKEN_LIFE.as_secs(),
             });
-            return Ok(Ok(no_store(answer::json(StatusCode::OK, body.to_string()))));
+            return Ok(Ok(no_store(response::json(StatusCode::OK, body.to_string()))));
         }
         Grant::Refused(refusal) => refusal,
     };
@@ -282,7 +282,7 @@ fn refuse(denials: &Denials, refused: &Refused) -> Answer {
     };
     denials.note_refused_token(refused.error, status.as_u16());
     let body = json!({ "error": refused.error, "error_description": refused.description });
-    let mut answer = no_store(answer::json(status, body.to_string()));
+    let mut answer = no_store(response::json(status, body.to_string()));
     if let Some(seconds) = refused.retry_after {
         answer.headers_mut().insert(RETRY_AFTER, seconds.into());
     }

@@ -25,21 +25,21 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::Settings;
-use super::answer::{self, Answer};
 use super::auth::Auth;
+use super::batcher::Asking;
 use super::body::{self, Bounds};
-use super::checker::Checker;
 use super::connection::{Phase, Pulse, Seconds, Wire};
 use super::gateway;
 use super::listen::{self, Accepted, Bound, Listener};
 use super::log::{self, Denials};
 use super::metrics::Metrics;
+use super::monitor::Checker;
 use super::oauth::TokenDesk;
-use super::questions;
-use super::together::Asking;
+use super::response::{self, Answer};
+use super::verify;
 use super::workers::{Worker, Workers};
-use crate::context::{Context, FirstUse};
 use crate::failure::{Exit, Failure};
+use crate::session::{Context, FirstUse};
 
 /// The largest head of a request in bytes: nginx passes on up to 32 KiB of what a client sent.
 const LARGEST_HEAD: usize = 40 * 1024;
@@ -349,7 +349,7 @@ impl Server {
         let mut answer = if has_one_meaning {
             self.route(site, worker, &head, body).await
         } else {
-            answer::error(StatusCode::BAD_REQUEST, "Bad Request")
+            response::error(StatusCode::BAD_REQUEST, "Bad Request")
         };
         // What was sent behind the request is not looked at, and ends with the connection.
         let is_more = length != Some(pulse.behind_head());
@@ -380,7 +380,7 @@ impl Server {
             match path {
                 "/healthz" => {
                     return only(&[Method::GET, Method::HEAD], head, || {
-                        answer::json(StatusCode::OK, json!({ "alive": true }).to_string())
+                        response::json(StatusCode::OK, json!({ "alive": true }).to_string())
                     });
                 }
                 "/readyz" => return only(&[Method::GET, Method::HEAD], head, || self.readiness()),
@@ -388,7 +388,7 @@ impl Server {
                 _ => {}
             }
         }
-        answer::error(StatusCode::NOT_FOUND, "Not Found")
+        response::error(StatusCode::NOT_FOUND, "Not Found")
     }
 
     async fn verify(&self, head: &Parts, body: Incoming) -> Answer {
@@ -397,7 +397,7 @@ impl Server {
         }
         match body::read(body, self.bounds).await {
             Ok(body) => {
-                questions::answer(&self.checker, &self.metrics, &self.denials, &head.headers, &body).await
+                verify::answer(&self.checker, &self.metrics, &self.denials, &head.headers, &body).await
             }
             Err(fault) => fault.answer(),
         }
@@ -419,17 +419,17 @@ impl Server {
         let ready = store && counts && !stopping;
         let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         let state = json!({ "ready": ready, "store": store, "counts": counts, "stopping": stopping });
-        answer::json(status, state.to_string())
+        response::json(status, state.to_string())
     }
 
     fn told_metrics(&self) -> Answer {
         match self.metrics.text(&self.checker) {
             Some(text) => {
-                let mut answer = answer::json(StatusCode::OK, text);
+                let mut answer = response::json(StatusCode::OK, text);
                 answer.headers_mut().insert(CONTENT_TYPE, OPEN_METRICS);
                 answer
             }
-            None => answer::error(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
+            None => response::error(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
         }
     }
 }
@@ -456,7 +456,7 @@ fn only(methods: &[Method], head: &Parts, answer: impl FnOnce() -> Answer) -> An
 }
 
 fn not_allowed(methods: &[Method]) -> Answer {
-    let mut answer = answer::error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+    let mut answer = response::error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
     let allowed: Vec<_> = methods.iter().map(Method::as_str).collect();
     if let Ok(allowed) = HeaderValue::try_from(allowed.join(", ")) {
         answer.headers_mut().insert(ALLOW, allowed);

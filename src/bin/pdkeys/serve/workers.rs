@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::together::Together;
+use super::batcher::Together;
 
 /// How long what a worker has given to other threads may still take when it ends.
 const GRACE: Duration = Duration::from_secs(1);

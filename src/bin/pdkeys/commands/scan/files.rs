@@ -21,8 +21,8 @@ use pdkeys::store::sqlite::SqliteStore;
 
 use super::{FileName, FoundRecord, Report};
 use crate::failure::Failure;
-use crate::git::{self, Repository};
-use crate::sources::{self, Identity, Opened, Spared};
+use crate::input::git::{self, Repository};
+use crate::input::sources::{self, Identity, Opened, Spared};
 
 /// What a walk goes through.
 #[derive(Clone, Copy, PartialEq, Eq)]

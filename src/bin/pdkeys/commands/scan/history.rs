@@ -8,7 +8,7 @@ use pdkeys::store::sqlite::SqliteStore;
 
 use super::{FileName, FoundRecord, Report};
 use crate::failure::Failure;
-use crate::git::{self, Kind, Object, Repository};
+use crate::input::git::{self, Kind, Object, Repository};
 
 /// What was found in an object whose place is yet to be found.
 struct Unplaced {

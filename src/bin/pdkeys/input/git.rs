@@ -27,8 +27,8 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal};
 use zeroize::Zeroizing;
 
-use crate::context::variable;
-use crate::sources::{self, Opened, Spared};
+use crate::input::sources::{self, Opened, Spared};
+use crate::session::variable;
 
 /// Settings that name programs, or make git ask something of one.
 const OVERRIDDEN: [&str; 14] = [

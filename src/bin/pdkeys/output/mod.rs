@@ -4,6 +4,10 @@
 //! width. The names and the order of the fields are those of the serialised type, in every format but the table.
 
 use std::borrow::Cow;
+pub(crate) mod sarif;
+pub(crate) mod secrets;
+pub(crate) mod times;
+
 use std::io::{self, Write};
 
 use clap::ValueEnum;
@@ -15,10 +19,9 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 
-use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::formula;
-use crate::moments;
+use crate::session::Context;
 use crate::terminal::Terminal;
 
 /// How data is printed.
@@ -58,7 +61,7 @@ pub(crate) struct Eyes {
 impl Eyes {
     /// A moment as they like it.
     pub(crate) fn moment(&self, moment: Timestamp) -> String {
-        if self.people { moments::relative(moment, self.now) } else { moments::exact(moment) }
+        if self.people { times::relative(moment, self.now) } else { times::exact(moment) }
     }
 
     /// A moment that may not be.
@@ -377,7 +380,7 @@ fn show_fields<R: Serialize>(
             .parse::<Timestamp>()
             .ok()
             .filter(|_| terminal.shows_to_people())
-            .map(|moment| format!(" ({})", moments::relative(moment, now)));
+            .map(|moment| format!(" ({})", times::relative(moment, now)));
         writeln!(out, "{name:width$}  {}{}", escape(value), told.unwrap_or_default())?;
     }
     Ok(())

@@ -8,11 +8,11 @@ use pdkeys::manage::{HandOver, Session};
 use pdkeys::model::{Noun, parse_duration};
 use pdkeys::store::sqlite::SqliteStore;
 
-use crate::context::{Context, FirstUse};
 use crate::failure::{Exit, Failure};
-use crate::handover::Receiver;
-use crate::moments;
-use crate::render::{self, Record};
+use crate::output::secrets::SecretSink;
+use crate::output::times;
+use crate::output::{self, Record};
+use crate::session::{Context, FirstUse};
 
 /// Something whose secret can be rotated.
 pub(super) trait Rotated: Clone {
@@ -66,7 +66,7 @@ pub(super) struct Rotation {
 
 impl Rotation {
     pub(super) fn run<C: Rotated>(self, context: &Context, reference: &str) -> Result<Exit, Failure> {
-        let mut receiver = Receiver::new(context, self.write_to);
+        let mut receiver = SecretSink::new(context, self.write_to);
         if !self.end_overlap {
             receiver.ready()?;
         }
@@ -75,7 +75,7 @@ impl Rotation {
             if self.end_overlap {
                 let ended = C::end_overlap(session, reference)?;
                 context.terminal.done("Ended", &format!("the overlap of {}", ended.names().1));
-                return render::changed(context, now, std::iter::once(ended.record(now)));
+                return output::changed(context, now, std::iter::once(ended.record(now)));
             }
             let overlap =
                 self.overlap.as_deref().map(|length| parse_duration("overlap", length, now)).transpose()?;
@@ -89,8 +89,8 @@ impl Rotation {
             let rotated = C::rotate(session, reference, overlap, &mut |rotated, secret| {
                 receiver.take(secret, &rotated.clone().record(now))
             })?;
-            let named = format!("{}{}", rotated.names().1, moments::ends(rotated.ends()));
-            let mut told = vec![named, moments::overlap(rotated.overlap(now))];
+            let named = format!("{}{}", rotated.names().1, times::ends(rotated.ends()));
+            let mut told = vec![named, times::overlap(rotated.overlap(now))];
             told.extend(receiver.keep());
             context.terminal.done("Rotated", &told.join("; "));
             Ok(Exit::Done)

@@ -20,9 +20,9 @@ use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 use crate::formula;
-use crate::lines::{LONGEST_LINE, Line, Lines};
+use crate::input::lines::{LONGEST_LINE, Line, Lines};
+use crate::input::records::{Cells, Record, Records, Stop};
 use crate::paths::STREAM;
-use crate::records::{Cells, Record, Records, Stop};
 use crate::terminal::{Progress, Terminal};
 
 const TWICE: &str = "a member is given twice";

@@ -9,9 +9,9 @@ use clap::Args;
 use pdkeys::verify::Presented;
 use zeroize::Zeroizing;
 
-use crate::context::{Context, variable};
 use crate::failure::Failure;
 use crate::paths::STREAM;
+use crate::session::{Context, variable};
 
 /// More than any credential with its scheme; what is longer is malformed, and need not be read to its end.
 const LONGEST_INPUT: u64 = 8 * 1024;

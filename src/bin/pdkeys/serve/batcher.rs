@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use pdkeys::verify::{Api, Presented, Request, Verdict};
 use tokio::sync::oneshot;
 
-use super::checker::{Checker, Unavailable};
+use super::monitor::{Checker, Unavailable};
 
 /// What is asked for a client.
 pub(super) struct Question {

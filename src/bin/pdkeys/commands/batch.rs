@@ -9,11 +9,11 @@ use pdkeys::ErrorKind;
 use pdkeys::store::sqlite::SqliteStore;
 use pdkeys::verify::Verifier;
 
-use crate::context::Context;
+use crate::check_json::{Answer, BadLine, Question, answer_all};
 use crate::failure::{Exit, Failure};
-use crate::lines::{LONGEST_LINE, Line, Lines};
-use crate::question::{Answer, BadLine, Question, answer_all};
-use crate::render;
+use crate::input::lines::{LONGEST_LINE, Line, Lines};
+use crate::output;
+use crate::session::Context;
 
 /// Answers every line of standard input.
 pub(crate) fn run(context: &Context, verifier: Verifier<SqliteStore>) -> Result<Exit, Failure> {
@@ -32,11 +32,11 @@ pub(crate) fn run(context: &Context, verifier: Verifier<SqliteStore>) -> Result<
                 Ok(None) => {}
                 Ok(Some(answer)) => {
                     denied |= !answer.verdict.is_allowed();
-                    render::json_line(&mut out, &answer).map_err(output)?;
+                    output::json_line(&mut out, &answer).map_err(output)?;
                 }
                 Err(error) => {
                     unanswered = true;
-                    render::json_line(&mut out, &BadLine::new(error, number)).map_err(output)?;
+                    output::json_line(&mut out, &BadLine::new(error, number)).map_err(output)?;
                 }
             }
         }

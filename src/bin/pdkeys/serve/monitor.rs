@@ -20,7 +20,7 @@ use pdkeys::store::{Place, ReadTx as _, Store as _};
 use pdkeys::verify::{UsageRecording, Verdict, Verifier};
 use pdkeys::{Error, ErrorKind};
 
-use super::together::Question;
+use super::batcher::Question;
 
 /// How often the store is tried.
 const TRY_EVERY: Duration = Duration::from_secs(1);

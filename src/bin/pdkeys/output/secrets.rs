@@ -9,23 +9,23 @@ use pdkeys::model::{Secret, escape};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::context::Context;
 use crate::failure::Failure;
+use crate::output::{self, Format};
 use crate::paths::STREAM;
-use crate::render::{self, Format};
+use crate::session::Context;
 
 /// Longer than any secret with its record, so that the buffer is not moved and leaves no copy behind.
 const ROOM: usize = 16 * 1024;
 
 /// Where a new secret goes: standard output, or a file that is made for it. A file is taken away again unless the
 /// secret turns out to be worth keeping.
-pub(crate) struct Receiver<'c> {
+pub(crate) struct SecretSink<'c> {
     context: &'c Context,
     file: Option<PathBuf>,
     made: Option<PathBuf>,
 }
 
-impl<'c> Receiver<'c> {
+impl<'c> SecretSink<'c> {
     pub(crate) fn new(context: &'c Context, file: Option<PathBuf>) -> Self {
         Self { context, file: file.filter(|file| file.as_os_str() != STREAM), made: None }
     }
@@ -82,7 +82,7 @@ impl<'c> Receiver<'c> {
     fn hand_over_record(&self, record: &impl Serialize) -> io::Result<()> {
         match self.context.globals.output {
             Format::Json | Format::Jsonl => {
-                let mut bytes = render::json_bytes(record)?;
+                let mut bytes = output::json_bytes(record)?;
                 bytes.push(b'\n');
                 self.context.terminal.hand_over(&bytes)
             }
@@ -96,7 +96,7 @@ impl<'c> Receiver<'c> {
     }
 }
 
-impl Drop for Receiver<'_> {
+impl Drop for SecretSink<'_> {
     fn drop(&mut self) {
         if let Some(path) = &self.made {
             // What it holds is void, and the error that led here is already being told.
@@ -122,7 +122,7 @@ fn alone(secret: &Secret) -> io::Result<Zeroizing<Vec<u8>>> {
 
 /// The record's object with the secret after its id. A secret's alphabet needs no escaping in JSON.
 fn with_record(secret: &Secret, record: &impl Serialize) -> io::Result<Zeroizing<Vec<u8>>> {
-    let object = render::json_bytes(record)?;
+    let object = output::json_bytes(record)?;
     let after_id = object
         .iter()
         .position(|byte| *byte == b',')

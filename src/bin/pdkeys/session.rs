@@ -26,8 +26,8 @@ use zeroize::Zeroizing;
 
 use crate::complete;
 use crate::failure::Failure;
+use crate::output::Format;
 use crate::paths::{self, no_stream, refuse_stream};
-use crate::render::Format;
 use crate::rights::Rights;
 use crate::terminal::{Color, Terminal};
 

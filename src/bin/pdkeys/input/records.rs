@@ -10,7 +10,7 @@ use std::io::{self, ErrorKind, Read};
 use csv_core::ReadRecordResult;
 use zeroize::Zeroizing;
 
-use crate::lines::{BYTE_ORDER_MARK, LONGEST_LINE};
+use crate::input::lines::{BYTE_ORDER_MARK, LONGEST_LINE};
 
 /// More columns than any file that can be read here.
 const MOST_CELLS: usize = 64;

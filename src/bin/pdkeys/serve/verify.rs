@@ -12,12 +12,12 @@ use pdkeys::verify::Verdict;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::answer::{self, Answer};
 use super::body;
-use super::checker::{Checker, Unavailable};
 use super::log::Denials;
 use super::metrics::Metrics;
-use crate::question::{BadLine, Question};
+use super::monitor::{Checker, Unavailable};
+use super::response::{self, Answer};
+use crate::check_json::{BadLine, Question};
 
 /// Content types of lines of JSON.
 const LINES: [&str; 3] = ["application/jsonl", "application/x-ndjson", "application/ndjson"];
@@ -37,7 +37,7 @@ pub(super) async fn answer(
     body: &[u8],
 ) -> Answer {
     let Ok(content_type) = body::content_type(headers) else {
-        return answer::error(StatusCode::BAD_REQUEST, "Content-Type is given more than once");
+        return response::error(StatusCode::BAD_REQUEST, "Content-Type is given more than once");
     };
     let desk = Desk { checker, metrics, denials };
     let answered = if is_lines(content_type) {
@@ -49,7 +49,7 @@ pub(super) async fn answer(
     };
     answered.unwrap_or_else(|Unavailable| {
         metrics.failed();
-        answer::unavailable()
+        response::unavailable()
     })
 }
 
@@ -68,7 +68,7 @@ impl Desk<'_> {
     fn one(&self, body: &[u8]) -> Result<Answer, Unavailable> {
         let mut text = Vec::new();
         let status = if self.put(&mut text, body, 1)? { StatusCode::OK } else { StatusCode::BAD_REQUEST };
-        Ok(answer::json(status, text))
+        Ok(response::json(status, text))
     }
 
     async fn array(&self, body: &[u8]) -> Result<Answer, Unavailable> {
@@ -77,7 +77,7 @@ impl Desk<'_> {
             Err(error) => {
                 let mut text = Vec::new();
                 put(&mut text, &BadLine::new(format!("not JSON (column {})", error.column()), 1));
-                return Ok(answer::json(StatusCode::BAD_REQUEST, text));
+                return Ok(response::json(StatusCode::BAD_REQUEST, text));
             }
         };
         if are_too_many(questions.len(), body) {
@@ -92,7 +92,7 @@ impl Desk<'_> {
             take_turns(number).await;
         }
         text.push(b']');
-        Ok(answer::json(StatusCode::OK, text))
+        Ok(response::json(StatusCode::OK, text))
     }
 
     async fn lines(&self, body: &[u8]) -> Result<Answer, Unavailable> {
@@ -106,7 +106,7 @@ impl Desk<'_> {
             text.push(b'\n');
             take_turns(number).await;
         }
-        let mut answer = answer::json(StatusCode::OK, text);
+        let mut answer = response::json(StatusCode::OK, text);
         answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(LINES[0]));
         Ok(answer)
     }
@@ -145,7 +145,7 @@ fn are_too_many(questions: usize, body: &[u8]) -> bool {
 fn too_many() -> Answer {
     let mut text = Vec::new();
     put(&mut text, &BadLine::new("more questions than the body has room for".to_owned(), 1));
-    answer::json(StatusCode::BAD_REQUEST, text)
+    response::json(StatusCode::BAD_REQUEST, text)
 }
 
 fn put(text: &mut Vec<u8>, value: &impl Serialize) {
