@@ -4,7 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test needs and cannot get fails the test")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -168,6 +168,188 @@ fn modules_named(code: &str, root: &str) -> BTreeSet<String> {
     named
 }
 
+/// The files of a crate by the paths of their modules, and which files each imports from.
+///
+/// A name that a module re-exports counts as imported from the file that defines it, and unit tests are left off.
+struct Imports {
+    files: BTreeMap<Vec<String>, Source>,
+    /// What each module re-exports: the name, and the path that it stands for.
+    exports: BTreeMap<Vec<String>, BTreeMap<String, Vec<String>>>,
+}
+
+impl Imports {
+    /// Reads the files below a directory of `src` whose crate root is one of `main.rs` and `lib.rs`.
+    fn of(sources: impl IntoIterator<Item = Source>) -> Self {
+        let mut files = BTreeMap::new();
+        for source in sources {
+            let mut module: Vec<_> =
+                source.path.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
+            if ["mod", "main", "lib"].contains(&module.last().unwrap().as_str()) {
+                module.pop();
+            }
+            files.insert(module, source);
+        }
+        let mut imports = Self { files, exports: BTreeMap::new() };
+        for (module, source) in &imports.files {
+            let mut exports = BTreeMap::new();
+            for (is_public, path, name) in uses(&source.code()) {
+                if is_public && let Some(path) = imports.absolute(module, &path) {
+                    exports.insert(name, path);
+                }
+            }
+            imports.exports.insert(module.clone(), exports);
+        }
+        imports
+    }
+
+    /// Returns a path from the crate root, if it is one into the crate.
+    fn absolute(&self, module: &[String], path: &[String]) -> Option<Vec<String>> {
+        let mut base = match path.first()?.as_str() {
+            "crate" => Vec::new(),
+            "self" | "super" => module.to_vec(),
+            child => {
+                let mut below = module.to_vec();
+                below.push(child.to_owned());
+                if !self.files.contains_key(&below) {
+                    return None;
+                }
+                module.to_vec()
+            }
+        };
+        for segment in path {
+            match segment.as_str() {
+                "crate" | "self" => {}
+                "super" => drop(base.pop()),
+                _ => base.push(segment.clone()),
+            }
+        }
+        Some(base)
+    }
+
+    /// Returns the module whose file a path from the crate root leads into.
+    fn file_of(&self, path: &[String]) -> Option<Vec<String>> {
+        let depth = (0..=path.len()).rev().find(|depth| self.files.contains_key(&path[..*depth]))?;
+        let (module, rest) = path.split_at(depth);
+        if let Some((name, rest)) = rest.split_first()
+            && let Some(exported) = self.exports.get(module).and_then(|exports| exports.get(name))
+        {
+            return self.file_of(&[exported, rest].concat());
+        }
+        Some(module.to_vec())
+    }
+
+    /// Returns the modules that each module imports from.
+    fn graph(&self) -> BTreeMap<Vec<String>, BTreeSet<Vec<String>>> {
+        let mut graph = BTreeMap::new();
+        for (module, source) in &self.files {
+            let code = source.code();
+            let used = uses(&code);
+            let local: BTreeMap<_, _> = used.iter().map(|(_, path, name)| (name, path)).collect();
+            let inline = paths(&without_uses(&code)).into_iter().map(|path| match local.get(&path[0]) {
+                Some(imported) => [imported, &path[1..]].concat(),
+                None => path,
+            });
+            let imported = used.iter().filter(|(is_public, ..)| !is_public).map(|(_, path, _)| path.clone());
+            let mut named: BTreeSet<_> = imported
+                .chain(inline)
+                .filter_map(|path| self.file_of(&self.absolute(module, &path)?))
+                .collect();
+            named.remove(module);
+            graph.insert(module.clone(), named);
+        }
+        graph
+    }
+}
+
+/// Returns the modules that lead back to themselves, each with what it imports from the others of its circle.
+fn circles(graph: &BTreeMap<Vec<String>, BTreeSet<Vec<String>>>) -> Vec<String> {
+    let reached = |from: &Vec<String>| {
+        let mut seen = BTreeSet::new();
+        let mut next: Vec<_> = graph[from].iter().collect();
+        while let Some(module) = next.pop() {
+            if seen.insert(module) {
+                next.extend(&graph[module]);
+            }
+        }
+        seen
+    };
+    let in_circles: Vec<_> = graph.keys().filter(|module| reached(module).contains(module)).collect();
+    let describe = |module: &&Vec<String>| {
+        let imports = graph[*module].iter().filter(|other| in_circles.contains(other));
+        let imports: Vec<_> = imports.map(|other| other.join("::")).collect();
+        format!("{} -> {}", module.join("::"), imports.join(", "))
+    };
+    in_circles.iter().map(describe).collect()
+}
+
+/// Returns the imports of a file: whether it re-exports, the path, and the name in this file.
+fn uses(code: &str) -> Vec<(bool, Vec<String>, String)> {
+    fn expand(tree: &str, before: &[String], is_public: bool, found: &mut Vec<(bool, Vec<String>, String)>) {
+        let tree = tree.trim();
+        if let Some((head, group)) = tree.split_once('{') {
+            let head = head.split("::").map(str::trim).filter(|segment| !segment.is_empty());
+            let before: Vec<_> = before.iter().cloned().chain(head.map(str::to_owned)).collect();
+            let group = group.strip_suffix('}').unwrap();
+            let (mut depth, mut from) = (0_u32, 0);
+            for (at, character) in group.char_indices().chain([(group.len(), ',')]) {
+                match character {
+                    '{' => depth += 1,
+                    '}' => depth -= 1,
+                    ',' if depth == 0 => {
+                        expand(&group[from..at], &before, is_public, found);
+                        from = at + 1;
+                    }
+                    _ => {}
+                }
+            }
+        } else if !tree.is_empty() {
+            let (path, name) = tree.split_once(" as ").unwrap_or((tree, ""));
+            let mut path: Vec<_> = path.split("::").map(|segment| segment.trim().to_owned()).collect();
+            path.splice(0..0, before.iter().cloned());
+            if path.len() > 1 && path.last().is_some_and(|last| last == "self") {
+                path.pop();
+            }
+            let name = if name.is_empty() { path.last().unwrap().clone() } else { name.trim().to_owned() };
+            found.push((is_public, path, name));
+        }
+    }
+    let mut found = Vec::new();
+    for (is_public, tree) in use_items(code) {
+        expand(tree, &[], is_public, &mut found);
+    }
+    found
+}
+
+/// Returns the trees of `use` items, and whether they re-export.
+fn use_items(code: &str) -> Vec<(bool, &str)> {
+    let mut items = Vec::new();
+    for (at, _) in code.match_indices("use ") {
+        let line = code[..at].rfind('\n').map_or(0, |end| end + 1);
+        let before = code[line..at].trim();
+        if before.is_empty() || before.starts_with("pub") {
+            let rest = &code[at + "use ".len()..];
+            items.push((!before.is_empty(), &rest[..rest.find(';').unwrap()]));
+        }
+    }
+    items
+}
+
+fn without_uses(code: &str) -> String {
+    use_items(code).into_iter().fold(code.to_owned(), |code, (_, tree)| code.replacen(tree, "", 1))
+}
+
+/// Returns the paths in code that have more than one segment.
+fn paths(code: &str) -> Vec<Vec<String>> {
+    code.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'))
+        .filter(|word| word.contains("::"))
+        .map(|word| {
+            let segments = word.split("::").filter(|segment| !segment.is_empty());
+            segments.map(str::to_owned).collect::<Vec<_>>()
+        })
+        .filter(|path| path.len() > 1)
+        .collect()
+}
+
 fn package() -> Value {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--no-deps", "--offline", "--format-version", "1", "--manifest-path"])
@@ -287,7 +469,7 @@ fn only_the_store_speaks_sql() {
 #[test]
 fn tables_prompts_and_the_time_have_one_door_each() {
     for (word, door) in [
-        ("comfy_table", "bin/pdkeys/output/mod.rs"),
+        ("comfy_table", "bin/pdkeys/output/table.rs"),
         ("signal_hook", "bin/pdkeys/prompt.rs"),
         ("indicatif", "bin/pdkeys/terminal.rs"),
         ("SysRng", "ports.rs"),
@@ -338,6 +520,56 @@ fn the_features_carry_what_the_library_does_without() {
             assert_eq!(target["required-features"], serde_json::json!(["cli"]), "{}", target["name"]);
         }
     }
+}
+
+/// A file that can be understood only together with a file that imports from it is half a file.
+#[test]
+fn no_file_of_the_command_line_imports_from_itself_through_others() {
+    let below = "bin/pdkeys/";
+    let sources = sources().into_iter().filter(|source| source.path.starts_with(below));
+    let imports = Imports::of(
+        sources.map(|source| Source { path: source.path[below.len()..].to_owned(), text: source.text }),
+    );
+    let graph = imports.graph();
+    let name = |path: &str| -> Vec<String> { path.split("::").map(str::to_owned).collect() };
+    assert!(graph[&name("commands")].contains(&name("commands::keys")), "a command is called");
+    assert!(graph[&name("commands::keys")].contains(&name("session")), "a command has a session");
+    assert_eq!(circles(&graph), Vec::<String>::new());
+}
+
+#[test]
+fn no_use_case_or_check_imports_from_itself_through_others() {
+    let graph = Imports::of(sources().into_iter().filter(Source::is_library)).graph();
+    assert!(graph[&vec!["manage".to_owned(), "keys".to_owned()]].len() > 2);
+    let circles: Vec<_> = circles(&graph)
+        .into_iter()
+        .filter(|circle| ["manage", "verify", "scan"].iter().any(|part| circle.starts_with(part)))
+        .collect();
+    assert_eq!(circles, Vec::<String>::new());
+}
+
+#[test]
+fn imports_are_followed_through_groups_re_exports_and_paths() {
+    let file = |path: &str, text: &str| Source { path: path.to_owned(), text: text.to_owned() };
+    let imports = Imports::of([
+        file("lib.rs", "pub mod a; pub mod b;\npub use a::x::X;\n"),
+        file("a/mod.rs", "mod x;\nmod y;\npub use x::X;\npub(crate) use y::{Y as Why, Z};\n"),
+        file("a/x.rs", "use super::Why;\nfn f() { std::fs::read(crate::b::PATH); }\n"),
+        file("a/y.rs", "use std::fs;\npub struct Y;\n"),
+        file(
+            "b.rs",
+            "use crate::{X, a::{self, Z}};\nfn g() { a::Why::new() }\n#[cfg(test)] mod tests { use crate::c::D; }\n",
+        ),
+    ]);
+    let graph = imports.graph();
+    let named = |module: &str| {
+        let module: Vec<_> = module.split("::").map(str::to_owned).collect();
+        graph[&module].iter().map(|other| other.join("::")).collect::<Vec<_>>()
+    };
+    assert_eq!(named("a::x"), ["a::y", "b"]);
+    assert_eq!(named("a::y"), Vec::<String>::new());
+    assert_eq!(named("b"), ["a", "a::x", "a::y"]);
+    assert_eq!(circles(&graph), ["a::x -> b", "b -> a::x"]);
 }
 
 /// The walls are only as good as the eyes that watch them.

@@ -1,33 +1,34 @@
-//! The account: creation, settings and transfer.
+//! The account: founding, settings, transfer.
 
 use jiff::Timestamp;
 
 use super::session::Session;
+use super::users::present_user;
 use super::write_context::{fresh_id, request_id};
-use crate::authz::{Action, Permit, Target, require};
+use crate::authz::{Acting, Action, Permit, Target, require};
 use crate::error::Result;
 use crate::model::{Account, AccountEdit, Change, Name, Noun, Policy, Role, User, UserRef};
 use crate::ports::{Clock, Entropy};
-use crate::store::{CreateStore, ReadTx as _, Store, Transaction, WriteTx};
+use crate::store::{CreateStore, ReadTx, Store, Transaction, WriteTx};
 
-/// An account to create, and the user who becomes its owner.
+/// An account to be founded, with the user who becomes its owner.
 #[derive(Clone, Debug)]
 pub struct Founding {
-    /// The name of the account.
+    /// What the account is to be called.
     pub account: Name,
-    /// The policy by which requests are judged.
+    /// How requests are to be judged.
     pub policy: Policy,
-    /// The name of the owner.
+    /// What the owner is to be called.
     pub owner: Name,
-    /// The uid of the operating-system user that is mapped to the owner.
+    /// The operating-system user who acts as the owner.
     pub os_uid: u32,
 }
 
 impl Founding {
-    /// Creates a store with the account in it.
+    /// Makes a new store with the account in it.
     ///
     /// # Errors
-    /// Those of [`CreateStore::create`].
+    /// As [`CreateStore::create`].
     pub fn make_store<S: CreateStore>(
         &self,
         location: &S::Location,
@@ -39,7 +40,7 @@ impl Founding {
         S::create(location, entropy, |tx, entropy| self.found(tx, entropy, &request_id, at))
     }
 
-    /// Adds the account and its owner to an empty store.
+    /// Puts the account and its owner into an empty store.
     ///
     /// # Errors
     /// If the store cannot be written.
@@ -72,10 +73,10 @@ impl Founding {
 }
 
 impl<S: Store> Session<'_, S> {
-    /// Returns the account.
+    /// The account.
     ///
     /// # Errors
-    /// If the acting user is not permitted, or the store cannot be read.
+    /// If the store cannot be read.
     pub fn account(&mut self) -> Result<Account> {
         self.read(|tx, acting| {
             let account = tx.account()?;
@@ -84,10 +85,10 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// Changes settings of the account.
+    /// Changes settings.
     ///
     /// # Errors
-    /// If the acting user is not permitted.
+    /// If the acting user may not.
     pub fn edit_account(&mut self, edit: AccountEdit) -> Result<Account> {
         self.write(|context| {
             let before = context.tx.account()?;
@@ -100,20 +101,35 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// Makes another user the Account Owner. The previous one becomes an admin.
+    /// Makes another user the Account Owner; the one before becomes an admin.
     ///
     /// # Errors
-    /// If the acting user is not permitted, or the user does not exist or has left.
+    /// If the acting user may not, or there is no such user.
     pub fn transfer_account(&mut self, reference: &str) -> Result<Account> {
         self.write(|context| {
-            let before = context.tx.account()?;
+            let (before, after) = plan_transfer(context.tx.reading(), context.acting, reference)?;
             let permit = context.authorize(Action::TransferAccount, &Target::of(&before))?;
-            let heir = context.present_user(reference, Action::ShowUser)?;
-            let after = Account { owner: UserRef { id: heir.id, name: heir.name }, ..before.clone() };
             if before != after {
                 context.tx.save_account(permit, &Change::Update { before, after: after.clone() })?;
             }
             Ok(after)
         })
     }
+
+    /// Returns the account as it is, and as [`Session::transfer_account`] would make it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn preview_transfer_account(&mut self, reference: &str) -> Result<(Account, Account)> {
+        self.keyring()?;
+        self.read(|tx, acting| plan_transfer(tx, acting, reference))
+    }
+}
+
+fn plan_transfer(tx: &mut impl ReadTx, acting: &Acting, reference: &str) -> Result<(Account, Account)> {
+    let before = tx.account()?;
+    require(acting, Action::TransferAccount, &Target::of(&before))?;
+    let heir = present_user(tx, acting, reference, Action::ShowUser)?;
+    let after = Account { owner: UserRef { id: heir.id, name: heir.name }, ..before.clone() };
+    Ok((before, after))
 }

@@ -1,4 +1,4 @@
-//! Registered apps: their scopes, client secrets and tokens.
+//! Registered apps: their scopes, their client secrets, the tokens that are issued to them.
 
 use std::ops::ControlFlow;
 
@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 
 use super::resolve;
 use super::session::Session;
-use super::write_context::{HandOver, WriteContext};
+use super::write_context::{HandOver, WriteContext, deletion, each_once};
 use crate::authz::{Acting, Action, Decision, Target, decide, require};
 use crate::error::{Conflict, Error, Result};
 use crate::model::{
@@ -16,17 +16,17 @@ use crate::model::{
 use crate::store::{AppQuery, ReadTx, Store, Visit, WriteTx};
 
 impl<S: Store> Session<'_, S> {
-    /// Registers an app and passes its client secret to `hand_over`. The id of the app is its client id.
+    /// Registers an app, and hands its client secret over. Its id is its client id.
     ///
     /// # Errors
-    /// If the acting user is not permitted to grant these scopes, the name is taken, or `hand_over` fails.
+    /// If the acting user may not give away these scopes, the name is taken, or the secret cannot be handed over.
     pub fn register_app(&mut self, spec: AppSpec, hand_over: HandOver<'_, App>) -> Result<App> {
         self.write(|context| {
             context.require(Action::RegisterApp, &Target::all(Noun::App).with_scopes(&spec.scopes))?;
             if spec.scopes.is_empty() {
                 return Err(Error::invalid("scope", "an app needs at least one"));
             }
-            context.refuse_taken_app(None, &spec.name)?;
+            refuse_taken(context.tx.reading(), None, &spec.name)?;
             let secret = Secret::client_secret(context.entropy)?;
             let app = App {
                 id: context.fresh_id(Noun::App)?,
@@ -49,10 +49,10 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// Visits the apps that the acting user is permitted to see, oldest first.
+    /// Shows the apps that the acting user may see, oldest first.
     ///
     /// # Errors
-    /// If the acting user is not permitted to list apps, or `visit` returns an error.
+    /// If the acting user may see none at all, and whatever `visit` returns.
     pub fn list_apps(&mut self, visit: Visit<'_, App>) -> Result<()> {
         self.read(|tx, acting| {
             require(acting, Action::ListApps, &Target::all(Noun::App))?;
@@ -67,35 +67,42 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// Returns an app by name or id.
+    /// One app, by name or id.
     ///
     /// # Errors
-    /// If the acting user is not permitted to see it, or it does not exist.
+    /// If the acting user may not see it, or there is none.
     pub fn app(&mut self, reference: &str) -> Result<App> {
         self.read(|tx, acting| app(tx, acting, reference, Action::ShowApp))
     }
 
-    /// Changes the name, description or rate limit of an app, narrows its scopes, or revokes its tokens.
+    /// Changes an app: its name, description and limit; narrows its scopes; stops its tokens.
     ///
     /// # Errors
-    /// If the acting user is not permitted, the app does not exist, its scopes would widen, or the name is taken.
+    /// If the acting user may not, there is none, its scopes would widen, or the name is taken.
     pub fn edit_app(&mut self, reference: &str, edit: AppEdit) -> Result<App> {
         self.write(|context| {
-            let before = context.app(reference, Action::EditApp)?;
-            let after = edit.apply(&before, context.at())?;
-            if before.name != after.name {
-                context.refuse_taken_app(Some(before.id), &after.name)?;
-            }
+            let (before, after) = plan_edit(context.tx.reading(), context.acting, reference, edit)?;
             let permit = context.authorize(Action::EditApp, &target(&before))?;
             context.update(permit, before, after, SecretChange::Keep)
         })
     }
 
-    /// Replaces the client secret of an app and passes the new one to `hand_over`, like [`Session::rotate_key`]. Issued
-    /// tokens remain valid.
+    /// Returns the app that [`Session::edit_app`] would change, as it is now.
     ///
     /// # Errors
-    /// If the acting user is not permitted, the app does not exist, or `hand_over` fails.
+    /// As there.
+    pub fn preview_edit_app(&mut self, reference: &str, edit: AppEdit) -> Result<App> {
+        let mut present = self.preview(|tx, acting| {
+            let (before, after) = plan_edit(tx, acting, reference, edit)?;
+            Ok(vec![Change::Update { before, after }])
+        })?;
+        present.pop().ok_or_else(|| Conflict::Fault("nothing was planned".to_owned()).into())
+    }
+
+    /// Gives an app a new client secret, and hands it over; as [`Session::rotate_key`]. Its tokens go on.
+    ///
+    /// # Errors
+    /// If the acting user may not, there is none, or the secret cannot be handed over.
     pub fn rotate_app(
         &mut self,
         reference: &str,
@@ -110,10 +117,19 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// Ends the overlap of a rotation: the previous client secret becomes invalid.
+    /// Returns the app whose client secret [`Session::rotate_app`] would rotate.
     ///
     /// # Errors
-    /// If the acting user is not permitted, the app does not exist, or it has no overlap.
+    /// As there.
+    pub fn preview_rotate_app(&mut self, reference: &str) -> Result<App> {
+        self.keyring()?;
+        self.read(|tx, acting| app(tx, acting, reference, Action::RotateApp))
+    }
+
+    /// Stops the client secret that an overlap keeps alive.
+    ///
+    /// # Errors
+    /// If the acting user may not, there is no such app, or no overlap.
     pub fn end_app_overlap(&mut self, reference: &str) -> Result<App> {
         self.write(|context| {
             let before = context.app(reference, Action::RotateApp)?;
@@ -122,29 +138,31 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// Removes apps permanently, with their tokens: all of them or none.
+    /// Removes apps for good with their tokens, all or none.
     ///
     /// # Errors
-    /// If the acting user is not permitted, or an app does not exist.
+    /// If the acting user may not, or there is no such app.
     pub fn remove_apps(&mut self, references: &[String], reason: Option<&Label>) -> Result<Vec<App>> {
         self.write(|context| {
-            let apps = context
-                .each_once(references, |context, reference| context.app(reference, Action::RemoveApp))?;
-            apps.into_iter()
-                .map(|app| {
-                    let permit = context.authorize(Action::RemoveApp, &target(&app))?;
-                    context.delete(permit, app, reason)
-                })
-                .collect()
+            let plan = plan_remove(context.tx.reading(), context.acting, references, reason)?;
+            context.save_all(Action::RemoveApp, target, plan)
         })
     }
 
-    /// Issues a token to an app, valid for one day, and passes it to `hand_over`. The token has the given scopes, or
-    /// all scopes of the app.
+    /// Returns the apps that [`Session::remove_apps`] would remove.
     ///
     /// # Errors
-    /// If the acting user is not permitted, the app does not exist or lacks a scope, REST keys are switched off for the
-    /// account, or `hand_over` fails.
+    /// As there.
+    pub fn preview_remove_apps(&mut self, references: &[String], reason: Option<&Label>) -> Result<Vec<App>> {
+        self.preview(|tx, acting| plan_remove(tx, acting, references, reason))
+    }
+
+    /// Issues a token to an app, for a day, and hands it over: with these scopes, which must be among the app's, or
+    /// with all of them.
+    ///
+    /// # Errors
+    /// If the acting user may not, there is no such app, it has not the scopes, the account has REST keys switched
+    /// off, or the token cannot be handed over.
     pub fn issue_app_token(
         &mut self,
         reference: &str,
@@ -188,7 +206,7 @@ fn target(app: &App) -> Target {
     Target::of(app).with_scopes(&app.scopes)
 }
 
-/// Returns an app if the acting user is permitted to do `action` to it. An app that the user may not see is not found.
+/// An app that the acting user may do this to. To those who may not even see it, it is not there.
 fn app(tx: &mut impl ReadTx, acting: &Acting, typed: &str, action: Action) -> Result<App> {
     require(acting, action, &Target::all(Noun::App))?;
     let seen = |app: &App| decide(acting.user(), Action::ShowApp, &target(app)) == Decision::Allowed;
@@ -197,17 +215,35 @@ fn app(tx: &mut impl ReadTx, acting: &Acting, typed: &str, action: Action) -> Re
     Ok(app)
 }
 
+fn plan_edit(tx: &mut impl ReadTx, acting: &Acting, reference: &str, edit: AppEdit) -> Result<(App, App)> {
+    let before = app(tx, acting, reference, Action::EditApp)?;
+    let after = edit.apply(&before, acting.at())?;
+    if before.name != after.name {
+        refuse_taken(tx, Some(before.id), &after.name)?;
+    }
+    Ok((before, after))
+}
+
+fn plan_remove(
+    tx: &mut impl ReadTx,
+    acting: &Acting,
+    references: &[String],
+    reason: Option<&Label>,
+) -> Result<Vec<Change<App>>> {
+    let apps = each_once(references, |reference| app(tx, acting, reference, Action::RemoveApp))?;
+    Ok(apps.into_iter().map(|app| deletion(app, reason)).collect())
+}
+
+/// Refuses the name of another app.
+fn refuse_taken(tx: &mut impl ReadTx, own: Option<Id>, name: &Name) -> Result<()> {
+    match resolve::taken(name, own, |visit| tx.apps(&AppQuery::default(), visit))? {
+        Some(App { id, name, .. }) => Err(Conflict::Taken { noun: Noun::App, name, id, what: "name" }.into()),
+        None => Ok(()),
+    }
+}
+
 impl<T: WriteTx> WriteContext<'_, T> {
     fn app(&mut self, typed: &str, action: Action) -> Result<App> {
         app(self.tx.reading(), self.acting, typed, action)
-    }
-
-    fn refuse_taken_app(&mut self, own: Option<Id>, name: &Name) -> Result<()> {
-        match resolve::taken(name, own, |visit| self.tx.reading().apps(&AppQuery::default(), visit))? {
-            Some(App { id, name, .. }) => {
-                Err(Conflict::Taken { noun: Noun::App, name, id, what: "name" }.into())
-            }
-            None => Ok(()),
-        }
     }
 }

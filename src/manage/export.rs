@@ -1,6 +1,7 @@
 //! Export of the content of the store, without secrets and digests.
 
-use super::services::{DestinationKind, WithIntegrations};
+use super::destination::DestinationKind;
+use super::services::WithIntegrations;
 use super::session::Session;
 use crate::authz::{Action, Target, require};
 use crate::error::Result;

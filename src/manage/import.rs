@@ -1,8 +1,8 @@
-//! Import of credentials and users from another system, so that clients keep their secrets.
+//! Importing: bringing credentials and users in from elsewhere, so that no client has to change.
 //!
-//! An import is atomic: one transaction and one audit record, which contains the SHA-256 of the file. Entries are
-//! processed one at a time and not kept in memory. A bad entry is reported with its line number, never with its
-//! content.
+//! Everything of one import comes in together or not at all, in one transaction, with one audit record that names the
+//! file by its SHA-256. The entries are taken one by one and not kept; what is bad about one is told with its line,
+//! never with its content.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -24,118 +24,138 @@ use crate::store::{
     Clash, Death, DestinationBy, DestinationQuery, ImportTx, ReadTx, Store, UserBy, WriteTx, secret_in,
 };
 
-/// A source of entries to import.
+/// Where entries come from, one after the other.
 pub trait Entries<T> {
-    /// Returns the next line that is not blank, or `None` at the end.
+    /// The next line with something on it, or none at the end.
     ///
     /// # Errors
-    /// If the source cannot be read.
+    /// If there may be more, but it cannot be read.
     fn next(&mut self) -> Result<Option<Line<T>>>;
 
-    /// Returns the SHA-256 of all input. Called after [`Entries::next`] has returned `None`.
+    /// The SHA-256 of all that was read, once there is no more.
     fn sha256(&self) -> [u8; 32];
 }
 
-/// One line of the input.
+/// One line of what is imported.
 #[derive(Debug)]
 pub struct Line<T> {
-    /// The line number, counted from 1.
+    /// Its number, counted from 1.
     pub number: u64,
-    /// The parsed entry, or the reason why the line is not one. The reason does not contain the content of the line.
+    /// What stands there, or why that is nothing which could come in, without its content.
     pub entry: Result<T, String>,
 }
 
-/// A credential to import.
+/// A credential to be brought in.
 #[derive(Debug)]
 pub struct KeyEntry {
-    /// The kind: a general key, a user token or an integration key.
+    /// What it is: a general key, a user token or an integration key.
     pub kind: CredentialKind,
-    /// The secret or its hash.
+    /// What it is to be recognised by.
     pub material: Material,
-    /// The description; for an integration key, the name of the integration.
+    /// What it is for; what an integration is called.
     pub description: Label,
-    /// The access.
+    /// What it may reach.
     pub access: Access,
-    /// The owner, by name or id: the user of a user token, or the service or orchestration of an integration key. A
-    /// general key has none.
+    /// Whose it is: of a user token the user, of an integration the service or the orchestration, by name or id. A
+    /// general key belongs to the account.
     pub owner: Option<String>,
-    /// When the credential was created, if known.
+    /// When it was made, if that is known.
     pub created_at: Option<jiff::Timestamp>,
-    /// When the credential expires, if it does.
+    /// When its time ends, if it does.
     pub expires_at: Option<jiff::Timestamp>,
 }
 
-/// The secret of an imported credential, as far as the other system has it.
+/// What is left of a secret elsewhere.
 #[derive(Debug)]
 pub enum Material {
     /// The secret itself.
     Secret(Secret),
-    /// The SHA-256 of the secret. Its last characters, the hint, are unknown then.
+    /// Its SHA-256. What its last characters were is not known then.
     Sha256(Fingerprint),
 }
 
-/// A user to import.
+/// A user to be brought in.
 #[derive(Clone, Debug)]
 pub struct UserEntry {
     /// The name.
     pub name: Name,
     /// The e-mail address.
     pub email: Option<Label>,
-    /// The role; any except owner.
+    /// The role; any but owner.
     pub role: Role,
-    /// The uid of the operating-system user that is mapped to this user.
+    /// The operating-system user who is to act as this user.
     pub os_uid: Option<u32>,
-    /// The user's id in the API behind the gateway.
+    /// The user's id in the API behind.
     pub external_id: Option<Label>,
-    /// The rate limit that all tokens of the user share, or `None` for the default.
+    /// The limit that all tokens of the user share, where it is not the documented one.
     pub rate_limit: Option<RateLimit>,
 }
 
-/// A callback for bad lines, with the line number and the reason.
+/// How an import treats bad lines, and whether it is kept.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ImportMode {
+    /// Leave bad lines out instead of importing nothing.
+    pub skip_bad: bool,
+    /// Check everything, and import nothing.
+    pub dry_run: bool,
+}
+
+/// Tells what is wrong with a line: its number, and why.
 pub type Tell<'t> = &'t mut dyn FnMut(u64, &str) -> Result<()>;
 
 impl<S: Store> Session<'_, S> {
-    /// Imports credentials. With `skip_bad`, bad lines are skipped. Each bad line is passed to `tell`.
+    /// Brings credentials in, all of them, or with [`ImportMode::skip_bad`] those that nothing is wrong with. Each line with which
+    /// something is wrong is told.
     ///
     /// # Errors
-    /// If the acting user is not permitted, such keys are switched off for the account, a line is bad without
-    /// `skip_bad`, or `entries` or `tell` returns an error. Nothing is imported then.
+    /// If the acting user may not, the account has such keys switched off, a line is bad and bad ones are not skipped;
+    /// nothing has come in then. And whatever `entries` and `tell` return.
     pub fn import_keys(
         &mut self,
         entries: &mut dyn Entries<KeyEntry>,
-        skip_bad: bool,
+        mode: ImportMode,
         tell: Tell<'_>,
     ) -> Result<Imported> {
-        self.write(|context| {
-            import(context, entries, skip_bad, tell, |account, acting| KeyImport {
-                account,
-                acting,
-                lines: Lines::default(),
-                users: HashMap::new(),
-                users_by_likeness: None,
-                destinations: HashMap::new(),
-                destinations_by_likeness: HashMap::new(),
-            })
+        self.import(entries, mode, tell, |account, acting| KeyImport {
+            account,
+            acting,
+            lines: Lines::default(),
+            users: HashMap::new(),
+            users_by_likeness: None,
+            destinations: HashMap::new(),
+            destinations_by_likeness: HashMap::new(),
         })
     }
 
-    /// Imports users, like [`Session::import_keys`].
+    /// Brings users in; as [`Session::import_keys`].
     ///
     /// # Errors
-    /// Those of [`Session::import_keys`].
+    /// As there.
     pub fn import_users(
         &mut self,
         entries: &mut dyn Entries<UserEntry>,
-        skip_bad: bool,
+        mode: ImportMode,
         tell: Tell<'_>,
     ) -> Result<Imported> {
-        self.write(|context| {
-            import(context, entries, skip_bad, tell, |_, acting| UserImport { acting, taken: None })
-        })
+        self.import(entries, mode, tell, |_, acting| UserImport { acting, taken: None })
+    }
+
+    fn import<T, I: Take<T>>(
+        &mut self,
+        entries: &mut dyn Entries<T>,
+        mode: ImportMode,
+        tell: Tell<'_>,
+        begin: impl FnOnce(Account, Acting) -> I,
+    ) -> Result<Imported> {
+        if mode.dry_run {
+            self.dry_run(|context| import(context, entries, mode.skip_bad, tell, begin))
+        } else {
+            self.write(|context| import(context, entries, mode.skip_bad, tell, begin))
+        }
     }
 }
 
-/// The reason why an entry is not imported: its line is bad, or the whole import fails.
+/// Why an entry does not come in: something is wrong with its line, or the whole import ends here.
 enum Refused {
     Line(String),
     Import(Error),
@@ -159,10 +179,10 @@ impl From<&str> for Refused {
     }
 }
 
-/// Imports entries of one type.
-trait Importer<T> {
-    /// Imports one entry and counts it.
-    fn import(
+/// Takes entries of one type in.
+trait Take<T> {
+    /// Takes one in, and counts it.
+    fn take(
         &mut self,
         intake: &mut ImportTx<'_, impl WriteTx>,
         entropy: &mut dyn Entropy,
@@ -172,7 +192,7 @@ trait Importer<T> {
     ) -> Result<(), Refused>;
 }
 
-fn import<T, W: WriteTx, I: Importer<T>>(
+fn import<T, W: WriteTx, I: Take<T>>(
     context: &mut WriteContext<'_, W>,
     entries: &mut dyn Entries<T>,
     skip_bad: bool,
@@ -191,7 +211,7 @@ fn import<T, W: WriteTx, I: Importer<T>>(
             lines += 1;
             let taken = entry
                 .map_err(Refused::Line)
-                .and_then(|entry| importer.import(intake, entropy, number, entry, &mut sum));
+                .and_then(|entry| importer.take(intake, entropy, number, entry, &mut sum));
             match taken {
                 Ok(()) => {}
                 Err(Refused::Import(error)) => return Err(error),
@@ -201,7 +221,7 @@ fn import<T, W: WriteTx, I: Importer<T>>(
                 }
             }
         }
-        // If every line is bad, skipping bad lines would import nothing.
+        // Where nothing is left, leaving out what is bad does not do what was asked.
         if sum.skipped > 0 && (!skip_bad || sum.count() == 0) {
             return Err(Conflict::BadLines { bad: sum.skipped, lines }.into());
         }
@@ -210,8 +230,8 @@ fn import<T, W: WriteTx, I: Importer<T>>(
     })
 }
 
-/// The line numbers of the imported items of each noun, by their index. Items of consecutive lines are stored as a run,
-/// by the index and the line of its first item.
+/// The lines from which the things of a noun came, by their order. Where a run of lines came in without one left out,
+/// its first says them all.
 #[derive(Default)]
 struct Lines {
     runs: HashMap<Noun, Vec<(u64, u64)>>,
@@ -232,23 +252,23 @@ impl Lines {
     }
 }
 
-/// The import of credentials.
+/// Takes credentials in.
 struct KeyImport {
     account: Account,
     acting: Acting,
     lines: Lines,
-    /// The owners resolved so far, by reference: many tokens belong to few users.
+    /// Those who were named so far, and are there: many tokens are a few users'.
     users: HashMap<String, User>,
-    /// All active users by folded name, loaded when a reference is not an exact name.
+    /// All who are here, once one was named otherwise than exactly.
     users_by_likeness: Option<HashMap<String, Option<User>>>,
-    /// The services and orchestrations resolved so far, by reference.
+    /// Likewise.
     destinations: HashMap<(Noun, String), Destination>,
-    /// All services or orchestrations by folded name, loaded when a reference is not an exact name.
+    /// Likewise, of each noun.
     destinations_by_likeness: HashMap<Noun, HashMap<String, Option<Destination>>>,
 }
 
-impl Importer<KeyEntry> for KeyImport {
-    fn import(
+impl Take<KeyEntry> for KeyImport {
+    fn take(
         &mut self,
         intake: &mut ImportTx<'_, impl WriteTx>,
         entropy: &mut dyn Entropy,
@@ -262,23 +282,23 @@ impl Importer<KeyEntry> for KeyImport {
         let digest = intake.keyring().digest(&fingerprint);
         refuse_secrets(intake, "description", entry.description.as_str())?;
         if digests_in(entry.description.as_str(), intake.keyring()).contains(&digest) {
-            return Err("description: must not contain a secret, but contains that of this line".into());
+            return Err("description: must not contain a secret, and has that of its line".into());
         }
         let at = self.acting.at();
         let created_at = entry.created_at.unwrap_or(at);
         if created_at > at {
-            return Err("created_at: is in the future".into());
+            return Err("created_at: lies ahead".into());
         }
         if entry.expires_at.zip(entry.created_at).is_some_and(|(end, made)| end <= made) {
-            return Err("expires_at: is not after created_at".into());
+            return Err("expires_at: is not after it was made".into());
         }
         let (noun, count, clash) = match kind {
             CredentialKind::General => {
                 if entry.owner.is_some() {
-                    return Err("owner: a general key belongs to the account and has no owner".into());
+                    return Err("owner: a general key belongs to the account, and has none".into());
                 }
                 if let Access::Role(_) = entry.access {
-                    return Err("access: role is for user tokens only".into());
+                    return Err("access: that of a role is for user tokens".into());
                 }
                 let key = GeneralKey {
                     id: fresh_id(intake.rows(), Noun::GeneralKey, entropy)?,
@@ -299,7 +319,7 @@ impl Importer<KeyEntry> for KeyImport {
             CredentialKind::UserToken => {
                 let user = self.user(intake.reading(), entry.owner.as_deref())?;
                 let Access::Role(scopes) = &entry.access else {
-                    return Err("access: a user token needs role, with or without scopes".into());
+                    return Err("access: of a user token it is role, or some scopes of it".into());
                 };
                 refuse_beyond(user.role, scopes.as_ref()).map_err(|error| format!("access: {error}"))?;
                 let token = UserToken {
@@ -322,7 +342,7 @@ impl Importer<KeyEntry> for KeyImport {
                 (Noun::Integration, &mut imported.integrations, clash)
             }
             CredentialKind::AppToken => {
-                return Err("kind: an app token is valid for a day only and cannot be imported".into());
+                return Err("kind: an app token lives for a day, and is not imported".into());
             }
         };
         match clash {
@@ -331,13 +351,13 @@ impl Importer<KeyEntry> for KeyImport {
                 *count += 1;
                 Ok(())
             }
-            Some(clash) => Err(self.describe(&clash).into()),
+            Some(clash) => Err(self.in_the_way(&clash).into()),
         }
     }
 }
 
 impl KeyImport {
-    /// Fails if the account or the acting user cannot have credentials of a kind.
+    /// Refuses what the account, or the acting user, does not have at all.
     fn refuse_switched_off(&self, kind: CredentialKind) -> Result<()> {
         let is_token = kind == CredentialKind::UserToken;
         if is_token {
@@ -351,9 +371,9 @@ impl KeyImport {
         Err(Conflict::SwitchedOff(switched_off).into())
     }
 
-    /// Returns the user of a token.
+    /// The user whose token it is to be.
     fn user(&mut self, store: &mut impl ReadTx, owner: Option<&str>) -> Result<User, Refused> {
-        let owner = owner.ok_or("owner: a user token needs one")?;
+        let owner = owner.ok_or("owner: a user token has one")?;
         if let Some(user) = self.users.get(owner) {
             return Ok(user.clone());
         }
@@ -384,7 +404,7 @@ impl KeyImport {
         Ok(all.get(&fold(owner)).cloned().flatten())
     }
 
-    /// Returns the integration of an entry.
+    /// The integration that it is to be.
     fn integration(
         &mut self,
         intake: &mut ImportTx<'_, impl WriteTx>,
@@ -393,15 +413,15 @@ impl KeyImport {
         created_at: jiff::Timestamp,
     ) -> Result<Integration, Refused> {
         let Material::Secret(secret) = entry.material else {
-            return Err("digest: an integration key must remain visible, so its secret is needed".into());
+            return Err("digest: an integration key must stay visible, and needs its secret".into());
         };
         if entry.access != Access::Full {
-            return Err("access: an integration key has full access only".into());
+            return Err("access: an integration key has none but full".into());
         }
         if entry.expires_at.is_some() {
-            return Err("expires_at: an integration key does not expire".into());
+            return Err("expires_at: an integration key has no end".into());
         }
-        let owner = entry.owner.ok_or("owner: an integration key needs a service or an orchestration")?;
+        let owner = entry.owner.ok_or("owner: an integration leads into a service or an orchestration")?;
         let noun = if secret.is_of_orchestration() { Noun::Orchestration } else { Noun::Service };
         let destination = self.destination(intake.reading(), noun, &owner)?;
         let name = Name::parse(Noun::Integration, entry.description.as_str())
@@ -442,7 +462,8 @@ impl KeyImport {
             },
             found => found,
         };
-        let found = found.ok_or_else(|| format!("owner: there is no such {noun} for this key"))?;
+        let found =
+            found.ok_or_else(|| format!("owner: there is no such {noun}, where this key would lead"))?;
         let destination = DestinationRef::from(&found);
         self.destinations.insert(known, found);
         Ok(destination)
@@ -463,10 +484,10 @@ impl KeyImport {
         Ok(all.get(&fold(named)).cloned().flatten())
     }
 
-    /// Describes a clash.
-    fn describe(&self, clash: &Clash) -> String {
+    /// Says whose a secret is already.
+    fn in_the_way(&self, clash: &Clash) -> String {
         match clash {
-            Clash::Taken(id) => format!("{} {id} already has this secret", id.noun()),
+            Clash::Taken(id) => format!("{} {id} has this secret already", id.noun()),
             Clash::Added { noun, index } => match self.lines.of(*noun, *index) {
                 Some(line) => format!("line {line} has the same secret"),
                 None => "an earlier line has the same secret".to_owned(),
@@ -474,10 +495,10 @@ impl KeyImport {
             Clash::Dead(tombstone) => {
                 let died = match tombstone.death {
                     Death::Removed => "was removed",
-                    Death::Rotated => "was rotated",
+                    Death::Rotated => "was rotated away",
                 };
                 format!(
-                    "{} {} had this secret; it {died} and cannot be used again",
+                    "{} {} had this secret; it {died}, and cannot come back",
                     tombstone.id.noun(),
                     tombstone.id
                 )
@@ -486,8 +507,7 @@ impl KeyImport {
     }
 }
 
-/// Rejects a text that contains a secret of the store. Imported items need this here, because they have no audit record
-/// of their own, for which [`Transaction`](crate::store::Transaction) would check their texts.
+/// Refuses a text that holds a secret of the store: what comes in has no record of its own, with which it would be asked.
 fn refuse_secrets(intake: &ImportTx<'_, impl WriteTx>, what: &str, text: &str) -> Result<(), Refused> {
     match secret_in(intake.rows(), intake.keyring(), text)? {
         None => Ok(()),
@@ -495,45 +515,45 @@ fn refuse_secrets(intake: &ImportTx<'_, impl WriteTx>, what: &str, text: &str) -
     }
 }
 
-/// Returns the hint and the fingerprint of a secret, after checking that it has the shape of its kind.
+/// What a credential is to be recognised by, if that is what its kind says.
 fn recognised_by(kind: CredentialKind, material: &Material) -> Result<(Option<Hint>, Fingerprint), Refused> {
     match material {
         Material::Sha256(fingerprint) => Ok((None, fingerprint.clone())),
         Material::Secret(secret) => match secret.kind() {
-            None => Err("secret: is not in the format of any key".into()),
-            Some(shape) if shape != kind => Err(format!("secret: is in the format of kind {shape}").into()),
+            None => Err("secret: has the shape of no key".into()),
+            Some(shape) if shape != kind => Err(format!("secret: has the shape of kind {shape}").into()),
             Some(_) => Ok((Some(secret.hint()), secret.fingerprint())),
         },
     }
 }
 
-/// The import of users.
+/// Takes users in.
 struct UserImport {
     acting: Acting,
-    /// The unique properties in use, loaded at the first entry.
+    /// What only one user can have, and who has it; once it was looked up.
     taken: Option<Taken>,
 }
 
-/// The unique properties of users that are in use, and by whom.
+/// What only one user can have, and who has it.
 #[derive(Default)]
 struct Taken {
-    names: HashMap<String, TakenBy>,
-    os_uids: HashMap<u32, TakenBy>,
-    external_ids: HashMap<String, TakenBy>,
+    names: HashMap<String, HasIt>,
+    os_uids: HashMap<u32, HasIt>,
+    external_ids: HashMap<String, HasIt>,
 }
 
-/// The holder of a unique property: a user of the account, or a line of the file.
+/// Who has something: a user of the account, or a line of the file.
 #[derive(Clone)]
-enum TakenBy {
+enum HasIt {
     User(String),
     Line(u64),
 }
 
-impl TakenBy {
+impl HasIt {
     fn refuse(&self, what: &str) -> Refused {
         match self {
             Self::Line(line) => format!("line {line} has the same {what}"),
-            Self::User(user) => format!("user {user} already has this {what}"),
+            Self::User(user) => format!("user {user} has this {what} already"),
         }
         .into()
     }
@@ -543,16 +563,17 @@ impl Taken {
     fn of(store: &mut impl ReadTx) -> Result<Self> {
         let mut taken = Self::default();
         resolve::present_users(store, &mut |user| {
-            taken.note(&user, &TakenBy::User(format!("{} ({})", user.name, user.id)));
+            taken.note(&user, &HasIt::User(format!("{} ({})", user.name, user.id)));
             Ok(ControlFlow::Continue(()))
         })?;
         Ok(taken)
     }
 
-    fn note(&mut self, user: &User, by: &TakenBy) {
-        self.names.insert(fold(user.name.as_str()), by.clone());
-        self.os_uids.extend(user.os_uid.map(|uid| (uid, by.clone())));
-        self.external_ids.extend(user.external_id.as_ref().map(|id| (id.as_str().to_owned(), by.clone())));
+    fn note(&mut self, user: &User, has_it: &HasIt) {
+        self.names.insert(fold(user.name.as_str()), has_it.clone());
+        self.os_uids.extend(user.os_uid.map(|uid| (uid, has_it.clone())));
+        self.external_ids
+            .extend(user.external_id.as_ref().map(|id| (id.as_str().to_owned(), has_it.clone())));
     }
 
     fn refuse(&self, user: &User) -> Result<(), Refused> {
@@ -569,8 +590,8 @@ impl Taken {
     }
 }
 
-impl Importer<UserEntry> for UserImport {
-    fn import(
+impl Take<UserEntry> for UserImport {
+    fn take(
         &mut self,
         intake: &mut ImportTx<'_, impl WriteTx>,
         entropy: &mut dyn Entropy,
@@ -607,13 +628,13 @@ impl Importer<UserEntry> for UserImport {
             none => none.insert(Taken::of(intake.reading())?),
         };
         taken.refuse(&user)?;
-        // As in `refuse_taken` for a new user, an external id must not be the id of any user, even one who has left.
+        // As in `refuse_taken` of a user who is added: also one who has left.
         let named = user.external_id.as_ref().and_then(|id| id.as_str().parse::<Id>().ok());
         if let Some(other) = named.map(|id| intake.rows().user(UserBy::Id(id))).transpose()?.flatten() {
             return Err(format!("external id: is the id of user {}", other.name).into());
         }
         intake.add_user(&user)?;
-        taken.note(&user, &TakenBy::Line(line));
+        taken.note(&user, &HasIt::Line(line));
         imported.users += 1;
         Ok(())
     }
@@ -624,9 +645,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_index_maps_to_the_line_of_the_imported_item() {
+    fn the_line_of_what_came_in_is_found_by_its_order() {
         let mut lines = Lines::default();
-        // Line 5 was bad, and line 7 was of another noun.
+        // Line 5 was bad, and 7 brought something else.
         for (nth, line) in [(0, 2), (1, 3), (2, 4), (3, 6), (4, 8), (5, 9)] {
             lines.note(Noun::GeneralKey, nth, line);
         }
@@ -635,6 +656,6 @@ mod tests {
         assert_eq!(found, [2, 3, 4, 6, 8, 9]);
         assert_eq!(lines.of(Noun::UserToken, 0), Some(7));
         assert_eq!(lines.of(Noun::Integration, 0), None);
-        assert_eq!(lines.runs[&Noun::GeneralKey].len(), 3, "a run is stored as its first item");
+        assert_eq!(lines.runs[&Noun::GeneralKey].len(), 3, "a run is kept by its first");
     }
 }

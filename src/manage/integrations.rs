@@ -2,10 +2,10 @@
 
 use std::ops::ControlFlow;
 
+use super::destination::DestinationSelector;
 use super::resolve;
-use super::services::DestinationKind;
 use super::session::Session;
-use super::write_context::{HandOver, WriteContext};
+use super::write_context::{HandOver, WriteContext, deletion, each_once};
 use crate::authz::{Acting, Action, Decision, Target, decide, require};
 use crate::error::{Conflict, Result};
 use crate::model::{
@@ -14,24 +14,15 @@ use crate::model::{
 };
 use crate::store::{IntegrationQuery, ReadTx, Store, Visit, WriteTx};
 
-/// An integration to create.
+/// An integration to be made.
 #[derive(Clone, Debug)]
 pub struct NewIntegration {
-    /// The name.
+    /// What to call it.
     pub name: Name,
-    /// The type: what sends the events.
+    /// What sends the events.
     pub kind: IntegrationType,
-    /// The rate limit, or `None` for the default.
+    /// Its limit, where it is not to be the documented one.
     pub rate_limit: Option<RateLimit>,
-}
-
-/// Selects a service or an orchestration by name or id.
-#[derive(Clone, Debug)]
-pub struct Where {
-    /// Whether it is a service or an orchestration.
-    pub kind: DestinationKind,
-    /// Its name or id.
-    pub reference: String,
 }
 
 /// An integration as the acting user is permitted to see it.
@@ -79,7 +70,7 @@ impl<S: Store> Session<'_, S> {
     /// If the acting user is not permitted, the service or orchestration does not exist, or `hand_over` fails.
     pub fn create_integration(
         &mut self,
-        destination: &Where,
+        destination: &DestinationSelector,
         new: NewIntegration,
         hand_over: HandOver<'_, Integration>,
     ) -> Result<Integration> {
@@ -95,7 +86,11 @@ impl<S: Store> Session<'_, S> {
     ///
     /// # Errors
     /// If the acting user is not permitted, the service or orchestration does not exist, or `visit` returns an error.
-    pub fn list_integrations(&mut self, destination: Option<&Where>, visit: Visit<'_, Shown>) -> Result<()> {
+    pub fn list_integrations(
+        &mut self,
+        destination: Option<&DestinationSelector>,
+        visit: Visit<'_, Shown>,
+    ) -> Result<()> {
         // Without the store key, the integrations are visited without their keys.
         let keyring = self.keyring().ok();
         self.read(|tx, acting| {
@@ -129,9 +124,9 @@ impl<S: Store> Session<'_, S> {
     /// Moves an integration to another service, or to another orchestration. Its key stays the same.
     ///
     /// # Errors
-    /// If the acting user is not permitted, either of them does not exist, or the integration would move from a service
-    /// to an orchestration or the reverse.
-    pub fn move_integration(&mut self, id: &str, to: &Where) -> Result<Integration> {
+    /// If the acting user is not permitted, either of them does not exist, or the integration would move from a service to
+    /// an orchestration or the reverse.
+    pub fn move_integration(&mut self, id: &str, to: &DestinationSelector) -> Result<Integration> {
         self.write(|context| {
             context.require(Action::MoveIntegration, &Target::all(Noun::Integration))?;
             let before = resolve::integration(context.tx.reading(), id)?;
@@ -157,18 +152,33 @@ impl<S: Store> Session<'_, S> {
         reason: Option<&Label>,
     ) -> Result<Vec<Integration>> {
         self.write(|context| {
-            context.require(Action::RemoveIntegration, &Target::all(Noun::Integration))?;
-            let found =
-                context.each_once(ids, |context, id| resolve::integration(context.tx.reading(), id))?;
-            found
-                .into_iter()
-                .map(|integration| {
-                    let permit = context.authorize(Action::RemoveIntegration, &Target::of(&integration))?;
-                    context.delete(permit, integration, reason)
-                })
-                .collect()
+            let plan = plan_remove(&**context.tx, context.acting, ids, reason)?;
+            context.save_all(Action::RemoveIntegration, Target::of, plan)
         })
     }
+
+    /// Returns the integrations that [`Session::remove_integrations`] would remove.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn preview_remove_integrations(
+        &mut self,
+        ids: &[String],
+        reason: Option<&Label>,
+    ) -> Result<Vec<Integration>> {
+        self.preview(|tx, acting| plan_remove(tx, acting, ids, reason))
+    }
+}
+
+fn plan_remove(
+    tx: &impl ReadTx,
+    acting: &Acting,
+    ids: &[String],
+    reason: Option<&Label>,
+) -> Result<Vec<Change<Integration>>> {
+    require(acting, Action::RemoveIntegration, &Target::all(Noun::Integration))?;
+    let integrations = each_once(ids, |id| resolve::integration(tx, id))?;
+    Ok(integrations.into_iter().map(|integration| deletion(integration, reason)).collect())
 }
 
 impl<T: WriteTx> WriteContext<'_, T> {

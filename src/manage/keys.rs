@@ -4,13 +4,13 @@ use jiff::SignedDuration;
 
 use super::resolve;
 use super::session::Session;
-use super::write_context::{HandOver, WriteContext};
-use crate::authz::{Action, Target, require};
+use super::write_context::{HandOver, WriteContext, deletion, each_once};
+use crate::authz::{Acting, Action, Target, require};
 use crate::error::{Conflict, Result};
 use crate::model::{
     Ability, Change, Disabled, GeneralKey, KeyEdit, KeySpec, KeyState, Label, Noun, Secret, SecretChange,
 };
-use crate::store::{KeyQuery, ReadTx as _, Store, Visit, WriteTx};
+use crate::store::{KeyQuery, ReadTx, Store, Visit, WriteTx};
 
 /// The result of enabling or disabling a key.
 #[derive(Clone, Debug)]
@@ -96,17 +96,21 @@ impl<S: Store> Session<'_, S> {
     /// If the acting user is not permitted, or a key does not exist.
     pub fn disable_keys(&mut self, ids: &[String], reason: Option<&Label>) -> Result<Vec<Switched>> {
         self.write(|context| {
-            context.each_key(ids, Action::DisableGeneralKey, |context, before| {
-                if before.disabled.is_some() {
-                    return Ok(Switched { key: before, changed: false });
-                }
-                let by = Some(context.acting.into());
-                let disabled = Disabled { at: context.at(), by, reason: reason.cloned() };
-                let after = GeneralKey { disabled: Some(disabled), ..before.clone() };
-                let key = context.update_key(Action::DisableGeneralKey, before, after, SecretChange::Keep)?;
-                Ok(Switched { key, changed: true })
-            })
+            let plan = plan_disable(context.tx.reading(), context.acting, ids, reason)?;
+            context.switch_keys(Action::DisableGeneralKey, plan)
         })
+    }
+
+    /// Returns the keys that [`Session::disable_keys`] would disable, as they are now.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn preview_disable_keys(
+        &mut self,
+        ids: &[String],
+        reason: Option<&Label>,
+    ) -> Result<Vec<GeneralKey>> {
+        self.preview(|tx, acting| plan_disable(tx, acting, ids, reason))
     }
 
     /// Enables keys: all of them or none.
@@ -115,21 +119,20 @@ impl<S: Store> Session<'_, S> {
     /// If the acting user is not permitted, or a key does not exist.
     pub fn enable_keys(&mut self, ids: &[String]) -> Result<Vec<Switched>> {
         self.write(|context| {
-            context.each_key(ids, Action::EnableGeneralKey, |context, before| {
-                if before.disabled.is_none() {
-                    return Ok(Switched { key: before, changed: false });
-                }
+            let action = Action::EnableGeneralKey;
+            let keys = find_keys(context.tx.reading(), context.acting, ids, action)?;
+            let enable = |before: GeneralKey| {
                 let after = GeneralKey { disabled: None, ..before.clone() };
-                let key = context.update_key(Action::EnableGeneralKey, before, after, SecretChange::Keep)?;
-                Ok(Switched { key, changed: true })
-            })
+                Change::Update { before, after }
+            };
+            context.switch_keys(action, keys.into_iter().map(enable).collect())
         })
     }
 
     /// Replaces the secret of a key and passes the new one to `hand_over`.
     ///
-    /// The current secret remains valid for the time of `overlap`, or becomes invalid immediately without one. A secret
-    /// that an earlier overlap kept valid becomes invalid immediately in any case.
+    /// The current secret remains valid for the time of `overlap`, or becomes invalid immediately without one. A secret that
+    /// an earlier overlap kept valid becomes invalid immediately in any case.
     ///
     /// # Errors
     /// If the acting user is not permitted, the key does not exist, is disabled or has expired, or `hand_over` fails.
@@ -141,17 +144,20 @@ impl<S: Store> Session<'_, S> {
         hand_over: HandOver<'_, GeneralKey>,
     ) -> Result<GeneralKey> {
         self.write(|context| {
-            let before = context.key(id, Action::RotateGeneralKey)?;
-            match before.state(context.at()) {
-                KeyState::Active => {}
-                state => {
-                    return Err(Conflict::NotActive { noun: Noun::GeneralKey, id: before.id, state }.into());
-                }
-            }
+            let before = find_rotatable(context.tx.reading(), context.acting, id)?;
             let secret = Secret::general_key(context.entropy)?;
             let permit = context.authorize(Action::RotateGeneralKey, &Target::of(&before))?;
             context.rotate(permit, before, &secret, overlap, hand_over)
         })
+    }
+
+    /// Returns the key that [`Session::rotate_key`] would rotate.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn preview_rotate_key(&mut self, id: &str) -> Result<GeneralKey> {
+        self.keyring()?;
+        self.read(|tx, acting| find_rotatable(tx, acting, id))
     }
 
     /// Ends the overlap of a rotation: the previous secret becomes invalid.
@@ -172,31 +178,76 @@ impl<S: Store> Session<'_, S> {
     /// If the acting user is not permitted, or a key does not exist.
     pub fn remove_keys(&mut self, ids: &[String], reason: Option<&Label>) -> Result<Vec<GeneralKey>> {
         self.write(|context| {
-            context.each_key(ids, Action::RemoveGeneralKey, |context, before| {
-                let permit = context.authorize(Action::RemoveGeneralKey, &Target::of(&before))?;
-                context.delete(permit, before, reason)
-            })
+            let plan = plan_remove(context.tx.reading(), context.acting, ids, reason)?;
+            context.save_all(Action::RemoveGeneralKey, Target::of, plan)
         })
+    }
+
+    /// Returns the keys that [`Session::remove_keys`] would remove.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn preview_remove_keys(&mut self, ids: &[String], reason: Option<&Label>) -> Result<Vec<GeneralKey>> {
+        self.preview(|tx, acting| plan_remove(tx, acting, ids, reason))
     }
 }
 
+/// Finds a key on which the acting user may perform `action`. A user who may not learns nothing of which keys exist.
+fn find_key(tx: &impl ReadTx, acting: &Acting, id: &str, action: Action) -> Result<GeneralKey> {
+    require(acting, action, &Target::all(Noun::GeneralKey))?;
+    let key = resolve::general_key(tx, id)?;
+    require(acting, action, &Target::of(&key))?;
+    Ok(key)
+}
+
+fn find_keys(tx: &impl ReadTx, acting: &Acting, ids: &[String], action: Action) -> Result<Vec<GeneralKey>> {
+    each_once(ids, |id| find_key(tx, acting, id, action))
+}
+
+fn find_rotatable(tx: &impl ReadTx, acting: &Acting, id: &str) -> Result<GeneralKey> {
+    let key = find_key(tx, acting, id, Action::RotateGeneralKey)?;
+    match key.state(acting.at()) {
+        KeyState::Active => Ok(key),
+        state => Err(Conflict::NotActive { noun: Noun::GeneralKey, id: key.id, state }.into()),
+    }
+}
+
+fn plan_disable(
+    tx: &impl ReadTx,
+    acting: &Acting,
+    ids: &[String],
+    reason: Option<&Label>,
+) -> Result<Vec<Change<GeneralKey>>> {
+    let keys = find_keys(tx, acting, ids, Action::DisableGeneralKey)?;
+    let disable = |before: GeneralKey| {
+        let now = Disabled { at: acting.at(), by: Some(acting.into()), reason: reason.cloned() };
+        let disabled = before.disabled.clone().or(Some(now));
+        let after = GeneralKey { disabled, ..before.clone() };
+        Change::Update { before, after }
+    };
+    Ok(keys.into_iter().map(disable).collect())
+}
+
+fn plan_remove(
+    tx: &impl ReadTx,
+    acting: &Acting,
+    ids: &[String],
+    reason: Option<&Label>,
+) -> Result<Vec<Change<GeneralKey>>> {
+    let keys = find_keys(tx, acting, ids, Action::RemoveGeneralKey)?;
+    Ok(keys.into_iter().map(|key| deletion(key, reason)).collect())
+}
+
 impl<T: WriteTx> WriteContext<'_, T> {
-    /// Returns a key if the acting user is permitted to do `action` to general keys. The permission is checked first,
-    /// so that other users do not learn which keys exist.
     fn key(&self, id: &str, action: Action) -> Result<GeneralKey> {
-        self.require(action, &Target::all(Noun::GeneralKey))?;
-        resolve::general_key(&**self.tx, id)
+        find_key(&**self.tx, self.acting, id, action)
     }
 
-    /// Calls `act` for each of several keys, once per key even if its id is repeated.
-    fn each_key<R>(
-        &mut self,
-        ids: &[String],
-        action: Action,
-        mut act: impl FnMut(&mut Self, GeneralKey) -> Result<R>,
-    ) -> Result<Vec<R>> {
-        let keys = self.each_once(ids, |context, id| context.key(id, action))?;
-        keys.into_iter().map(|key| act(self, key)).collect()
+    /// Saves keys that are switched on or off, and returns which of them were not in that state before.
+    fn switch_keys(&mut self, action: Action, plan: Vec<Change<GeneralKey>>) -> Result<Vec<Switched>> {
+        let changed: Vec<_> = plan.iter().map(|change| !change.fields().is_empty()).collect();
+        let keys = self.save_all(action, Target::of, plan)?;
+        Ok(keys.into_iter().zip(changed).map(|(key, changed)| Switched { key, changed }).collect())
     }
 
     fn update_key(

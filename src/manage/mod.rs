@@ -6,6 +6,7 @@ mod apps;
 mod audit;
 mod backup;
 mod client_credentials;
+mod destination;
 mod doctor;
 mod export;
 mod identity;
@@ -26,13 +27,14 @@ pub use backup::restore_lost;
 pub use client_credentials::{
     Grant, GrantRefusal, GrantRequest, TOKEN_WINDOW, TOKENS_IN_WINDOW, grant_app_token,
 };
+pub use destination::{DestinationKind, DestinationSelector};
 pub use doctor::{Ailment, Checkup};
 pub use identity::Identity;
-pub use import::{Entries, KeyEntry, Line, Material, Tell, UserEntry};
-pub use integrations::{NewIntegration, Shown, Where};
+pub use import::{Entries, ImportMode, KeyEntry, Line, Material, Tell, UserEntry};
+pub use integrations::{NewIntegration, Shown};
 pub use keys::Switched;
 pub use revoke::{Outcome, Revoked, revoke};
-pub use services::{DestinationKind, WithIntegrations};
+pub use services::WithIntegrations;
 pub use session::Session;
 pub use tokens::Whose;
 pub use usage::{Counts, Used};

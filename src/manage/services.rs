@@ -2,63 +2,17 @@
 
 use std::ops::ControlFlow;
 
+use super::destination::DestinationKind;
 use super::integrations::{NewIntegration, Shown};
 use super::resolve;
 use super::session::Session;
-use super::write_context::{HandOver, WriteContext};
+use super::write_context::{HandOver, WriteContext, deletion};
 use crate::authz::{Acting, Action, Target, require};
 use crate::error::{Conflict, Result};
 use crate::model::{
     Change, Destination, DestinationEdit, Id, Integration, IntegrationType, Keyring, Label, Name, Noun,
 };
 use crate::store::{DestinationQuery, Flow, IntegrationQuery, Page, ReadTx, Store, Visit, WriteTx};
-
-/// A service or an orchestration. The rules are the same, but the actions have different names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DestinationKind {
-    /// A service.
-    Service,
-    /// An orchestration.
-    Orchestration,
-}
-
-impl DestinationKind {
-    /// Returns the noun.
-    #[must_use]
-    pub const fn noun(self) -> Noun {
-        match self {
-            Self::Service => Noun::Service,
-            Self::Orchestration => Noun::Orchestration,
-        }
-    }
-
-    const fn either(self, service: Action, orchestration: Action) -> Action {
-        match self {
-            Self::Service => service,
-            Self::Orchestration => orchestration,
-        }
-    }
-
-    const fn create(self) -> Action {
-        self.either(Action::CreateService, Action::CreateOrchestration)
-    }
-
-    const fn list(self) -> Action {
-        self.either(Action::ListServices, Action::ListOrchestrations)
-    }
-
-    pub(super) const fn show(self) -> Action {
-        self.either(Action::ShowService, Action::ShowOrchestration)
-    }
-
-    const fn edit(self) -> Action {
-        self.either(Action::EditService, Action::EditOrchestration)
-    }
-
-    const fn remove(self) -> Action {
-        self.either(Action::RemoveService, Action::RemoveOrchestration)
-    }
-}
 
 /// A service or an orchestration with its integrations.
 #[derive(Debug)]
@@ -217,8 +171,7 @@ impl<S: Store> Session<'_, S> {
     /// Removes a service or an orchestration permanently, including its integrations if `with_integrations` is set.
     ///
     /// # Errors
-    /// If the acting user is not permitted, it does not exist, or it has integrations and `with_integrations` is not
-    /// set.
+    /// If the acting user is not permitted, it does not exist, or it has integrations and `with_integrations` is not set.
     pub fn remove_destination(
         &mut self,
         kind: DestinationKind,
@@ -227,32 +180,75 @@ impl<S: Store> Session<'_, S> {
         reason: Option<&Label>,
     ) -> Result<Destination> {
         self.write(|context| {
-            context.require(kind.remove(), &Target::all(kind.noun()))?;
-            let before = resolve::destination(context.tx.reading(), kind.noun(), reference)?;
-            let mut integrations = Vec::new();
-            let query = IntegrationQuery { destination: Some(before.id), ..IntegrationQuery::default() };
-            context.tx.reading().integrations(&query, &mut |integration| {
-                integrations.push(integration);
-                Ok(ControlFlow::Continue(()))
-            })?;
-            if !integrations.is_empty() && !with_integrations {
-                let names: Vec<_> = integrations
-                    .iter()
-                    .map(|integration| format!("{} ({})", integration.id, integration.name))
-                    .collect();
-                let (noun, name) = (kind.noun(), before.name);
-                return Err(Conflict::HasIntegrations { noun, name, integrations: names.join(", ") }.into());
-            }
-            for integration in integrations {
-                let permit = context.authorize(Action::RemoveIntegration, &Target::of(&integration))?;
-                context.delete(permit, integration, reason)?;
-            }
-            let permit = context.authorize(kind.remove(), &Target::of(&before))?;
-            let change = Change::Delete { before: before.clone(), reason: reason.cloned() };
-            context.tx.save_destination(permit, &change)?;
-            Ok(before)
+            let (destination, integrations) = plan_remove(
+                context.tx.reading(),
+                context.acting,
+                kind,
+                reference,
+                with_integrations,
+                reason,
+            )?;
+            context.save_all(Action::RemoveIntegration, Target::of, integrations)?;
+            let permit = context.authorize(kind.remove(), &Target::of(destination.subject()))?;
+            context.tx.save_destination(permit, &destination)?;
+            Ok(destination.subject().clone())
         })
     }
+
+    /// Returns what [`Session::remove_destination`] would remove: the service or the orchestration, and its integrations.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn preview_remove_destination(
+        &mut self,
+        kind: DestinationKind,
+        reference: &str,
+        with_integrations: bool,
+        reason: Option<&Label>,
+    ) -> Result<(Destination, Vec<Integration>)> {
+        let mut removed = None;
+        let integrations = self.preview(|tx, acting| {
+            let (destination, integrations) =
+                plan_remove(tx, acting, kind, reference, with_integrations, reason)?;
+            removed = Some(destination.subject().clone());
+            Ok(integrations)
+        })?;
+        let removed = removed.ok_or_else(|| Conflict::Fault("nothing was planned".to_owned()))?;
+        Ok((removed, integrations))
+    }
+}
+
+type Removal = (Change<Destination>, Vec<Change<Integration>>);
+
+fn plan_remove(
+    tx: &mut impl ReadTx,
+    acting: &Acting,
+    kind: DestinationKind,
+    reference: &str,
+    with_integrations: bool,
+    reason: Option<&Label>,
+) -> Result<Removal> {
+    require(acting, kind.remove(), &Target::all(kind.noun()))?;
+    let destination = resolve::destination(tx, kind.noun(), reference)?;
+    let mut integrations = Vec::new();
+    let query = IntegrationQuery { destination: Some(destination.id), ..IntegrationQuery::default() };
+    tx.integrations(&query, &mut |integration| {
+        integrations.push(integration);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    if !integrations.is_empty() && !with_integrations {
+        let names: Vec<_> = integrations
+            .iter()
+            .map(|integration| format!("{} ({})", integration.id, integration.name))
+            .collect();
+        let (noun, name) = (kind.noun(), destination.name);
+        return Err(Conflict::HasIntegrations { noun, name, integrations: names.join(", ") }.into());
+    }
+    let integrations = integrations.into_iter().map(|integration| {
+        require(acting, Action::RemoveIntegration, &Target::of(&integration))?;
+        Ok(deletion(integration, reason))
+    });
+    Ok((deletion(destination, reason), integrations.collect::<Result<_>>()?))
 }
 
 impl<T: WriteTx> WriteContext<'_, T> {

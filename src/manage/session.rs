@@ -6,9 +6,9 @@ use super::identity::{Claim, Identity};
 use super::write_context::{WriteContext, request_id};
 use crate::authz::Acting;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::Keyring;
+use crate::model::{Audited, Change, Keyring};
 use crate::ports::{Clock, Entropy};
-use crate::store::{Store, Transaction};
+use crate::store::{Store, Transaction, refuse_secrets};
 
 /// The use cases of one acting user with a store.
 ///
@@ -21,7 +21,6 @@ pub struct Session<'s, S: Store> {
     on_behalf_of: Option<String>,
     request_id: String,
     at: Timestamp,
-    is_dry_run: bool,
 }
 
 impl<'s, S: Store> Session<'s, S> {
@@ -36,15 +35,7 @@ impl<'s, S: Store> Session<'s, S> {
         entropy: &'s mut dyn Entropy,
     ) -> Result<Self> {
         let request_id = request_id(entropy)?;
-        Ok(Self {
-            store,
-            entropy,
-            identity,
-            on_behalf_of: None,
-            request_id,
-            at: clock.now(),
-            is_dry_run: false,
-        })
+        Ok(Self { store, entropy, identity, on_behalf_of: None, request_id, at: clock.now() })
     }
 
     /// Returns the session on behalf of another user, by name or id. Only the Account Owner is permitted to do this.
@@ -57,18 +48,6 @@ impl<'s, S: Store> Session<'s, S> {
     #[must_use]
     pub fn at(&self) -> Timestamp {
         self.at
-    }
-
-    /// Runs `change` as a dry run: it makes all checks and returns the same result, but its transactions are rolled
-    /// back and secrets are not handed over. Callers use it before they ask for confirmation.
-    ///
-    /// # Errors
-    /// Those of `change`.
-    pub fn rehearse<T>(&mut self, change: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
-        let outer = std::mem::replace(&mut self.is_dry_run, true);
-        let done = change(self);
-        self.is_dry_run = outer;
-        done
     }
 
     /// Returns the acting user.
@@ -90,19 +69,54 @@ impl<'s, S: Store> Session<'s, S> {
         query(&mut tx, &acting)
     }
 
-    /// Runs `change` in a write transaction and commits it, unless the session is in a dry run.
+    /// Reads which changes would be made, and returns what they would be made to, as it is now. It fails where making
+    /// them would fail, so that a question is asked only about a change that is possible.
+    pub(super) fn preview<C: Audited>(
+        &mut self,
+        plan: impl FnOnce(&mut S::Snapshot<'_>, &Acting) -> Result<Vec<Change<C>>>,
+    ) -> Result<Vec<C>> {
+        let keyring = self.keyring()?;
+        self.read(|tx, acting| {
+            let changes = plan(tx, acting)?;
+            changes.iter().try_for_each(|change| refuse_secrets(tx, &keyring, change))?;
+            let present = changes.into_iter().map(|change| match change {
+                Change::Create(subject)
+                | Change::Update { before: subject, .. }
+                | Change::Delete { before: subject, .. } => subject,
+            });
+            Ok(present.collect())
+        })
+    }
+
+    /// Runs `change` in a write transaction, and commits it.
     pub(super) fn write<T>(
         &mut self,
+        change: impl FnOnce(&mut WriteContext<'_, S::WriteTx<'_>>) -> Result<T>,
+    ) -> Result<T> {
+        self.change(true, change)
+    }
+
+    /// Runs `change` in a write transaction that is undone at the end. It must hand over no secret.
+    pub(super) fn dry_run<T>(
+        &mut self,
+        change: impl FnOnce(&mut WriteContext<'_, S::WriteTx<'_>>) -> Result<T>,
+    ) -> Result<T> {
+        self.change(false, change)
+    }
+
+    fn change<T>(
+        &mut self,
+        commits: bool,
         change: impl FnOnce(&mut WriteContext<'_, S::WriteTx<'_>>) -> Result<T>,
     ) -> Result<T> {
         let claim = Claim::of(&self.identity, self.store)?;
         let mut tx = Transaction::begin(self.store)?;
         let acting = claim.acting(tx.reading(), self.on_behalf_of.as_deref(), &self.request_id, self.at)?;
-        let mut context = WriteContext::new(&mut tx, &acting, self.entropy, self.is_dry_run);
+        let mut context = WriteContext::new(&mut tx, &acting, self.entropy);
         let done = change(&mut context)?;
         let handed_over = context.has_handed_over();
-        if self.is_dry_run {
-            // Dropping the transaction rolls it back.
+        if !commits {
+            // A transaction that is dropped without a commit is undone.
             return Ok(done);
         }
         match tx.commit() {

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 
 use super::resolve;
 use super::session::Session;
-use super::write_context::{HandOver, WriteContext};
+use super::write_context::{HandOver, WriteContext, deletion, each_once};
 use crate::authz::{Acting, Action, Decision, Target, decide, require};
 use crate::error::{Conflict, Result};
 use crate::model::{
@@ -26,12 +26,12 @@ pub enum Whose {
 }
 
 impl<S: Store> Session<'_, S> {
-    /// Creates a token for the acting user and passes its secret to `hand_over`. `user` is optional, and must refer to
-    /// the acting user.
+    /// Creates a token for the acting user and passes its secret to `hand_over`. `user` is optional, and must refer to the
+    /// acting user.
     ///
     /// # Errors
-    /// If the acting user is not permitted, `user` is another user, user tokens are not available to the account, the
-    /// role does not hold a scope, or `hand_over` fails. No token is created then.
+    /// If the acting user is not permitted, `user` is another user, user tokens are not available to the account, the role
+    /// does not hold a scope, or `hand_over` fails. No token is created then.
     pub fn create_token(
         &mut self,
         user: Option<&str>,
@@ -126,17 +126,20 @@ impl<S: Store> Session<'_, S> {
         hand_over: HandOver<'_, UserToken>,
     ) -> Result<UserToken> {
         self.write(|context| {
-            let before = context.token(id, Action::RotateUserToken)?;
-            match before.state(context.at()) {
-                KeyState::Active => {}
-                state => {
-                    return Err(Conflict::NotActive { noun: Noun::UserToken, id: before.id, state }.into());
-                }
-            }
+            let before = find_rotatable(&**context.tx, context.acting, id)?;
             let secret = Secret::user_token(context.entropy)?;
             let permit = context.authorize(Action::RotateUserToken, &target(&before))?;
             context.rotate(permit, before, &secret, overlap, hand_over)
         })
+    }
+
+    /// Returns the token that [`Session::rotate_token`] would rotate.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn preview_rotate_token(&mut self, id: &str) -> Result<UserToken> {
+        self.keyring()?;
+        self.read(|tx, acting| find_rotatable(tx, acting, id))
     }
 
     /// Ends the overlap of a rotation: the previous secret becomes invalid.
@@ -154,20 +157,44 @@ impl<S: Store> Session<'_, S> {
     /// Removes tokens permanently: all of them or none.
     ///
     /// # Errors
-    /// If the acting user is not permitted, or a token does not exist. Tokens of the Account Owner and of admins can
-    /// only be removed by themselves.
+    /// If the acting user is not permitted, or a token does not exist. Tokens of the Account Owner and of admins can only be
+    /// removed by themselves.
     pub fn remove_tokens(&mut self, ids: &[String], reason: Option<&Label>) -> Result<Vec<UserToken>> {
         self.write(|context| {
-            let tokens = context.each_once(ids, |context, id| context.token(id, Action::RemoveUserToken))?;
-            tokens
-                .into_iter()
-                .map(|token| {
-                    let permit = context.authorize(Action::RemoveUserToken, &target(&token))?;
-                    context.delete(permit, token, reason)
-                })
-                .collect()
+            let plan = plan_remove(&**context.tx, context.acting, ids, reason)?;
+            context.save_all(Action::RemoveUserToken, target, plan)
         })
     }
+
+    /// Returns the tokens that [`Session::remove_tokens`] would remove.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn preview_remove_tokens(
+        &mut self,
+        ids: &[String],
+        reason: Option<&Label>,
+    ) -> Result<Vec<UserToken>> {
+        self.preview(|tx, acting| plan_remove(tx, acting, ids, reason))
+    }
+}
+
+fn find_rotatable(tx: &impl ReadTx, acting: &Acting, id: &str) -> Result<UserToken> {
+    let token = token(tx, acting, id, Action::RotateUserToken)?;
+    match token.state(acting.at()) {
+        KeyState::Active => Ok(token),
+        state => Err(Conflict::NotActive { noun: Noun::UserToken, id: token.id, state }.into()),
+    }
+}
+
+fn plan_remove(
+    tx: &impl ReadTx,
+    acting: &Acting,
+    ids: &[String],
+    reason: Option<&Label>,
+) -> Result<Vec<Change<UserToken>>> {
+    let tokens = each_once(ids, |id| token(tx, acting, id, Action::RemoveUserToken))?;
+    Ok(tokens.into_iter().map(|token| deletion(token, reason)).collect())
 }
 
 fn target(token: &UserToken) -> Target {
@@ -188,8 +215,7 @@ pub(super) fn refuse_beyond(role: Role, scopes: Option<&ScopeSet>) -> Result<()>
     Err(Conflict::BeyondRole { role, scopes: beyond.join(", ") }.into())
 }
 
-/// Returns a token if the acting user is permitted to do `action` to it. A token that the user may not see is not
-/// found.
+/// Returns a token if the acting user is permitted to do `action` to it. A token that the user may not see is not found.
 pub(super) fn token(tx: &impl ReadTx, acting: &Acting, typed: &str, action: Action) -> Result<UserToken> {
     let seen =
         |token: &UserToken| decide(acting.user(), Action::ShowUserToken, &target(token)) == Decision::Allowed;

@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 
 use super::resolve;
 use super::session::Session;
-use super::write_context::WriteContext;
-use crate::authz::{Action, Decision, Target, decide};
+use super::write_context::{WriteContext, each_once};
+use crate::authz::{Acting, Action, Decision, Target, decide, require};
 use crate::error::{Conflict, Error, Result};
 use crate::model::{Audited as _, Change, Id, Label, Name, Noun, RateLimit, Role, User, UserEdit};
 use crate::store::{ReadTx, Store, UserQuery, Visit, WriteTx};
@@ -90,7 +90,7 @@ impl<S: Store> Session<'_, S> {
     pub fn edit_user(&mut self, reference: &str, edit: UserEdit) -> Result<User> {
         self.write(|context| {
             let action = if edit.role.is_some() { Action::SetUserRole } else { Action::EditUser };
-            let before = context.present_user(reference, action)?;
+            let before = present_user(context.tx.reading(), context.acting, reference, action)?;
             let after = edit.apply(&before);
             let target = Target::of(&before).belonging_to(&before).granting(after.role);
             let permit = context.authorize(action, &target)?;
@@ -106,31 +106,67 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// Marks users as left: all of them or none. Keys that they created remain valid, and their actions remain
-    /// recorded.
+    /// Marks users as left: all of them or none. Keys that they created remain valid, and their actions remain recorded.
     ///
     /// # Errors
     /// If the acting user is not permitted, a user does not exist or has left, or one is the Account Owner.
     pub fn remove_users(&mut self, references: &[String], reason: Option<&Label>) -> Result<Vec<User>> {
         self.write(|context| {
-            let users = context
-                .each_once(references, |context, user| context.present_user(user, Action::RemoveUser))?;
-            users
-                .into_iter()
-                .map(|before| {
-                    let target = Target::of(&before).belonging_to(&before);
-                    let permit = context.authorize(Action::RemoveUser, &target)?;
-                    if before.role == Role::Owner {
-                        return Err(Conflict::OwnerStays(before.name).into());
-                    }
-                    let after =
-                        User { left_at: Some(context.at()), left_reason: reason.cloned(), ..before.clone() };
-                    context.tx.save_user(permit, &Change::Update { before, after: after.clone() })?;
-                    Ok(after)
-                })
-                .collect()
+            let plan = plan_remove(context.tx.reading(), context.acting, references, reason)?;
+            let remove = |change: Change<User>| {
+                let user = change.subject();
+                let permit = context.authorize(Action::RemoveUser, &Target::of(user).belonging_to(user))?;
+                context.tx.save_user(permit, &change)?;
+                Ok(user.clone())
+            };
+            plan.into_iter().map(remove).collect()
         })
     }
+
+    /// Returns the users that [`Session::remove_users`] would mark as left, as they are now.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn preview_remove_users(
+        &mut self,
+        references: &[String],
+        reason: Option<&Label>,
+    ) -> Result<Vec<User>> {
+        self.preview(|tx, acting| plan_remove(tx, acting, references, reason))
+    }
+}
+
+fn plan_remove(
+    tx: &mut impl ReadTx,
+    acting: &Acting,
+    references: &[String],
+    reason: Option<&Label>,
+) -> Result<Vec<Change<User>>> {
+    let users = each_once(references, |user| present_user(tx, acting, user, Action::RemoveUser))?;
+    let leave = |before: User| {
+        require(acting, Action::RemoveUser, &Target::of(&before).belonging_to(&before))?;
+        if before.role == Role::Owner {
+            return Err(Conflict::OwnerStays(before.name).into());
+        }
+        let after = User { left_at: Some(acting.at()), left_reason: reason.cloned(), ..before.clone() };
+        Ok(Change::Update { before, after })
+    };
+    users.into_iter().map(leave).collect()
+}
+
+/// Finds a user who has not left, and on whom the acting user may perform `action` at all.
+pub(super) fn present_user(
+    tx: &mut impl ReadTx,
+    acting: &Acting,
+    reference: &str,
+    action: Action,
+) -> Result<User> {
+    require(acting, action, &Target::all(Noun::User))?;
+    let user = resolve::user(tx, reference)?;
+    if user.has_left() {
+        return Err(Conflict::Left(user.audit_summary()).into());
+    }
+    Ok(user)
 }
 
 fn one_owner() -> Error {
@@ -138,21 +174,11 @@ fn one_owner() -> Error {
 }
 
 impl<T: WriteTx> WriteContext<'_, T> {
-    /// Returns a user who has not left, if the acting user is permitted to do `action` to users.
-    pub(super) fn present_user(&mut self, reference: &str, action: Action) -> Result<User> {
-        self.require(action, &Target::all(Noun::User))?;
-        let user = resolve::user(self.tx.reading(), reference)?;
-        if user.has_left() {
-            return Err(Conflict::Left(user.audit_summary()).into());
-        }
-        Ok(user)
-    }
-
     /// Rejects a unique property that another active user has, and a new external id that is the id of any other user.
     ///
-    /// The API behind a gateway identifies a user by the external id, or by the id if there is none. With the id of
-    /// another user as external id, a user would get access to what belongs to the other. An unchanged name is not
-    /// rejected, because a store of an earlier version can contain several names that are equal after folding.
+    /// The API behind a gateway identifies a user by the external id, or by the id if there is none. With the id of another
+    /// user as external id, a user would get access to what belongs to the other. An unchanged name is not rejected,
+    /// because a store of an earlier version can contain several names that are equal after folding.
     fn refuse_taken(&mut self, before: Option<&User>, user: &User) -> Result<()> {
         let is_renamed = before.is_none_or(|before| before.name != user.name);
         let is_new = before.is_none_or(|before| before.external_id != user.external_id);

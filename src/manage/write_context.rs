@@ -48,22 +48,16 @@ rotated! {
 }
 
 /// The context of one use case: its transaction, the acting user, and whether a secret was handed over.
-pub(super) struct WriteContext<'c, T> {
-    pub(super) tx: &'c mut Transaction<T>,
-    pub(super) acting: &'c Acting,
-    pub(super) entropy: &'c mut dyn Entropy,
-    is_dry_run: bool,
+pub(super) struct WriteContext<'w, T> {
+    pub(super) tx: &'w mut Transaction<T>,
+    pub(super) acting: &'w Acting,
+    pub(super) entropy: &'w mut dyn Entropy,
     handed_over: bool,
 }
 
-impl<'c, T: WriteTx> WriteContext<'c, T> {
-    pub(super) fn new(
-        tx: &'c mut Transaction<T>,
-        acting: &'c Acting,
-        entropy: &'c mut dyn Entropy,
-        is_dry_run: bool,
-    ) -> Self {
-        Self { tx, acting, entropy, is_dry_run, handed_over: false }
+impl<'w, T: WriteTx> WriteContext<'w, T> {
+    pub(super) fn new(tx: &'w mut Transaction<T>, acting: &'w Acting, entropy: &'w mut dyn Entropy) -> Self {
+        Self { tx, acting, entropy, handed_over: false }
     }
 
     /// Returns true if a secret was handed over.
@@ -91,20 +85,26 @@ impl<'c, T: WriteTx> WriteContext<'c, T> {
         fresh_id(&**self.tx, noun, self.entropy)
     }
 
-    /// Resolves several references. An item that is referred to repeatedly is returned once.
-    pub(super) fn each_once<C: Audited>(
+    /// Saves planned changes of credentials, each with a permit for `action` on the target that `target` returns. Returns
+    /// what each became, or what was removed. A change that changes nothing leaves no record.
+    pub(super) fn save_all<C: HasSecrets>(
         &mut self,
-        references: &[String],
-        mut find: impl FnMut(&mut Self, &str) -> Result<C>,
+        action: Action,
+        target: impl Fn(&C) -> Target,
+        changes: Vec<Change<C>>,
     ) -> Result<Vec<C>> {
-        let mut found: Vec<C> = Vec::with_capacity(references.len());
-        for reference in references {
-            let thing = find(self, reference)?;
-            if found.iter().all(|other| other.audit_id() != thing.audit_id()) {
-                found.push(thing);
+        let save = |change: Change<C>| match change {
+            Change::Update { before, after } => {
+                let permit = self.authorize(action, &target(&before))?;
+                self.update(permit, before, after, SecretChange::Keep)
             }
-        }
-        Ok(found)
+            change => {
+                let permit = self.authorize(action, &target(change.subject()))?;
+                self.tx.save(permit, &change, SecretChange::Keep)?;
+                Ok(change.subject().clone())
+            }
+        };
+        changes.into_iter().map(save).collect()
     }
 
     /// Saves a change of a credential. If nothing changes, nothing is written or recorded.
@@ -122,22 +122,10 @@ impl<'c, T: WriteTx> WriteContext<'c, T> {
         Ok(after)
     }
 
-    /// Removes a credential and its secrets, which leave tombstones.
-    pub(super) fn delete<C: HasSecrets>(
-        &mut self,
-        permit: Permit,
-        before: C,
-        reason: Option<&Label>,
-    ) -> Result<C> {
-        let change = Change::Delete { before: before.clone(), reason: reason.cloned() };
-        self.tx.save(permit, &change, SecretChange::Keep)?;
-        Ok(before)
-    }
-
     /// Replaces the secret of a credential or an app and passes the new one to `hand_over`.
     ///
-    /// The current secret remains valid for the time of `overlap`, or becomes invalid immediately without one. A secret
-    /// that an earlier overlap kept valid becomes invalid immediately in any case.
+    /// The current secret remains valid for the time of `overlap`, or becomes invalid immediately without one. A secret that
+    /// an earlier overlap kept valid becomes invalid immediately in any case.
     pub(super) fn rotate<C: Rotated>(
         &mut self,
         permit: Permit,
@@ -171,13 +159,30 @@ impl<'c, T: WriteTx> WriteContext<'c, T> {
     /// Hands over a secret, as the last step before the commit. If it fails, nothing is changed. If the commit fails
     /// afterwards, the error says that the secret is void.
     pub(super) fn hand_over(&mut self, hand_over: impl FnOnce() -> io::Result<()>) -> Result<()> {
-        if self.is_dry_run {
-            return Ok(());
-        }
         hand_over().map_err(ErrorKind::HandOver)?;
         self.handed_over = true;
         Ok(())
     }
+}
+
+/// Finds several things, each once, however often it is named.
+pub(super) fn each_once<C: Audited>(
+    references: &[String],
+    mut find: impl FnMut(&str) -> Result<C>,
+) -> Result<Vec<C>> {
+    let mut found: Vec<C> = Vec::with_capacity(references.len());
+    for reference in references {
+        let thing = find(reference)?;
+        if found.iter().all(|other| other.audit_id() != thing.audit_id()) {
+            found.push(thing);
+        }
+    }
+    Ok(found)
+}
+
+/// Returns the change that removes a thing.
+pub(super) fn deletion<C>(before: C, reason: Option<&Label>) -> Change<C> {
+    Change::Delete { before, reason: reason.cloned() }
 }
 
 /// Generates the request id that all audit records of one command share.

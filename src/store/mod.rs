@@ -36,6 +36,6 @@ pub use query::{
     UserQuery,
 };
 pub use replay::{Difference, Replay, replay};
-pub(crate) use secret_guard::secret_in;
+pub(crate) use secret_guard::{refuse_secrets, secret_in};
 pub use transaction::{Clash, HasSecrets, ImportTx, Saved, Transaction};
 pub use usage::{HourlyUsage, UsageCount, Window};

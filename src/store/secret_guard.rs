@@ -10,7 +10,7 @@ use crate::store::ReadTx;
 /// Rejects a change if one of its new texts contains a secret of the store, live or dead.
 ///
 /// Unchanged texts are not examined, so that a key whose description contains a secret can still be disabled.
-pub(super) fn refuse_secrets<T: Audited>(
+pub(crate) fn refuse_secrets<T: Audited>(
     tx: &impl ReadTx,
     keyring: &Keyring,
     change: &Change<T>,

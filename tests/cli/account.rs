@@ -165,6 +165,6 @@ fn transfer_to_nobody_or_to_somebody_who_has_left_is_refused() {
     --- stdout
     --- stderr
     error: uma has left the account
-    hint: pdkeys user list shows who is here; pdkeys user add takes somebody in anew
+    hint: pdkeys user list shows who is here; pdkeys user add adds the person as a new user
     ");
 }

@@ -67,3 +67,42 @@ fn of_inits_at_once_one_makes_the_store_and_the_others_are_told() {
     assert_eq!(codes, [0, 1, 1]);
     machine.run(["create", "ci"]).must_succeed();
 }
+
+/// The question is answered by reading: it neither waits for a writer nor makes one wait.
+#[test]
+fn a_question_is_asked_while_another_process_writes() {
+    let machine = Machine::with_store();
+    let id = |arguments: &[&str]| {
+        let made = machine.run(arguments.iter().copied().chain(["-o", "json"])).must_succeed().json();
+        made["id"].as_str().unwrap().to_owned()
+    };
+    let key = id(&["create", "ci"]);
+    let token = id(&["token", "create", "laptop"]);
+    let integration = id(&["service", "create", "web", "--integration", "events-api-v2"]);
+    machine
+        .run(["app", "register", "shop", "--scope", "incidents.read", "--write-to", "secret"])
+        .must_succeed();
+    machine.run(["user", "add", "bob", "--role", "user"]).must_succeed();
+    let records = machine.count("audit");
+    let writer = machine.sql();
+    writer.execute_batch("BEGIN IMMEDIATE").unwrap();
+    for command in [
+        &["disable", &key][..],
+        &["rotate", &key],
+        &["remove", &key],
+        &["token", "rotate", &token],
+        &["token", "remove", &token],
+        &["app", "rotate", "shop"],
+        &["app", "edit", "shop", "--revoke-tokens"],
+        &["app", "remove", "shop"],
+        &["integration", "remove", &integration],
+        &["service", "remove", "web", "--with-integrations"],
+        &["user", "remove", "bob"],
+        &["account", "transfer", "bob"],
+    ] {
+        let ran = machine.run(command.iter().copied());
+        assert_eq!(ran.code(), 6, "{command:?}: {ran}");
+    }
+    writer.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(machine.count("audit"), records);
+}

@@ -132,7 +132,7 @@ fn a_key_in_an_argument_is_refused_and_not_repeated() {
     exit: 2
     --- stdout
     --- stderr
-    error: a key is not given as an argument, which everybody on the machine can see
+    error: a key is not given as an argument, which every user of the machine can see
     hint: give it on standard input, in a file with --key-file, or in PDKEYS_KEY
     ");
     let refusal = ran.stderr;
@@ -327,7 +327,7 @@ fn what_is_not_asked_is_a_usage_error() {
     exit: 2
     --- stdout
     --- stderr
-    error: --method and --path say what is asked, and one of them is missing
+    error: --method and --path are both required
     hint: for instance --method GET --path /incidents; events need neither
     ");
     for arguments in [

@@ -8,8 +8,8 @@ use std::path::Path;
 use jiff::{SignedDuration, Timestamp};
 use pdkeys::authz::{Action, Decision, NotPermitted, Target, decide};
 use pdkeys::manage::{
-    Checkup, DestinationKind, Entries, Founding, Identity, KeyEntry, Line, Material, NewIntegration, Session,
-    UserEntry, UserSpec, Where, Whose,
+    Checkup, DestinationKind, DestinationSelector, Entries, Founding, Identity, ImportMode, KeyEntry, Line,
+    Material, NewIntegration, Session, UserEntry, UserSpec, Whose,
 };
 use pdkeys::model::{
     Access, AccountEdit, AppEdit, AppSpec, CredentialKind, DestinationEdit, Fingerprint, GeneralKey,
@@ -84,8 +84,8 @@ fn new_integration() -> NewIntegration {
     NewIntegration { name, kind: IntegrationType::EventsApiV2, rate_limit: None }
 }
 
-fn into(service: &str) -> Where {
-    Where { kind: DestinationKind::Service, reference: service.to_owned() }
+fn into(service: &str) -> DestinationSelector {
+    DestinationSelector { kind: DestinationKind::Service, reference: service.to_owned() }
 }
 
 /// Begins a session, does one thing in it, and ends it.
@@ -601,11 +601,11 @@ fn attempts() -> Vec<Attempt> {
         attempt("export services", Export, account, Reads, |s, _| s.export_destinations(&mut |_| Ok(ControlFlow::Continue(())))),
         attempt("export the audit trail", Export, account, Reads, |s, _| s.export_audit(&mut |_| Ok(ControlFlow::Continue(())))),
         attempt("import a key", Import, account, Changes, |s, _| {
-            s.import_keys(&mut Given(Some(key_entry(CredentialKind::General, None))), false, &mut |_, _| Ok(())).map(drop)
+            s.import_keys(&mut Given(Some(key_entry(CredentialKind::General, None))), ImportMode::default(), &mut |_, _| Ok(())).map(drop)
         }),
         attempt("import a token", Import, |_| Target::all(Noun::Account).bringing_user_tokens(), Changes, |s, _| {
             let entry = key_entry(CredentialKind::UserToken, Some("other-observer"));
-            s.import_keys(&mut Given(Some(entry)), false, &mut |_, _| Ok(())).map(drop)
+            s.import_keys(&mut Given(Some(entry)), ImportMode::default(), &mut |_, _| Ok(())).map(drop)
         }),
         attempt("import a user", Import, account, Changes, |s, _| {
             let entry = UserEntry {
@@ -616,7 +616,7 @@ fn attempts() -> Vec<Attempt> {
                 external_id: None,
                 rate_limit: None,
             };
-            s.import_users(&mut Given(Some(entry)), false, &mut |_, _| Ok(())).map(drop)
+            s.import_users(&mut Given(Some(entry)), ImportMode::default(), &mut |_, _| Ok(())).map(drop)
         }),
         attempt("back up", BackUp, account, Reads, |s, _| {
             let directory = TempDir::new().unwrap();

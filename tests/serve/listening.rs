@@ -51,7 +51,7 @@ fn a_stale_socket_is_replaced_and_nothing_else_is() {
     assert_eq!(over(&socket).ask("GET", "/healthz", &[], "").status, 200);
     let (code, said) = world.serve_fails(&["--listen", &address]);
     assert_eq!(code, Some(1));
-    assert!(said.contains("somebody listens on"), "{said}");
+    assert!(said.contains("another process listens on"), "{said}");
     assert_eq!(over(&socket).ask("GET", "/healthz", &[], "").status, 200, "the first is unharmed");
     server.stop();
     fs::write(&socket, "precious").unwrap();

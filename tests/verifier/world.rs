@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
 use pdkeys::Result;
-use pdkeys::manage::{DestinationKind, Founding, Identity, NewIntegration, Session, UserSpec, Where};
+use pdkeys::manage::{
+    DestinationKind, DestinationSelector, Founding, Identity, NewIntegration, Session, UserSpec,
+};
 use pdkeys::model::{
     Access, AppSpec, IntegrationType, KeySpec, Name, Noun, Policy, RateLimit, Role, Scope, ScopeSet, Secret,
     TokenSpec,
@@ -198,7 +200,7 @@ impl World {
                 kind: IntegrationType::EventsApiV2,
                 rate_limit,
             };
-            let place = Where { kind, reference: name.to_owned() };
+            let place = DestinationSelector { kind, reference: name.to_owned() };
             capture(|out| Ok(session.create_integration(&place, new, &mut hand_to(out))?.id.to_string()))
         })
     }

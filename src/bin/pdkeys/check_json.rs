@@ -1,4 +1,4 @@
-//! A question as programs ask it, in JSON, and its answer: what `verify --batch` and the server have in common.
+//! Checks as programs request them in JSON, and their responses, for `verify --batch` and the server.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,49 +12,49 @@ use zeroize::Zeroizing;
 
 const TWICE: &str = "a member is given twice";
 
-/// Answers questions together, in their order; what is none keeps its error.
-pub(crate) fn answer_all(
+/// Makes several checks together, in their order. A malformed request keeps its error.
+pub(crate) fn check_all(
     verifier: &Verifier<SqliteStore>,
-    mut questions: Vec<Result<Question<'_>, String>>,
-) -> Vec<Result<Answer, String>> {
-    let requests: Vec<_> = questions.iter_mut().flatten().map(Question::request).collect();
+    mut questions: Vec<Result<CheckRequest<'_>, String>>,
+) -> Vec<Result<CheckResponse, String>> {
+    let requests: Vec<_> = questions.iter_mut().flatten().map(CheckRequest::request).collect();
     let mut verdicts = verifier.verify_all(&requests).map(Vec::into_iter).map_err(|error| error.to_string());
     drop(requests);
-    let answer = |question: Result<Question<'_>, String>| {
+    let answer = |question: Result<CheckRequest<'_>, String>| {
         let question = question?;
         let verdict = verdicts.as_mut().map_err(|error| error.clone())?.next();
-        Ok(question.answered(verdict.ok_or("not answered")?))
+        Ok(question.respond(verdict.ok_or("not answered")?))
     };
     questions.into_iter().map(answer).collect()
 }
 
-/// A verdict, and what else stood in the question.
+/// The response to a check: the verdict, and further members of the request.
 #[derive(Serialize)]
-pub(crate) struct Answer {
+pub(crate) struct CheckResponse {
     #[serde(flatten)]
     pub(crate) verdict: Verdict,
     #[serde(skip_serializing_if = "Map::is_empty")]
     request: Map<String, Value>,
 }
 
-/// What stands in the place of an answer that could not be given.
+/// The response to a request that could not be answered.
 #[derive(Serialize)]
-pub(crate) struct BadLine {
+pub(crate) struct BatchError {
     allowed: bool,
     reason: Option<()>,
     error: String,
     line: u64,
 }
 
-impl BadLine {
-    /// For the question with this number, counted from 1.
+impl BatchError {
+    /// Makes the response to the request with this number, counted from 1.
     pub(crate) fn new(error: String, line: u64) -> Self {
         Self { allowed: false, reason: None, error, line }
     }
 }
 
-/// What one line asks.
-pub(crate) struct Question<'l> {
+/// A check that is requested in JSON.
+pub(crate) struct CheckRequest<'l> {
     api: Api,
     presented: Presented,
     method: Cow<'l, str>,
@@ -62,8 +62,8 @@ pub(crate) struct Question<'l> {
     others: Map<String, Value>,
 }
 
-impl<'l> Question<'l> {
-    /// Reads a line; what is wrong with it is told without its content.
+impl<'l> CheckRequest<'l> {
+    /// Parses a request. The error never repeats its content.
     pub(crate) fn read(line: &'l [u8]) -> Result<Self, String> {
         let Members { key, method, path, api, others } = parse(line)?;
         let api = match api {
@@ -80,7 +80,7 @@ impl<'l> Question<'l> {
         Ok(Self { api, presented, method, path, others })
     }
 
-    /// What is to be verified; it can be had once, since what was presented goes with it.
+    /// Returns the request for the verifier, and moves the credential into it.
     pub(crate) fn request(&mut self) -> Request<'_> {
         Request {
             api: self.api,
@@ -91,13 +91,13 @@ impl<'l> Question<'l> {
         }
     }
 
-    /// Its answer, with what else stood in it.
-    pub(crate) fn answered(self, verdict: Verdict) -> Answer {
-        Answer { verdict, request: self.others }
+    /// Returns the response, with the further members of the request.
+    pub(crate) fn respond(self, verdict: Verdict) -> CheckResponse {
+        CheckResponse { verdict, request: self.others }
     }
 }
 
-/// The members of a question.
+/// The members of a request.
 #[derive(Default)]
 struct Members<'l> {
     key: Option<Zeroizing<String>>,
@@ -107,7 +107,7 @@ struct Members<'l> {
     others: Map<String, Value>,
 }
 
-/// Reads a line; what is wrong with it is told by its place, never by its content.
+/// Parses the members of a request. The error names a column, and never repeats the content.
 fn parse(line: &[u8]) -> Result<Members<'_>, String> {
     serde_json::from_slice(line).map_err(|error| {
         let what = match error.classify() {
@@ -152,7 +152,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
     }
 }
 
-/// Text, borrowed from the line where nothing in it is escaped.
+/// Text, borrowed from the input if nothing in it is escaped.
 struct Text<'l>(Cow<'l, str>);
 
 impl<'de> Deserialize<'de> for Text<'de> {

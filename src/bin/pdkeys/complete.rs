@@ -1,7 +1,7 @@
-//! Answers the shell's completion scripts: the ids and names of what the acting user may list, and words of which there
-//! are but a few.
+//! Answers the completion scripts of shells: with the ids and names that the acting user may list, and with fixed sets
+//! of words.
 //!
-//! Quick and silent: whatever goes wrong, the shell completes nothing.
+//! It is quick and silent: on any error, nothing is completed.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use clap::{ArgMatches, Command, CommandFactory as _, FromArgMatches as _, ValueHint};
+use clap::{ArgMatches, Command, ValueHint};
 use clap_complete::ArgValueCompleter;
 use clap_complete::engine::{self, CompletionCandidate};
 use pdkeys::authz::{Action, Decision, Target, decide};
@@ -22,34 +22,45 @@ use pdkeys::store::KeyQuery;
 use pdkeys::store::sqlite::SqliteStore;
 use pdkeys::verify::Api;
 
-use crate::commands::Cli;
+use crate::environment::variable;
 use crate::rights::Rights;
-use crate::session::{Context, Globals, variable};
+use crate::session::Context;
 use crate::shell::{Candidate, Line, Shell};
 use crate::terminal::{Color, Terminal};
 
-/// The variable in which a completion script says which shell asks. Only the scripts set it, and it counts only where no
-/// command follows: arguments that begin with `--` are no command.
+/// The variable in which a completion script names its shell. It counts only if the first argument is `--`, which begins
+/// no command.
 const ASKING_SHELL: &str = "_PDKEYS_COMPLETE";
 
-/// The most candidates that a shell is shown.
-const MOST: usize = 200;
+/// The largest number of candidates in an answer.
+const MAX_CANDIDATES: usize = 200;
 
-/// How long a store that another process has locked is waited for. Whoever pressed the key waits as long.
-const PATIENCE: Duration = Duration::from_millis(50);
+/// How long to wait for a store that another process has locked, while the shell waits for the answer.
+const LOCK_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// What marks a candidate that stands for all files, and for all directories.
+/// The tags of the candidates that stand for all files and for all directories.
 const FILES: &str = "files";
 const DIRECTORIES: &str = "directories";
 
-/// The words of the line that is being completed.
-static LINE: OnceLock<Vec<OsString>> = OnceLock::new();
+/// The parser of the command line. It is given to this file and not imported, since the parser's arguments name the
+/// completers below.
+#[derive(Clone, Copy)]
+pub(crate) struct Parser {
+    /// Builds the definition of all commands.
+    pub(crate) command: fn() -> Command,
+    /// Makes the context of a parsed line, or the default one.
+    pub(crate) context: fn(Option<&ArgMatches>) -> Context,
+}
 
-/// Answers if a completion script asks.
+/// The words of the line that is being completed, and the parser for them. clap passes a completer only the word that is
+/// being typed.
+static LINE: OnceLock<(Vec<OsString>, Parser)> = OnceLock::new();
+
+/// Answers a completion script. Returns `None` if the arguments do not come from one.
 ///
-/// The first line of the answer says what goes there: `files` or `directories`, which the shell completes by itself, or
-/// `words`, which follow.
-pub(crate) fn answer_the_shell(arguments: &[OsString], rights: Rights) -> Option<ExitCode> {
+/// The first line of the answer is `files` or `directories`, which the shell completes by itself, or `words`, and then the
+/// words follow.
+pub(crate) fn answer_the_shell(arguments: &[OsString], rights: Rights, parser: Parser) -> Option<ExitCode> {
     let [_, end_of_options, passed @ ..] = arguments else { return None };
     if end_of_options != "--" {
         return None;
@@ -61,7 +72,7 @@ pub(crate) fn answer_the_shell(arguments: &[OsString], rights: Rights) -> Option
     }
     let line = shell.read_line(passed)?;
     let mut answer = String::new();
-    for line in answer_to(shell, &line).unwrap_or_default() {
+    for line in answer_to(shell, &line, parser).unwrap_or_default() {
         answer.push_str(&line);
         answer.push('\n');
     }
@@ -70,12 +81,12 @@ pub(crate) fn answer_the_shell(arguments: &[OsString], rights: Rights) -> Option
     Some(ExitCode::SUCCESS)
 }
 
-fn answer_to(shell: Shell, line: &Line) -> Option<Vec<String>> {
+fn answer_to(shell: Shell, line: &Line, parser: Parser) -> Option<Vec<String>> {
     if line.is_redirection {
         return Some(vec![FILES.to_owned()]);
     }
-    let words = LINE.get_or_init(|| line.words.clone());
-    let mut command = with_files_marked(Cli::command());
+    let (words, _) = LINE.get_or_init(|| (line.words.clone(), parser));
+    let mut command = with_files_marked((parser.command)());
     let found = engine::complete(&mut command, words.clone(), line.current, None).ok()?;
     let is_option = words.get(line.current)?.as_encoded_bytes().starts_with(b"-")
         && !words.get(line.current)?.as_encoded_bytes().contains(&b'=');
@@ -101,7 +112,7 @@ fn answer_to(shell: Shell, line: &Line) -> Option<Vec<String>> {
     Some(answer)
 }
 
-/// Has one candidate stand for all files where a file is taken.
+/// Adds a completer to every argument that takes a file, which returns one tagged candidate.
 fn with_files_marked(command: Command) -> Command {
     fn marked(mark: &'static str) -> ArgValueCompleter {
         ArgValueCompleter::new(move |typed: &OsStr| {
@@ -119,7 +130,7 @@ fn with_files_marked(command: Command) -> Command {
         .mut_subcommands(with_files_marked)
 }
 
-/// Ids of general keys.
+/// Completes ids of general keys.
 pub(crate) fn key_ids(typed: &OsStr) -> Vec<CompletionCandidate> {
     candidates(typed, |session, add| {
         let newest_first = KeyQuery { reverse: true, ..KeyQuery::all(session.at()) };
@@ -127,7 +138,7 @@ pub(crate) fn key_ids(typed: &OsStr) -> Vec<CompletionCandidate> {
     })
 }
 
-/// Ids of the tokens that the acting user may do this to, others' tokens among them.
+/// Completes ids of the tokens on which the acting user may perform `action`, including tokens of other users.
 pub(crate) fn token_ids(action: Action) -> impl Fn(&OsStr) -> Vec<CompletionCandidate> {
     move |typed| {
         candidates(typed, |session, add| {
@@ -149,13 +160,13 @@ pub(crate) fn token_ids(action: Action) -> impl Fn(&OsStr) -> Vec<CompletionCand
     }
 }
 
-/// Ids of keys, tokens and integrations.
+/// Completes ids of keys, tokens and integrations.
 pub(crate) fn ids(typed: &OsStr) -> Vec<CompletionCandidate> {
     let tokens = token_ids(Action::ShowUserToken);
     [key_ids(typed), tokens(typed), integration_ids(typed)].into_iter().flatten().collect()
 }
 
-/// Ids of all whose usage can be seen.
+/// Completes ids of everything that has usage counts.
 pub(crate) fn used_ids(typed: &OsStr) -> Vec<CompletionCandidate> {
     let apps = candidates(typed, |session, add| {
         session.list_apps(&mut |app| Ok(add(app.id.to_string(), app.name.to_string())))
@@ -163,7 +174,7 @@ pub(crate) fn used_ids(typed: &OsStr) -> Vec<CompletionCandidate> {
     [ids(typed), apps].into_iter().flatten().collect()
 }
 
-/// Ids of integrations.
+/// Completes ids of integrations.
 pub(crate) fn integration_ids(typed: &OsStr) -> Vec<CompletionCandidate> {
     candidates(typed, |session, add| {
         session.list_integrations(None, &mut |shown| {
@@ -172,17 +183,17 @@ pub(crate) fn integration_ids(typed: &OsStr) -> Vec<CompletionCandidate> {
     })
 }
 
-/// Names of services, or their ids where one is being typed. So it is with all that has a name.
+/// Completes names of services, and their ids once something is typed.
 pub(crate) fn service_names(typed: &OsStr) -> Vec<CompletionCandidate> {
     destination_names(typed, DestinationKind::Service)
 }
 
-/// Names of orchestrations.
+/// Completes names of orchestrations.
 pub(crate) fn orchestration_names(typed: &OsStr) -> Vec<CompletionCandidate> {
     destination_names(typed, DestinationKind::Orchestration)
 }
 
-/// Names of what the line is about: services and orchestrations have the same commands.
+/// Completes names of services or of orchestrations, whichever command the line has: both have the same arguments.
 pub(crate) fn destination_names_of_the_line(typed: &OsStr) -> Vec<CompletionCandidate> {
     let matches = matches_of_the_line();
     match matches.as_ref().and_then(ArgMatches::subcommand_name) {
@@ -200,22 +211,22 @@ fn destination_names(typed: &OsStr, kind: DestinationKind) -> Vec<CompletionCand
     })
 }
 
-/// Names of apps.
+/// Completes names of apps.
 pub(crate) fn app_names(typed: &OsStr) -> Vec<CompletionCandidate> {
     candidates(typed, |session, add| {
         session.list_apps(&mut |app| Ok(add_named(typed, add, &app.name, app.id, app.id.to_string())))
     })
 }
 
-/// Names of users.
+/// Completes names of users.
 pub(crate) fn user_names(typed: &OsStr) -> Vec<CompletionCandidate> {
     candidates(typed, |session, add| list_users(typed, session, add))
 }
 
-/// Names of users, for the option that says on whose behalf the line acts: that is not known yet.
+/// Completes names of users for `--as`, whose own unfinished value must not choose the acting user.
 pub(crate) fn users_to_act_as(typed: &OsStr) -> Vec<CompletionCandidate> {
-    let mut context = context_of_the_line();
-    context.globals.on_behalf_of = None;
+    let Some(mut context) = context_of_the_line() else { return Vec::new() };
+    context.on_behalf_of = None;
     candidates_in(&context, typed, |session, add| list_users(typed, session, add))
 }
 
@@ -232,7 +243,7 @@ fn list_users(
     })
 }
 
-/// Roles.
+/// Lists the roles.
 pub(crate) fn roles() -> Vec<CompletionCandidate> {
     Role::ALL
         .iter()
@@ -240,37 +251,37 @@ pub(crate) fn roles() -> Vec<CompletionCandidate> {
         .collect()
 }
 
-/// Types of integrations.
+/// Lists the types of integrations.
 pub(crate) fn integration_types() -> Vec<CompletionCandidate> {
     words(IntegrationType::ALL)
 }
 
-/// Policies.
+/// Lists the policies.
 pub(crate) fn policies() -> Vec<CompletionCandidate> {
     words([Policy::PagerDuty, Policy::Convention])
 }
 
-/// What an audit record can say that was done.
+/// Lists the actions of audit records.
 pub(crate) fn audit_actions() -> Vec<CompletionCandidate> {
     words([AuditAction::Create, AuditAction::Update, AuditAction::Delete].map(AuditAction::as_str))
 }
 
-/// What an audit record can be about.
+/// Lists the resource types of audit records.
 pub(crate) fn resource_types() -> Vec<CompletionCandidate> {
     words(Noun::ALL.map(Noun::resource_type))
 }
 
-/// Whether a key works.
+/// Lists the states of keys.
 pub(crate) fn key_states() -> Vec<CompletionCandidate> {
     words([KeyState::Active, KeyState::Disabled, KeyState::Expired])
 }
 
-/// What general keys may reach.
+/// Lists the kinds of access of general keys.
 pub(crate) fn kinds_of_access() -> Vec<CompletionCandidate> {
     words([AccessKind::Full, AccessKind::ReadOnly, AccessKind::Scopes])
 }
 
-/// Interfaces.
+/// Lists the APIs.
 pub(crate) fn interfaces() -> Vec<CompletionCandidate> {
     words([Api::Rest, Api::EventsV1, Api::EventsV2])
 }
@@ -285,7 +296,7 @@ fn candidates(
     typed: &OsStr,
     list: impl FnOnce(&mut Session<'_, SqliteStore>, Add<'_>) -> Result<(), pdkeys::Error>,
 ) -> Vec<CompletionCandidate> {
-    candidates_in(&context_of_the_line(), typed, list)
+    context_of_the_line().map(|context| candidates_in(&context, typed, list)).unwrap_or_default()
 }
 
 fn candidates_in(
@@ -296,32 +307,32 @@ fn candidates_in(
     let typed = typed.to_string_lossy().to_uppercase();
     let mut found = Vec::new();
     let mut add = |value: String, help: String| {
-        // What begins with a hyphen would be read as an option, and what moves a cursor is not for a shell to show.
+        // A leading hyphen would be read as an option, and control characters would move the shell's cursor.
         let is_safe = !value.starts_with('-') && !value.contains(is_hazardous);
         if is_safe && value.to_uppercase().starts_with(&typed) {
             found.push(CompletionCandidate::new(value).help(Some(help.into())));
         }
-        if found.len() < MOST { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if found.len() < MAX_CANDIDATES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
     // Silent by contract: a shell has nowhere to show an error.
-    let _ = context.with_silent_session(PATIENCE, |session| Ok(list(session, &mut add)?));
+    let _ = context.with_silent_session(LOCK_TIMEOUT, |session| Ok(list(session, &mut add)?));
     found
 }
 
-/// Adds what goes by name and by id: the name, and the id only where one may be what is being typed.
+/// Adds the name of something, and its id if anything is typed yet.
 fn add_named(typed: &OsStr, add: Add<'_>, name: &Name, id: Id, help: String) -> ControlFlow<()> {
     add(name.to_string(), help)?;
     if typed.is_empty() { ControlFlow::Continue(()) } else { add(id.to_string(), name.to_string()) }
 }
 
-/// The options of the line being completed: they name the store, and on whose behalf the finished line would act.
-fn context_of_the_line() -> Context {
-    let globals = matches_of_the_line().and_then(|matches| Globals::from_arg_matches(&matches).ok());
-    Context::new(globals.unwrap_or_default(), Terminal::new(Color::Never, true), Rights::of_process())
+/// Returns the context of the line that is being completed: its store, and the user on whose behalf it would act.
+fn context_of_the_line() -> Option<Context> {
+    let (_, parser) = LINE.get()?;
+    Some((parser.context)(matches_of_the_line().as_ref()))
 }
 
 fn matches_of_the_line() -> Option<ArgMatches> {
-    let words = LINE.get()?;
-    // The line is not finished, so that it need not parse; then the defaults are what it would use.
-    Cli::command().ignore_errors(true).try_get_matches_from(words).ok()
+    let (words, parser) = LINE.get()?;
+    // The line is not finished, and need not parse.
+    (parser.command)().ignore_errors(true).try_get_matches_from(words).ok()
 }

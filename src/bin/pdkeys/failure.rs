@@ -1,35 +1,35 @@
-//! What the library's errors mean on a command line: heading, hint, exit code. One match, without a wildcard.
+//! Maps the library's errors to a message, hints and an exit code, in one match without a wildcard.
 
 use std::borrow::Cow;
 use std::error::Error as _;
 use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
 use pdkeys::ErrorKind;
 use pdkeys::error::{Conflict, Displacement, KeyFault, Refusal, Unidentified};
-use pdkeys::model::{Ability, KeyState, Noun, Secret, looks_secret, secrets_within};
+use pdkeys::model::{Ability, KeyState, Noun};
 
-use crate::terminal::{Color, Terminal};
+use crate::redaction::{hide, possible_secrets};
 
-/// How a command ends. The numbers are documented, and never re-ordered.
+/// The exit code of a command. The numbers are documented, and never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// Done.
     Done = 0,
-    /// It failed, or the store cannot be used.
+    /// The command failed, or the store cannot be used.
     Failed = 1,
-    /// It was called wrongly.
+    /// The command was called wrongly.
     Usage = 2,
     /// The answer is no.
     No = 3,
     /// The acting user may not.
     NotPermitted = 4,
-    /// The store has no such thing.
+    /// The store has no such entry.
     NotFound = 5,
-    /// It was not confirmed, and not done.
+    /// The change was not confirmed, and not made.
     NotConfirmed = 6,
 }
 
@@ -39,13 +39,13 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// A command that was not done.
+/// Why a command failed, with hints what to do.
 #[derive(Debug)]
 pub(crate) struct Failure {
     exit: Exit,
     message: String,
     hints: Vec<String>,
-    /// Whoever read the output has gone away; there is nothing to say about that.
+    /// Whether nothing is printed, since the reader of the output has closed it.
     silent: bool,
 }
 
@@ -79,9 +79,9 @@ impl Failure {
         self
     }
 
-    /// The same with no secret in it: an argument that looks like one shows its hint.
+    /// Replaces secrets in the message and the hints by their hints: all arguments that look like one.
     pub(crate) fn without_secrets(mut self, arguments: &[OsString]) -> Self {
-        let secrets = secrets_among(arguments);
+        let secrets = possible_secrets(arguments);
         if self.exit == Exit::NotFound && !secrets.is_empty() {
             self.hints.push(
                 "an argument looks like a secret, and may be in the shell's history now: if it was exposed, rotate it"
@@ -124,7 +124,7 @@ impl From<pdkeys::Error> for Failure {
         let failure = |exit| Self::new(exit, message.clone());
         match error.kind() {
             ErrorKind::Invalid { what, .. } => failure(Exit::Usage)
-                .with_hint(what_it_takes(what).unwrap_or("--help shows what is taken, with examples")),
+                .with_hint(accepted_values(what).unwrap_or("--help shows what is taken, with examples")),
             ErrorKind::HoldsSecret { .. } => failure(Exit::Usage).with_hint(
                 "nothing was changed; the secret may be in the shell's history now: if it was exposed, rotate it",
             ),
@@ -194,7 +194,7 @@ impl From<pdkeys::Error> for Failure {
     }
 }
 
-/// What to do about a store that is refused.
+/// Returns what to do about a store that is refused.
 fn way_in(path: &Path, refusal: &Refusal) -> Cow<'static, str> {
     let hint = match refusal {
         Refusal::NotAFile | Refusal::NotAStore | Refusal::ForeignApplication | Refusal::LinkOfProcess => {
@@ -223,10 +223,10 @@ fn way_in(path: &Path, refusal: &Refusal) -> Cow<'static, str> {
     hint.into()
 }
 
-/// The permission bit of a directory in which others cannot touch what is not theirs.
+/// The permission bit of a directory in which users cannot remove the files of others.
 const STICKY: u32 = 0o1000;
 
-/// What to do where others do not find the files that are in use.
+/// Returns what to do if the open files are not those that other processes find.
 fn undo(how: Displacement) -> &'static str {
     match how {
         Displacement::Awake => "run it again",
@@ -241,8 +241,8 @@ fn undo(how: Displacement) -> &'static str {
     }
 }
 
-/// What to give instead of a value that was refused, where more can be said of it than `--help` does.
-fn what_it_takes(what: &str) -> Option<&'static str> {
+/// Returns which values are accepted instead of a refused one, where that is more than `--help` says.
+fn accepted_values(what: &str) -> Option<&'static str> {
     Some(match what {
         "description" => "say in one line of plain text what it is for, such as \"nightly deploy\"",
         "reason" => "say in one line of plain text why, such as key-compromise",
@@ -262,7 +262,7 @@ fn what_it_takes(what: &str) -> Option<&'static str> {
     })
 }
 
-/// What to do about a change that the state of things does not allow.
+/// Returns what to do about a change that the state of the store does not allow.
 fn way_out(conflict: &Conflict) -> String {
     let text = match conflict {
         Conflict::SwitchedOff(Ability::RestApi) => {
@@ -301,8 +301,10 @@ fn way_out(conflict: &Conflict) -> String {
         }
         Conflict::OneOwner => "pdkeys account transfer USER makes another user the owner",
         Conflict::OwnerStays(_) => "transfer the account first: pdkeys account transfer USER",
-        Conflict::Left(_) => "pdkeys user list shows who is here; pdkeys user add takes somebody in anew",
-        Conflict::Gone(_) => "somebody removed it just now, and nothing was changed; run it again",
+        Conflict::Left(_) => {
+            "pdkeys user list shows who is here; pdkeys user add adds the person as a new user"
+        }
+        Conflict::Gone(_) => "it was removed just now, and nothing was changed; run it again",
         Conflict::BadLines { bad, lines } if bad == lines => "put them right, and import the file again",
         Conflict::BadLines { .. } => "put them right, or leave them out with --skip-bad",
         Conflict::NotUnique(_) => "nothing was changed; run it again, and see what is in the way",
@@ -323,7 +325,7 @@ fn way_out(conflict: &Conflict) -> String {
     text.to_owned()
 }
 
-/// How the commands for a noun begin.
+/// Returns the beginning of the commands for a noun.
 fn command(noun: Noun) -> &'static str {
     list_command(noun).rsplit_once(' ').map_or("pdkeys", |(command, _)| command)
 }
@@ -341,62 +343,10 @@ fn list_command(noun: Noun) -> &'static str {
     }
 }
 
-/// The arguments that look like secrets, also where one hangs on an option: `--key=SECRET`, `-kSECRET`, `--SECRET`. And
-/// what looks like one amid something else, if it is nothing that people write: `Bearer SECRET`, `SECRET,`.
-fn secrets_among(arguments: &[OsString]) -> Vec<Secret> {
-    let candidates = |argument: &str| -> Vec<String> {
-        let attached = argument.strip_prefix('-').map(|option| option.chars().skip(1).collect());
-        argument.split('=').map(str::to_owned).chain(attached).collect()
-    };
-    let arguments: Vec<_> = arguments.iter().map(|argument| argument.to_string_lossy()).collect();
-    let whole = arguments
-        .iter()
-        .flat_map(|argument| candidates(argument))
-        .filter(|candidate| looks_secret(candidate.as_bytes()))
-        .map(Secret::presented);
-    whole.chain(arguments.iter().flat_map(|argument| secrets_within(argument))).collect()
-}
-
-/// The parts of arguments that look like secrets and like nothing that people write: what not even a command that
-/// succeeds repeats. A name of 20 letters is told as it is.
-pub(crate) fn secrets_amid(arguments: &[OsString]) -> Vec<Secret> {
-    arguments.iter().flat_map(|argument| secrets_within(&argument.to_string_lossy())).collect()
-}
-
-/// A text with each of some secrets replaced by its hint.
-pub(crate) fn hide<'t>(secrets: &[Secret], text: &'t str) -> Cow<'t, str> {
-    secrets.iter().fold(Cow::Borrowed(text), |text, secret| Cow::Owned(secret.redact(&text)))
-}
-
-/// What to give instead of a value that clap let the library read, and the library refused.
-fn hint_for_value(error: &clap::Error) -> Option<&'static str> {
+/// Returns the hint for a value that the library refused while clap parsed it.
+pub(crate) fn hint_for_value(error: &clap::Error) -> Option<&'static str> {
     match error.source()?.downcast_ref::<pdkeys::model::Error>()? {
-        pdkeys::model::Error::Invalid { what, .. } => what_it_takes(what),
+        pdkeys::model::Error::Invalid { what, .. } => accepted_values(what),
         _ => None,
-    }
-}
-
-/// Prints what clap has to say, help included, with no secret in it: an argument that looks like one shows its hint.
-pub(crate) fn parse_error(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
-    let terminal = Terminal::new(Color::Auto, false);
-    let secrets = secrets_among(arguments);
-    let rendered = error.render();
-    let plain = if secrets.is_empty() { rendered.ansi().to_string() } else { rendered.to_string() };
-    let shown = hide(&secrets, &plain);
-    let written = if error.use_stderr() {
-        write!(terminal.notices(), "{shown}").map_err(|_| ())
-    } else {
-        let mut out = terminal.data();
-        write!(out, "{shown}").and_then(|()| out.flush()).map_err(|_| ())
-    };
-    if error.use_stderr()
-        && let Some(hint) = hint_for_value(error)
-    {
-        let _ = writeln!(terminal.notices(), "\nhint: {hint}");
-    }
-    match (error.use_stderr(), written) {
-        (true, _) => Exit::Usage.into(),
-        (false, Ok(())) => Exit::Done.into(),
-        (false, Err(())) => Exit::Failed.into(),
     }
 }

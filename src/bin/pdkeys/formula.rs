@@ -1,17 +1,17 @@
-//! Cells of CSV that a spreadsheet would compute.
+//! Keeps spreadsheets from computing cells of CSV.
 //!
-//! A spreadsheet takes a cell that begins with one of a few characters for a formula, which can call programs and fetch
-//! addresses. A single quote before it makes it text. So that every text comes back, one that begins with quotes
-//! before such a character gets one more, and reading takes one away.
+//! A spreadsheet treats a cell that begins with one of a few characters as a formula, which can run programs and fetch
+//! addresses. A single quote before it makes it text. A text that begins with quotes before such a character gets one
+//! more, so that reading can always take one away.
 
 use std::borrow::Cow;
 
-/// What a formula begins with: the list of OWASP, with the wide forms that some spreadsheets take as well.
+/// The first characters of formulas: the list of OWASP, and the full-width forms that some spreadsheets accept.
 const BEGINNINGS: [char; 11] =
     ['=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
 const QUOTE: char = '\'';
 
-/// Puts a quote before what would be computed.
+/// Adds a quote before a cell that would be computed.
 pub(crate) fn guard(cell: &str) -> Cow<'_, str> {
     if cell.trim_start_matches(QUOTE).starts_with(BEGINNINGS) {
         Cow::Owned(format!("{QUOTE}{cell}"))
@@ -20,7 +20,7 @@ pub(crate) fn guard(cell: &str) -> Cow<'_, str> {
     }
 }
 
-/// Takes the quote off again.
+/// Removes the quote again.
 pub(crate) fn unguard(cell: &str) -> &str {
     match cell.strip_prefix(QUOTE) {
         Some(rest) if rest.trim_start_matches(QUOTE).starts_with(BEGINNINGS) => rest,

@@ -1,14 +1,19 @@
 //! The command line: parse, open, run, one exit.
 
+mod ask;
 mod check_json;
+mod cli;
 mod commands;
 mod complete;
+mod environment;
 mod failure;
 mod formula;
 mod input;
+mod os_user;
 mod output;
 mod paths;
 mod prompt;
+mod redaction;
 mod rights;
 #[cfg(feature = "serve")]
 mod serve;
@@ -19,65 +24,29 @@ mod terminal;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
-use clap::{Command, CommandFactory as _, FromArgMatches as _};
-
-use commands::{Cli, deferring};
-use failure::Failure;
+use cli::Cli;
 use rights::Rights;
-use session::Context;
-use terminal::Terminal;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let rights = Rights::of_process();
-    if let Some(code) = complete::answer_the_shell(&arguments, rights) {
+    if let Some(code) = complete::answer_the_shell(&arguments, rights, cli::PARSER) {
         return code;
     }
-    // What the program was told, in which a secret may have been pasted: no message repeats it.
-    let told: Vec<OsString> = arguments.iter().cloned().chain(session::settings()).collect();
-    let (cli, files) = match deferring(&arguments, || parse(&arguments, rights)) {
+    // A secret may have been pasted into any of these, and no message repeats it.
+    let given: Vec<OsString> = arguments.iter().cloned().chain(environment::settings()).collect();
+    let (cli, files) = match Cli::parse_from(&arguments, rights) {
         Ok(parsed) => parsed,
-        Err(error) => return failure::parse_error(&error, &told),
+        Err(error) => return cli::report(&error, &given),
     };
-    let terminal = Terminal::new(cli.globals.color, cli.globals.quiet)
-        .hiding(failure::secrets_amid(&told))
-        .with_raw_csv(cli.globals.raw);
-    let context = Context::new(cli.globals, terminal, rights);
-    match files.and_then(|()| cli.command.run(&context)) {
+    let terminal = cli.terminal().hiding(redaction::certain_secrets(&given));
+    let (command, context) = cli.into_parts(terminal, rights);
+    match files.and_then(|()| command.run(&context, cli::PARSER.command)) {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            let failure = failure.without_secrets(&told);
+            let failure = failure.without_secrets(&given);
             context.terminal.failure(&failure);
-            Failure::code(&failure).into()
+            failure.code().into()
         }
     }
-}
-
-/// Parses the command line, and tells whether the files that it names can be used.
-fn parse(arguments: &[OsString], rights: Rights) -> Result<(Cli, Result<(), Failure>), clap::Error> {
-    let mut command = Cli::command();
-    refuse_repeated(&mut command, arguments)?;
-    let matches = command.try_get_matches_from_mut(arguments)?;
-    let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
-    let files = paths::refuse_unexpanded(&command, &matches);
-    Ok((cli, files.and_then(|()| rights.refuse_files(&command, &matches))))
-}
-
-/// Refuses a global option that says which store is meant or who acts, and is given both before and after the name of
-/// the command. clap would take the second one, so that a script that begins with `pdkeys --store PATH "$@"` would not
-/// hold its callers to that store.
-fn refuse_repeated(command: &mut Command, arguments: &[OsString]) -> Result<(), clap::Error> {
-    let is_given = |argument: &OsString, option: &str| {
-        let after = argument.as_encoded_bytes().strip_prefix(option.as_bytes());
-        after.is_some_and(|after| after.is_empty() || after.starts_with(b"="))
-    };
-    for option in ["--store", "--token-file", "--as"] {
-        let options = arguments.iter().skip(1).take_while(|argument| *argument != "--");
-        if options.filter(|argument| is_given(argument, option)).count() > 1 {
-            let message = format!("the argument '{option}' cannot be used multiple times");
-            return Err(command.error(ErrorKind::ArgumentConflict, message));
-        }
-    }
-    Ok(())
 }

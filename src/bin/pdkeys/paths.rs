@@ -1,30 +1,31 @@
-//! Files that arguments name, what stands for standard input and output among them, and what names no file: URLs, and
-//! homes that no shell has replaced.
+//! Paths in arguments, `-` for standard input and output, and paths that name no file: URLs, and home directories that no
+//! shell has expanded.
 
+use std::any::TypeId;
 use std::path::{Component, Path, PathBuf};
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
-use clap::{ArgMatches, Command};
-use pdkeys::ErrorKind;
+use clap::{Arg, ArgMatches, Command};
 
 use crate::failure::Failure;
-use crate::rights::{files_named, shown};
+#[cfg(feature = "serve")]
+use crate::serve::address::Address;
 
-/// What stands for standard input or output in the place of a file, as everywhere. A file of this name is `./-`.
+/// The path that stands for standard input or output. A file of this name is `./-`.
 pub(crate) const STREAM: &str = "-";
 
-/// Takes the path of something that is no stream, called `what` in the message that refuses one.
+/// Returns a parser of paths that refuses `-`. `what` names the argument in its message.
 pub(crate) fn no_stream(what: &'static str) -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().try_map(move |path| refuse_stream(what, path))
 }
 
 /// Refuses a path that stands for standard input or output.
-pub(crate) fn refuse_stream(what: &'static str, path: PathBuf) -> Result<PathBuf, pdkeys::Error> {
+pub(crate) fn refuse_stream(what: &'static str, path: PathBuf) -> pdkeys::model::Result<PathBuf> {
     if path.as_os_str() != STREAM {
         return Ok(path);
     }
     let why = "- stands for standard input or output, and is not taken here".to_owned();
-    Err(ErrorKind::Invalid { what, why }.into())
+    Err(pdkeys::model::Error::Invalid { what, why })
 }
 
 /// Refuses a path on the command line that begins with a home directory as shells write it.
@@ -76,6 +77,61 @@ fn what_else(text: &str) -> Option<String> {
     (is_scheme && (is_sqlites || rest.starts_with("//"))).then(|| format!("a URL ({scheme}:)"))
 }
 
+/// Returns the name of an argument in messages.
+pub(crate) fn shown(argument: &Arg) -> String {
+    match argument.get_long() {
+        Some(long) => format!("--{long}"),
+        None => argument.to_string(),
+    }
+}
+
+/// Returns whether an argument takes the name of a file.
+pub(crate) fn takes_file(argument: &Arg) -> bool {
+    let kind = argument.get_value_parser().type_id();
+    kind == TypeId::of::<PathBuf>() || is_address(argument)
+}
+
+#[cfg(feature = "serve")]
+fn is_address(argument: &Arg) -> bool {
+    argument.get_value_parser().type_id() == TypeId::of::<Address>()
+}
+
+#[cfg(not(feature = "serve"))]
+fn is_address(_: &Arg) -> bool {
+    false
+}
+
+/// Calls a function with each path that the command line names, until it refuses one.
+pub(crate) fn files_named(
+    command: &Command,
+    matches: &ArgMatches,
+    mut judge: impl FnMut(&Arg, &Path) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let (mut command, mut matches) = (command, matches);
+    loop {
+        for argument in command.get_arguments().filter(|argument| takes_file(argument)) {
+            for path in paths_of(argument, matches) {
+                judge(argument, path)?;
+            }
+        }
+        let Some((name, below)) = matches.subcommand() else { return Ok(()) };
+        let Some(found) = command.find_subcommand(name) else { return Ok(()) };
+        (command, matches) = (found, below);
+    }
+}
+
+/// Returns the paths that an argument was given.
+fn paths_of<'m>(argument: &Arg, matches: &'m ArgMatches) -> Vec<&'m Path> {
+    let id = argument.get_id().as_str();
+    #[cfg(feature = "serve")]
+    if is_address(argument) {
+        let addresses = matches.try_get_many::<Address>(id).ok().flatten().into_iter().flatten();
+        return addresses.filter_map(Address::path).collect();
+    }
+    let paths = matches.try_get_many::<PathBuf>(id).ok().flatten().into_iter().flatten();
+    paths.map(PathBuf::as_path).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::any::TypeId;
@@ -83,7 +139,7 @@ mod tests {
     use clap::{Arg, CommandFactory as _, ValueHint};
 
     use super::*;
-    use crate::commands::Cli;
+    use crate::cli::Cli;
 
     /// Where `-` is standard input or output; sessions show each of them.
     const STREAMS: [&str; 7] = [

@@ -1,7 +1,7 @@
-//! Reads the answer to a question: a whole line that was typed after the question was asked.
+//! Reads the answer to a question: a whole line that is typed after the question is asked.
 //!
-//! What was typed or pasted before is discarded, so that it answers nothing. Esc, Ctrl-D and the end of input end the
-//! question without an answer. The terminal is as it was before on every way out, also by a signal.
+//! Earlier input is discarded, so that it is never taken for the answer. Esc, Ctrl-D and the end of input end the question
+//! without an answer. The settings of the terminal are restored in every case, including signals.
 
 use std::io::{self, Read as _};
 use std::os::fd::BorrowedFd;
@@ -20,26 +20,26 @@ use signal_hook::flag;
 use signal_hook::low_level::{emulate_default_handler, pipe};
 use zeroize::Zeroizing;
 
-/// The longest line that a terminal hands over, with its end.
+/// The longest line that a terminal delivers, including its end.
 const LONGEST_LINE: usize = 4096;
 const ESCAPE: u8 = 0x1b;
-/// How long nothing must have come in before a question is asked: what is being pasted comes in faster.
+/// How long there must be no input before a question is asked. Pasted text arrives faster than that.
 const QUIET: Timespec = Timespec { tv_sec: 0, tv_nsec: 30_000_000 };
-/// How often what comes in is discarded before the question is asked nevertheless.
+/// How many times input is discarded before the question is asked anyway.
 const MOST_DISCARDED: usize = 50;
 
-/// Whether an answer shows while it is typed.
+/// Whether an answer is echoed while it is typed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Echo {
     Shown,
     Hidden,
 }
 
-/// Asks, and reads a line without its end from the terminal, again as long as `is_taken` says no to it. Returns `None` if
-/// the question was left without an answer.
+/// Asks a question, and reads a line without its end from the terminal, until `is_taken` accepts it. Returns `None` if the
+/// question ended without an answer.
 ///
 /// # Errors
-/// If `input` is no terminal, or cannot be read.
+/// If `input` is not a terminal, or cannot be read.
 pub(crate) fn ask(
     question: &str,
     echo: Echo,
@@ -69,7 +69,7 @@ pub(crate) fn ask(
         drop(mode);
         drop(signals);
         writeln!(output)?;
-        // Ends the process, or stops it; then the question is asked again when it goes on.
+        // Ends the process or stops it. After a stop, the question is asked again.
         emulate_default_handler(signal)?;
     }
 }
@@ -86,7 +86,7 @@ fn discard_input(input: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads what the terminal hands over as one line. It is an answer only if it has an end.
+/// Reads one line from the terminal. It is an answer only if it is complete.
 fn read_line(input: BorrowedFd<'_>) -> io::Result<Option<Zeroizing<String>>> {
     let mut bytes = Zeroizing::new([0; LONGEST_LINE]);
     let read = rustix::io::retry_on_intr(|| rustix::io::read(input, &mut bytes[..]))?;
@@ -94,7 +94,7 @@ fn read_line(input: BorrowedFd<'_>) -> io::Result<Option<Zeroizing<String>>> {
     Ok(line.map(|line| Zeroizing::new(String::from_utf8_lossy(line).into_owned())))
 }
 
-/// A terminal that hands over lines, and Esc as the end of one.
+/// A terminal in line mode, with Esc as an additional end of a line. Dropping it restores the mode from before.
 struct LineMode<'t> {
     terminal: BorrowedFd<'t>,
     before: Termios,
@@ -115,7 +115,7 @@ impl<'t> LineMode<'t> {
 
 impl Drop for LineMode<'_> {
     fn drop(&mut self) {
-        // What follows an Esc is no beginning of a command. There is nothing else to do where this fails.
+        // Flushed, so that input after an Esc does not reach the shell. A failure cannot be handled here.
         let _ = tcsetattr(self.terminal, OptionalActions::Flush, &self.before);
     }
 }
@@ -123,11 +123,11 @@ impl Drop for LineMode<'_> {
 /// The signals that would end or stop the process while the terminal is changed.
 const HELD: [i32; 5] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP];
 
-/// The handlers of those signals. They stay, since without them a signal would do nothing any more.
+/// The handlers of those signals. They stay installed, since a signal without its handler would be ignored.
 struct Handlers {
     wakes: UnixStream,
     last: Arc<AtomicUsize>,
-    /// Whether the signals do what they do by default.
+    /// Whether the signals have their default effect.
     is_default: Arc<AtomicBool>,
 }
 
@@ -146,7 +146,7 @@ impl Handlers {
     }
 }
 
-/// Holds the signals back as long as it is there.
+/// Holds the signals back until it is dropped.
 struct HeldSignals(&'static Handlers);
 
 impl HeldSignals {
@@ -163,7 +163,7 @@ impl HeldSignals {
         Ok(Self(handlers))
     }
 
-    /// Waits until there is input, or gives the signal that came first.
+    /// Waits for input, and returns a signal if one arrives first.
     fn wait_for(&self, input: BorrowedFd<'_>) -> io::Result<Option<i32>> {
         loop {
             let mut polled = [PollFd::new(&self.0.wakes, PollFlags::IN), PollFd::new(&input, PollFlags::IN)];

@@ -1,22 +1,18 @@
-//! Whose rights the process has: its caller's, or those of an account that the caller reached through sudo.
+//! Whose rights the process has: those of its caller, or of an account that the caller reached through sudo.
 //!
-//! Behind sudo the files of the service account are open to the process and closed to its caller. So the caller gets to
-//! name a store, which the account must own with every step of the way to it, and no other file: input comes through
-//! standard input, output goes through standard output, and those the caller's shell opens with the caller's own rights.
+//! Behind sudo the files of the service account are open to the process and closed to its caller. So the caller may
+//! name a store, which the account must own together with every directory above it, and no other file: input comes from
+//! standard input and output goes to standard output, which the caller's shell opens with the caller's own rights.
 
-use std::any::TypeId;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
 
-use clap::{Arg, ArgMatches, Command};
+use clap::{ArgMatches, Command};
 
+use crate::environment::variable;
 use crate::failure::Failure;
-use crate::paths::STREAM;
-#[cfg(feature = "serve")]
-use crate::serve::Address;
-use crate::session::variable;
+use crate::paths::{STREAM, files_named, shown};
 
-/// The argument that may name a file behind a deputy: a store is refused unless the process or root own it, and the way.
+/// The one argument that may name a file behind a deputy. Opening the store checks who owns it and its directories.
 const STORE: &str = "store";
 const ROOT: u32 = 0;
 
@@ -25,22 +21,23 @@ const ROOT: u32 = 0;
 pub(crate) enum Rights {
     /// The caller's own, or the caller is root.
     Callers,
-    /// Those of another operating-system user than the caller, if it can be made out who that is.
+    /// Those of another operating-system user. The uid is the caller's, if it can be determined.
     Deputys(Option<u32>),
 }
 
 impl Rights {
-    /// Asks the kernel and the variables in which sudo, pkexec and doas name their caller.
+    /// Determines the rights from the uids of the process and the variables in which sudo, pkexec and doas name their
+    /// caller.
     ///
-    /// A caller who sets one of these without them has fewer rights, never more.
+    /// Setting one of these variables by hand can only take rights away.
     pub(crate) fn of_process() -> Self {
         let effective = rustix::process::geteuid().as_raw();
         let number = |value: OsString| value.to_str()?.parse().ok();
         let named = ["SUDO_UID", "PKEXEC_UID"].into_iter().filter_map(variable).map(number);
         let by_login = variable("DOAS_USER").map(|login| Some(uzers::get_user_by_name(&login)?.uid()));
-        // A program that is installed set-user-id is a deputy as well.
+        // A set-user-id program is a deputy as well.
         let real = Some(rustix::process::getuid().as_raw());
-        // A caller who cannot be made out is another one.
+        // A caller who cannot be determined counts as another user.
         let is_another = |uid: &Option<u32>| uid.is_none_or(|uid| ![ROOT, effective].contains(&uid));
         let mut callers = named.chain(by_login).chain([real]).filter(is_another);
         match callers.next() {
@@ -49,7 +46,7 @@ impl Rights {
         }
     }
 
-    /// Whether they are those of another user than the caller.
+    /// Returns whether they are those of another user than the caller.
     pub(crate) fn are_a_deputys(self) -> bool {
         matches!(self, Self::Deputys(_))
     }
@@ -65,12 +62,12 @@ impl Rights {
         })
     }
 
-    /// Refuses what the caller would have the process do to files without naming one.
+    /// Refuses an option or input that makes the process use files that are not named on the command line.
     pub(crate) fn refuse(self, what: &str) -> Result<(), Failure> {
         if self.are_a_deputys() { Err(refused(what)) } else { Ok(()) }
     }
 
-    /// Refuses to make a store, or to restore one where no store tells whether the caller may.
+    /// Refuses to make a store, or to restore one where there is no store that says whether the caller may.
     pub(crate) fn refuse_founding(self) -> Result<(), Failure> {
         if !self.are_a_deputys() {
             return Ok(());
@@ -85,67 +82,13 @@ fn refused(what: &str) -> Failure {
         .with_hint("use standard input or output, which your shell opens: < FILE, > FILE; - stands for them where a file must be named")
 }
 
-/// How an argument is called in messages.
-pub(crate) fn shown(argument: &Arg) -> String {
-    match argument.get_long() {
-        Some(long) => format!("--{long}"),
-        None => argument.to_string(),
-    }
-}
-
-/// Whether an argument takes the name of a file, whatever it does with it.
-fn takes_file(argument: &Arg) -> bool {
-    let kind = argument.get_value_parser().type_id();
-    kind == TypeId::of::<PathBuf>() || is_address(argument)
-}
-
-#[cfg(feature = "serve")]
-fn is_address(argument: &Arg) -> bool {
-    argument.get_value_parser().type_id() == TypeId::of::<Address>()
-}
-
-#[cfg(not(feature = "serve"))]
-fn is_address(_: &Arg) -> bool {
-    false
-}
-
-/// Calls a function with each path that the command line names, until it refuses one.
-pub(crate) fn files_named(
-    command: &Command,
-    matches: &ArgMatches,
-    mut judge: impl FnMut(&Arg, &Path) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let (mut command, mut matches) = (command, matches);
-    loop {
-        for argument in command.get_arguments().filter(|argument| takes_file(argument)) {
-            for path in paths_of(argument, matches) {
-                judge(argument, path)?;
-            }
-        }
-        let Some((name, below)) = matches.subcommand() else { return Ok(()) };
-        let Some(found) = command.find_subcommand(name) else { return Ok(()) };
-        (command, matches) = (found, below);
-    }
-}
-
-/// The paths that an argument was given.
-fn paths_of<'m>(argument: &Arg, matches: &'m ArgMatches) -> Vec<&'m Path> {
-    let id = argument.get_id().as_str();
-    #[cfg(feature = "serve")]
-    if is_address(argument) {
-        let addresses = matches.try_get_many::<Address>(id).ok().flatten().into_iter().flatten();
-        return addresses.filter_map(Address::path).collect();
-    }
-    let paths = matches.try_get_many::<PathBuf>(id).ok().flatten().into_iter().flatten();
-    paths.map(PathBuf::as_path).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use clap::{CommandFactory as _, ValueHint};
+    use clap::{Arg, CommandFactory as _, ValueHint};
 
     use super::*;
-    use crate::commands::Cli;
+    use crate::cli::Cli;
+    use crate::paths::takes_file;
 
     fn visit(command: &Command, name: &str, visitor: &mut dyn FnMut(&str, &Arg)) {
         for argument in command.get_arguments() {

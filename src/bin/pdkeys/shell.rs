@@ -1,16 +1,16 @@
-//! The shells that are completed for: their scripts, how each hands over the line, and how bash writes a word.
+//! The supported shells: their completion scripts, how each passes the line, and how bash quotes a word.
 //!
-//! zsh, fish and elvish quote what they insert by themselves. bash inserts a candidate as it is, in the place of the part
-//! of the word after the last break (`=`, `:`, an opening quotation mark), so that it is quoted here for that place.
+//! zsh, fish and elvish quote what they insert. bash inserts a candidate as it is, in place of the part of the word after
+//! the last break (`=`, `:`, an opening quotation mark), so that candidates for bash are quoted here.
 
 use std::ffi::{OsStr, OsString};
 
 use clap::ValueEnum;
 use pdkeys::model::is_hazardous;
 
-use crate::session::variable;
+use crate::environment::variable;
 
-/// A shell that completion scripts are made for.
+/// A shell with a completion script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Shell {
     Bash,
@@ -35,16 +35,16 @@ impl Shell {
         }
     }
 
-    /// Reads the line out of what the shell's script passes.
+    /// Reads the line from the arguments that the shell's script passes.
     pub(crate) fn read_line(self, passed: &[OsString]) -> Option<Line> {
         let passed: Vec<_> = passed.iter().map(|argument| argument.to_string_lossy()).collect();
         match self {
-            // The line up to the cursor, the line after it, and what would be replaced.
+            // The line up to the cursor, the line after it, and the text that would be replaced.
             Self::Bash => match passed.as_slice() {
                 [before, after, replaced] => Line::of_bash(before, after, replaced),
                 _ => None,
             },
-            // The number of the word, beginning with 1, and the words as they were typed.
+            // The number of the word, counted from 1, and the words as typed.
             Self::Zsh => {
                 let (number, typed) = passed.split_first()?;
                 let current = number.parse::<usize>().ok()?.checked_sub(1)?;
@@ -55,7 +55,7 @@ impl Shell {
             Self::Fish | Self::Elvish => {
                 let mut words: Vec<_> = passed.iter().map(|word| word.clone().into_owned()).collect();
                 if self == Self::Fish {
-                    // fish gives the word at the cursor as it was typed.
+                    // fish passes the word at the cursor as typed, with its quotation marks.
                     if let Some(last) = words.last_mut() {
                         *last = unquote(last);
                     }
@@ -66,7 +66,7 @@ impl Shell {
         }
     }
 
-    /// Writes the candidates as the shell's script takes them, a line each.
+    /// Formats the candidates for the shell's script, one per line.
     pub(crate) fn write(self, line: &Line, candidates: &[Candidate]) -> Vec<String> {
         match self {
             Self::Bash => line.bash_candidates(candidates),
@@ -98,11 +98,11 @@ pub(crate) struct Candidate {
 
 /// A line that is being completed.
 pub(crate) struct Line {
-    /// The words as the command would get them, the program's name first.
+    /// The words as the command would receive them, beginning with the name of the program.
     pub(crate) words: Vec<OsString>,
     /// The index of the word that is being typed.
     pub(crate) current: usize,
-    /// Whether that word is the file of a redirection, which is the shell's and not the command's.
+    /// Whether that word is the file of a redirection, which is not an argument of the command.
     pub(crate) is_redirection: bool,
     /// The beginning of that word, which bash leaves on the line.
     kept: Word,
@@ -127,7 +127,7 @@ impl Line {
         let kept = before[typed.begins..].strip_suffix(replaced)?;
         let kept = read(kept).pop()?;
         let is_redirection = typed.is_redirection;
-        // What stands right after the cursor is the end of the word that is being typed.
+        // Text right after the cursor is the end of the word that is being typed.
         let rest = after.find([' ', '\t']).map_or("", |blank| &after[blank..]);
         let value = typed.value.clone();
         let arguments =
@@ -147,7 +147,7 @@ impl Line {
         match quoted.as_mut_slice() {
             [only] => only.push_str(quotation.end()),
             several => {
-                // bash inserts what all of them begin with, which must not end in half of an escape.
+                // bash inserts the common prefix of the candidates, which must not end within an escape.
                 let common = common_beginning(several);
                 let backslashes = common.len() - common.trim_end_matches('\\').len();
                 if backslashes % 2 == 1 {
@@ -168,7 +168,7 @@ fn common_beginning(texts: &[String]) -> &str {
     })
 }
 
-/// Where the home directory is meant, puts it: a shell does so only when it runs the line.
+/// Expands a leading `~/`, which the shell expands only when it runs the line.
 fn at_home(word: String) -> OsString {
     match (word.strip_prefix("~/"), variable("HOME")) {
         (Some(rest), Some(mut home)) => {
@@ -180,7 +180,7 @@ fn at_home(word: String) -> OsString {
     }
 }
 
-/// Which quotation marks a place of a line stands between.
+/// The kind of quotation at a position of a line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Quotation {
     #[default]
@@ -192,7 +192,7 @@ enum Quotation {
 }
 
 impl Quotation {
-    /// Writes text so that bash reads it as it is.
+    /// Quotes text so that bash reads it literally.
     fn quote(self, text: &str) -> String {
         let mut quoted = String::with_capacity(text.len() + 8);
         for character in text.chars() {
@@ -217,7 +217,7 @@ impl Quotation {
                 (Self::None, _) | (Self::Double, '"' | '$' | '`' | '\\') | (Self::Ansi, '\'' | '\\') => {
                     quoted.push('\\');
                 }
-                // What a backslash does not take the meaning from between these marks is written outside of them.
+                // A backslash does not escape these within the marks, so that they are written outside of them.
                 (Self::Single, '\'') => {
                     quoted.push_str("'\\''");
                     continue;
@@ -245,10 +245,10 @@ impl Quotation {
 /// A word of a line.
 #[derive(Debug, Default)]
 struct Word {
-    /// The index of the byte at which it begins.
+    /// The byte index at which it begins.
     begins: usize,
     value: String,
-    /// The quotation that it ends in, if it is not finished.
+    /// The quotation that is still open at its end.
     quotation: Quotation,
     is_redirection: bool,
 }
@@ -259,8 +259,8 @@ impl Word {
     }
 }
 
-/// Reads the words of a line as bash does, but expands nothing. The last of them is the one that is being typed, and may
-/// be empty.
+/// Splits a line into words as bash does, without expansions. The last word is the one that is being typed, and may be
+/// empty.
 fn read(line: &str) -> Vec<Word> {
     let mut words = Vec::new();
     let mut word = Word::default();
@@ -275,7 +275,7 @@ fn read(line: &str) -> Vec<Word> {
                 word.begins = at + 1;
             }
             (Quotation::None, '<' | '>') => {
-                // In front of it may be the number of a descriptor.
+                // A file descriptor number may precede it.
                 let is_number = word.value.chars().all(|digit| digit.is_ascii_digit() || digit == '&');
                 let ended = std::mem::replace(&mut word, Word::at(at + 1));
                 if !is_number {
@@ -305,7 +305,7 @@ fn read(line: &str) -> Vec<Word> {
     words
 }
 
-/// Takes the quotation marks away from one word.
+/// Removes the quotation marks from one word.
 fn unquote(typed: &str) -> String {
     read(typed).into_iter().map(|word| word.value).collect()
 }

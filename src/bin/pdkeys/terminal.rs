@@ -1,9 +1,9 @@
-//! The standard streams, colour and prompts. Nothing else touches them.
+//! The standard streams and colour. No other file uses them.
 //!
-//! Standard output is data and nothing but; everything else goes to standard error.
+//! Only data goes to standard output; everything else goes to standard error.
 
 #![expect(clippy::disallowed_methods, reason = "this file is the one that the standard streams belong to")]
-#![expect(clippy::unused_self, reason = "who holds a terminal may use the streams; nobody else does")]
+#![expect(clippy::unused_self, reason = "only code that holds a terminal may use the streams")]
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, IsTerminal, StdinLock, Write, stderr, stdin, stdout};
@@ -21,19 +21,20 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
-use crate::failure::{Failure, hide};
+use crate::environment::variable;
+use crate::failure::Failure;
 use crate::prompt::{self, Echo};
-use crate::session::variable;
+use crate::redaction::hide;
 
-/// How long the reader of a secret may keep it waiting. The store is locked meanwhile.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// What a pipe that is ready takes without blocking: POSIX's least `PIPE_BUF`.
-const SURE_TO_FIT: usize = 512;
+/// How long writing a secret may block. The store is locked meanwhile.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The number of bytes that a ready pipe takes without blocking: the smallest `PIPE_BUF` that POSIX allows.
+const PIPE_BUF: usize = 512;
 
-/// The columns of a terminal of which nothing is known.
-const USUAL_WIDTH: u16 = 80;
-/// The columns of help that need no longer lines to be read well.
-const WIDEST_HELP: usize = 100;
+/// The width of a terminal whose width is unknown.
+const DEFAULT_WIDTH: u16 = 80;
+/// The largest width of help.
+const MAX_HELP_WIDTH: usize = 100;
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
@@ -53,7 +54,7 @@ pub(crate) enum Color {
 }
 
 impl Color {
-    /// Decides for a stream. Of the environment, `NO_COLOR` and `TERM` count, and only on a terminal.
+    /// Decides whether to use colour on a stream. `NO_COLOR` and `TERM` count only on a terminal.
     pub(crate) fn on(self, stream: &impl IsTerminal) -> ColorChoice {
         let wanted = match self {
             Self::Auto => {
@@ -67,17 +68,17 @@ impl Color {
     }
 }
 
-/// Whether a terminal of this kind understands more than text.
+/// Returns whether the terminal understands escape sequences.
 fn takes_escape_sequences() -> bool {
     variable("TERM").is_some_and(|kind| !kind.is_empty() && kind != "dumb")
 }
 
-/// The terminal, or what stands in its place.
+/// The standard streams, with the options for writing to them.
 #[derive(Debug)]
 pub(crate) struct Terminal {
     color: Color,
     quiet: bool,
-    /// What no message repeats.
+    /// Secrets that messages replace by their hints.
     hidden: Vec<Secret>,
     raw_csv: bool,
 }
@@ -92,66 +93,65 @@ impl Terminal {
         Self { hidden, ..self }
     }
 
-    /// Whether cells of CSV go out as they are, also those that a spreadsheet would compute.
+    /// Returns the same terminal, which writes CSV cells without the quote that keeps spreadsheets from computing them.
     pub(crate) fn with_raw_csv(self, raw_csv: bool) -> Self {
         Self { raw_csv, ..self }
     }
 
-    /// Whether they do.
+    /// Returns whether CSV cells are written without that quote.
     pub(crate) fn raw_csv(&self) -> bool {
         self.raw_csv
     }
 
-    /// Whether there is somebody to ask.
+    /// Returns whether questions can be asked: standard input and standard error are terminals.
     pub(crate) fn is_interactive(&self) -> bool {
         stdin().is_terminal() && stderr().is_terminal()
     }
 
-    /// Whether data goes to somebody's eyes.
-    pub(crate) fn shows_to_people(&self) -> bool {
+    /// Returns whether standard output is a terminal.
+    pub(crate) fn stdout_is_tty(&self) -> bool {
         stdout().is_terminal()
     }
 
-    /// The width of the terminal that data goes to, in columns: what the terminal says, else what `COLUMNS` says, else
-    /// what most are.
-    pub(crate) fn width(&self) -> u16 {
-        width_of(stdout())
+    /// Returns the width in columns if standard output is a terminal: the terminal's own, else `COLUMNS`, else 80.
+    pub(crate) fn stdout_width(&self) -> Option<u16> {
+        self.stdout_is_tty().then(|| width_of(stdout()))
     }
 
-    /// Where data goes.
+    /// Returns standard output for data.
     pub(crate) fn data(&self) -> impl Write {
         BufWriter::new(AutoStream::new(stdout(), self.color.on(&stdout())).lock())
     }
 
-    /// Where data goes of which there is a lot, and which has no colour.
+    /// Returns standard output for large amounts of data without colour.
     pub(crate) fn plain_data(&self) -> impl Write {
         BufWriter::with_capacity(1 << 16, stdout().lock())
     }
 
-    /// Where notices go, which may be coloured.
+    /// Returns standard error for notices.
     pub(crate) fn notices(&self) -> impl Write {
         AutoStream::new(stderr(), self.color.on(&stderr())).lock()
     }
 
     fn message(&self, style: Style, label: &str, text: &str) {
         let text = hide(&self.hidden, text);
-        // There is nowhere left to complain that standard error is gone.
+        // If standard error is closed, there is nowhere to report it.
         let _ = writeln!(self.notices(), "{style}{label}{style:#} {text}");
     }
 
-    /// Where a log goes.
+    /// Returns standard error for a log.
     #[cfg(feature = "serve")]
     pub(crate) fn log(&self) -> impl Write + use<> {
         stderr()
     }
 
-    /// Whether notices are unwanted.
+    /// Returns whether `--quiet` was given.
     #[cfg(feature = "serve")]
     pub(crate) fn is_quiet(&self) -> bool {
         self.quiet
     }
 
-    /// Shows how far something has come that takes long; to people only.
+    /// Returns a progress bar, which shows only on a terminal.
     pub(crate) fn progress(&self) -> Progress {
         let bar = ProgressBar::hidden();
         if stderr().is_terminal() && !self.quiet && takes_escape_sequences() {
@@ -160,26 +160,26 @@ impl Terminal {
         Progress(bar)
     }
 
-    /// Says what was done.
+    /// Prints a notice of what was done.
     pub(crate) fn done(&self, verb: &str, text: &str) {
         if !self.quiet {
             self.message(DONE, verb, text);
         }
     }
 
-    /// Says what somebody should know.
+    /// Prints a warning.
     pub(crate) fn warning(&self, text: &str) {
         self.message(WARNING, "warning:", text);
     }
 
-    /// Says what to do next.
+    /// Prints a hint of what to do next.
     pub(crate) fn hint(&self, text: &str) {
         if !self.quiet {
             self.message(HINT, "hint:", text);
         }
     }
 
-    /// Says what went wrong, and what to do about it.
+    /// Prints an error with its hints.
     pub(crate) fn failure(&self, failure: &Failure) {
         if let Some(message) = failure.message() {
             self.message(ERROR, "error:", &message);
@@ -189,13 +189,13 @@ impl Terminal {
         }
     }
 
-    /// Shows what a question is about.
+    /// Prints a line above a question.
     pub(crate) fn show(&self, text: &str) {
         let text = hide(&self.hidden, text);
         let _ = writeln!(self.notices(), "{text}");
     }
 
-    /// Asks for a line of text, again as long as `check` refuses it.
+    /// Asks for a line of text until `check` accepts it. An empty answer stands for `preset`.
     pub(crate) fn ask(
         &self,
         question: &str,
@@ -215,7 +215,7 @@ impl Terminal {
         Ok(answer(&typed))
     }
 
-    /// Asks for a secret, which does not show.
+    /// Asks for a secret, which is not echoed.
     pub(crate) fn ask_secret(&self, question: &str) -> Result<Zeroizing<String>, Failure> {
         self.answer_to(&format!("{question}: "), Echo::Hidden, |_| true)
     }
@@ -232,12 +232,12 @@ impl Terminal {
             .ok_or_else(|| Failure::not_confirmed("nothing was answered, and nothing was done"))
     }
 
-    /// Standard input.
+    /// Returns standard input.
     pub(crate) fn input(&self) -> StdinLock<'static> {
         stdin().lock()
     }
 
-    /// Whether standard input is a file, whatever it is called there.
+    /// Returns whether standard input is a given file.
     pub(crate) fn reads_from(&self, file: &Path) -> bool {
         let (Ok(input), Ok(file)) = (rustix::fs::fstat(stdin()), rustix::fs::stat(file)) else {
             return false;
@@ -245,29 +245,31 @@ impl Terminal {
         (input.st_dev, input.st_ino) == (file.st_dev, file.st_ino)
     }
 
-    /// Standard input as a file, for those who read it from its beginning to its end.
+    /// Returns standard input as an unbuffered file.
     pub(crate) fn input_file(&self) -> io::Result<File> {
         stdin().as_fd().try_clone_to_owned().map(File::from)
     }
 
-    /// Asks whether to go on; without an answer, no.
+    /// Asks a yes-or-no question. No answer is a no.
     pub(crate) fn confirm(&self, question: &str) -> bool {
         let question = hide(&self.hidden, question);
         self.answer_to(&format!("{question} [y/N] "), Echo::Shown, |_| true)
             .is_ok_and(|answer| matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
     }
 
-    /// Writes a secret to standard output, and knows afterwards that it was taken: an output that is closed, full,
-    /// or stopped for longer than two seconds is an error.
+    /// Writes a secret to standard output.
+    ///
+    /// # Errors
+    /// If standard output is closed, full, or blocks for longer than two seconds.
     pub(crate) fn hand_over(&self, bytes: &[u8]) -> io::Result<()> {
         let stdout = stdout();
         let stream = stdout.as_fd();
         refuse_closed(stream)?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + WRITE_TIMEOUT;
         let mut rest = bytes;
         while !rest.is_empty() {
             wait_until_writable(stream, deadline)?;
-            match rustix::io::write(stream, &rest[..rest.len().min(SURE_TO_FIT)]) {
+            match rustix::io::write(stream, &rest[..rest.len().min(PIPE_BUF)]) {
                 Ok(written) => rest = &rest[written..],
                 Err(Errno::AGAIN | Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
@@ -277,12 +279,12 @@ impl Terminal {
     }
 }
 
-/// How far something has come.
+/// A progress bar.
 #[derive(Debug)]
 pub(crate) struct Progress(ProgressBar);
 
 impl Progress {
-    /// It begins, and so many bytes are to come.
+    /// Begins, with the total number of bytes.
     pub(crate) fn begin(&self, bytes: u64) {
         self.0.set_length(bytes);
         if let Ok(style) =
@@ -292,17 +294,17 @@ impl Progress {
         }
     }
 
-    /// So many more bytes are done.
+    /// Advances by a number of bytes.
     pub(crate) fn advance(&self, bytes: usize) {
         self.0.inc(u64::try_from(bytes).unwrap_or(u64::MAX));
     }
 
-    /// Lets something be said meanwhile.
+    /// Hides the bar while something is printed.
     pub(crate) fn make_way<T>(&self, say: impl FnOnce() -> T) -> T {
         self.0.suspend(say)
     }
 
-    /// It is over, and need not be seen any more.
+    /// Removes the bar.
     pub(crate) fn end(&self) {
         self.0.finish_and_clear();
     }
@@ -311,19 +313,19 @@ impl Progress {
 fn width_of(terminal: impl AsFd) -> u16 {
     let said = rustix::termios::tcgetwinsize(terminal).ok().map(|size| size.ws_col);
     let columns = || variable("COLUMNS")?.to_str()?.parse().ok();
-    said.filter(|width| *width > 0).or_else(columns).filter(|width| *width > 0).unwrap_or(USUAL_WIDTH)
+    said.filter(|width| *width > 0).or_else(columns).filter(|width| *width > 0).unwrap_or(DEFAULT_WIDTH)
 }
 
-/// The width that help is wrapped to. Where there is no terminal it is the same everywhere.
+/// Returns the width that help is wrapped to. Without a terminal it is always the same.
 pub(crate) fn width_of_help() -> usize {
     let width = if stdout().is_terminal() {
         width_of(stdout()).into()
     } else if stderr().is_terminal() {
         width_of(stderr()).into()
     } else {
-        WIDEST_HELP
+        MAX_HELP_WIDTH
     };
-    width.min(WIDEST_HELP)
+    width.min(MAX_HELP_WIDTH)
 }
 
 fn wait_until_writable(stream: BorrowedFd<'_>, deadline: Instant) -> io::Result<()> {
@@ -335,7 +337,7 @@ fn wait_until_writable(stream: BorrowedFd<'_>, deadline: Instant) -> io::Result<
             Ok(0) => {
                 return Err(io::Error::new(
                     io::ErrorKind::TimedOut,
-                    format!("standard output took nothing for {} s", PATIENCE.as_secs()),
+                    format!("standard output took nothing for {} s", WRITE_TIMEOUT.as_secs()),
                 ));
             }
             Ok(_) => return Ok(()),
@@ -345,8 +347,8 @@ fn wait_until_writable(stream: BorrowedFd<'_>, deadline: Instant) -> io::Result<
     }
 }
 
-/// Where standard output is closed, Rust opens `/dev/null` for reading and writing in its place before `main`. A
-/// secret written there is lost. A shell's `> /dev/null` is open for writing only, and somebody's wish.
+/// Refuses a standard output that was closed when the process started. Rust opens `/dev/null` for reading and writing in
+/// its place, where a secret would be lost. `> /dev/null` of a shell is open for writing only, and intended.
 fn refuse_closed(stream: BorrowedFd<'_>) -> io::Result<()> {
     let status = rustix::fs::fstat(stream)?;
     let is_null = fs::metadata("/dev/null")

@@ -1,4 +1,4 @@
-//! `pdkeys account`, and `pdkeys whoami`.
+//! The commands `pdkeys account` and `pdkeys whoami`.
 
 use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::{ArgValueCandidates, ArgValueCompleter};
@@ -46,7 +46,7 @@ impl Whoami {
                 account: session.account()?.name,
                 store,
             };
-            output::show(&context.terminal, context.globals.output, session.at(), &record)?;
+            output::show(&context.terminal, context.output, session.at(), &record)?;
             Ok(Exit::Done)
         })
     }
@@ -104,7 +104,7 @@ impl Show {
         let Self {} = self;
         context.with_session(FirstUse::NeedsStore, |session| {
             let account = AccountRecord::from(session.account()?);
-            output::show(&context.terminal, context.globals.output, session.at(), &account)?;
+            output::show(&context.terminal, context.output, session.at(), &account)?;
             Ok(Exit::Done)
         })
     }
@@ -122,11 +122,11 @@ impl From<Switch> for bool {
     }
 }
 
-/// Change the account's settings; the Account Owner alone may
+/// Change the account's settings; only the Account Owner may
 #[derive(Args, Debug)]
 #[command(group = clap::ArgGroup::new("change").multiple(true).required(true))]
 pub(crate) struct Set {
-    /// Another name
+    /// A new name
     #[arg(long, group = "change")]
     name: Option<String>,
 
@@ -179,14 +179,14 @@ pub(crate) struct Transfer {
 impl Transfer {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
         context.with_session(FirstUse::NeedsStore, |session| {
-            context.rehearse(session, |session| session.transfer_account(&self.user))?;
-            let account = session.account()?;
-            let heir = session.user(&self.user)?;
-            let what = [format!(
-                "{} ({}) becomes Account Owner of {}; {} becomes an admin.",
-                heir.name, heir.id, account.name, account.owner.name
-            )];
-            context.confirm(&what, &format!("Transfer the account to {}?", heir.name))?;
+            if !context.yes {
+                let (account, Settings { owner: heir, .. }) = session.preview_transfer_account(&self.user)?;
+                let what = [format!(
+                    "{} ({}) becomes Account Owner of {}; {} becomes an admin.",
+                    heir.name, heir.id, account.name, account.owner.name
+                )];
+                context.confirm(&what, &format!("Transfer the account to {}?", heir.name))?;
+            }
             let account = session.transfer_account(&self.user)?;
             changed(context, "Transferred", account, session.at())
         })
@@ -197,8 +197,8 @@ fn changed(context: &Context, verb: &str, account: Settings, now: Timestamp) -> 
     context
         .terminal
         .done(verb, &format!("account {}; {} is Account Owner", account.name, account.owner.name));
-    if context.globals.output != Format::Table {
-        output::show(&context.terminal, context.globals.output, now, &AccountRecord::from(account))?;
+    if context.output != Format::Table {
+        output::show(&context.terminal, context.output, now, &AccountRecord::from(account))?;
     }
     Ok(Exit::Done)
 }

@@ -1,4 +1,4 @@
-//! `pdkeys app`.
+//! The commands of `pdkeys app`.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -13,14 +13,13 @@ use pdkeys::model::{
 use pdkeys::store::sqlite::SqliteStore;
 use serde::Serialize;
 
-use super::keys::{LimitEdit, parse_limit_edit, parse_reason};
-use super::or_none;
-use super::resource::{Rotated, Rotation};
+use super::args::{self, LimitEdit, Reason, or_none, parse_description, warn_of_unknown_scopes};
+use super::resource::{self, Removable, Resource, Rotatable, Rotation};
 use crate::complete;
 use crate::failure::{Exit, Failure};
 use crate::output::secrets::SecretSink;
 use crate::output::times;
-use crate::output::{self, Eyes, Record};
+use crate::output::{self, CellStyle, Record};
 use crate::session::{Context, FirstUse};
 
 /// An app as it is printed.
@@ -81,20 +80,20 @@ impl Record for AppRecord {
     const HEADINGS: &'static [&'static str] =
         &["CLIENT ID", "NAME", "SCOPES", "SECRET", "CREATED", "BY", "LAST USED"];
 
-    fn cells(&self, eyes: &Eyes) -> Vec<String> {
+    fn cells(&self, style: &CellStyle) -> Vec<String> {
         vec![
             self.id.to_string(),
             self.name.to_string(),
             self.scopes.to_string(),
             format!("...{}", self.client_secret_hint),
-            eyes.moment(self.created_at),
+            style.time(self.created_at),
             self.created_by.to_string(),
-            eyes.optional_moment(self.last_used_at, "never"),
+            style.optional_time(self.last_used_at, "never"),
         ]
     }
 }
 
-/// An app token as it is printed, in the words of OAuth.
+/// An app token as it is printed, with the terms of OAuth.
 #[derive(Debug, Serialize)]
 struct TokenRecord {
     client_id: Id,
@@ -118,10 +117,6 @@ impl From<AppToken> for TokenRecord {
             expires_at: token.expires_at,
         }
     }
-}
-
-fn name(app: &Registered) -> String {
-    format!("app {} (client id {}, secret ...{})", app.name, app.id, app.hint)
 }
 
 #[derive(Debug, Subcommand)]
@@ -154,10 +149,10 @@ impl App {
 /// Prints the client secret, alone on its line, on standard output, this once; the client id goes to standard error.
 #[derive(Args, Debug)]
 pub(crate) struct Register {
-    /// What to call it
+    /// The name of the app
     name: Option<String>,
 
-    /// A scope that it is to have, such as `incidents.read` (can be repeated)
+    /// Give it this scope, such as `incidents.read` (can be repeated)
     #[arg(long = "scope", value_name = "SCOPE")]
     scopes: Vec<Scope>,
 
@@ -165,16 +160,16 @@ pub(crate) struct Register {
     #[arg(long)]
     description: Option<String>,
 
-    /// How often all its tokens together may be used, such as `100/min`, or `none` for no limit
+    /// How often its tokens may be used together, such as `100/min`, or `none` for no limit
     #[arg(long, value_name = "LIMIT")]
     rate_limit: Option<RateLimit>,
 
-    /// Write the client secret to this new file, readable by its owner alone, instead of standard output (`-`)
+    /// Write the client secret to this new file, readable only by its owner, instead of standard output (`-`)
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     write_to: Option<PathBuf>,
 }
 
-/// Scopes on one line, at least one.
+/// Parses scopes that are separated by spaces, at least one.
 fn parse_scopes(line: &str) -> pdkeys::model::Result<ScopeSet> {
     let scopes: ScopeSet = line.parse()?;
     if scopes.is_empty() {
@@ -185,25 +180,25 @@ fn parse_scopes(line: &str) -> pdkeys::model::Result<ScopeSet> {
 
 impl Register {
     fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let mut receiver = SecretSink::new(context, self.write_to);
-        receiver.ready()?;
+        let mut sink = SecretSink::new(context, self.write_to);
+        sink.ready()?;
         let name_of_app = context.required_name(Noun::App, self.name)?;
         let scopes = (!self.scopes.is_empty()).then(|| self.scopes.into_iter().collect());
         let answers = "such as incidents.read services.read";
         let spec = AppSpec {
             name: name_of_app,
-            description: self.description.map(|text| Label::parse("description", &text)).transpose()?,
+            description: parse_description(self.description)?,
             scopes: context.required_as(scopes, "Scope", answers, parse_scopes)?,
             rate_limit: self.rate_limit,
         };
         context.with_session(FirstUse::MakesStore, |session| {
             let now = session.at();
-            context.warn_of_unknown_scopes(session, Some(&spec.scopes))?;
+            warn_of_unknown_scopes(context, session, Some(&spec.scopes))?;
             let app = session.register_app(spec, &mut |app, secret| {
-                receiver.take(secret, &AppRecord::new(app.clone(), now))
+                sink.take(secret, &AppRecord::new(app.clone(), now))
             })?;
-            let told = receiver.keep().unwrap_or_else(|| "its secret is shown only this once".to_owned());
-            context.terminal.done("Registered", &format!("{}; {told}", name(&app)));
+            let told = sink.keep().unwrap_or_else(|| "its secret is shown only this once".to_owned());
+            context.terminal.done("Registered", &format!("{}; {told}", app.describe()));
             Ok(Exit::Done)
         })
     }
@@ -218,7 +213,7 @@ impl List {
         let Self {} = self;
         context.with_session(FirstUse::NeedsStore, |session| {
             let now = session.at();
-            output::list(&context.terminal, context.globals.output, now, |emit| {
+            output::list(&context.terminal, context.output, now, |emit| {
                 Ok(session.list_apps(&mut |app| {
                     emit(AppRecord::new(app, now))?;
                     Ok(ControlFlow::Continue(()))
@@ -239,11 +234,7 @@ pub(crate) struct Show {
 
 impl Show {
     fn run(self, context: &Context) -> Result<Exit, Failure> {
-        context.with_session(FirstUse::NeedsStore, |session| {
-            let (app, now) = (session.app(&self.app)?, session.at());
-            output::show(&context.terminal, context.globals.output, now, &AppRecord::new(app, now))?;
-            Ok(Exit::Done)
-        })
+        resource::show::<Registered>(context, &self.app)
     }
 }
 
@@ -255,20 +246,20 @@ pub(crate) struct Edit {
     #[arg(add = ArgValueCompleter::new(complete::app_names))]
     app: String,
 
-    /// Another name
+    /// A new name
     #[arg(long, group = "change")]
     name: Option<String>,
 
-    /// Another description, or `none`
+    /// A new description, or `none`
     #[arg(long, group = "change")]
     description: Option<String>,
 
-    /// A scope that it keeps; the others go, for its present tokens too (can be repeated)
+    /// Keep this scope, and remove all others, from its present tokens too (can be repeated)
     #[arg(long = "scope", value_name = "SCOPE", group = "change")]
     scopes: Vec<Scope>,
 
-    /// How often all its tokens together may be used: `100/min`, `none` for no limit, `default` for the documented one
-    #[arg(long, value_name = "LIMIT", group = "change", value_parser = parse_limit_edit)]
+    /// How often its tokens may be used together: `100/min`, `none` for no limit, `default` for the documented one
+    #[arg(long, value_name = "LIMIT", group = "change", value_parser = args::parse_limit_edit)]
     rate_limit: Option<LimitEdit>,
 
     /// Stop every token that was issued to it
@@ -286,19 +277,13 @@ impl Edit {
             revoke_tokens: self.revoke_tokens,
         };
         context.with_session(FirstUse::NeedsStore, |session| {
-            if self.revoke_tokens {
-                context.rehearse(session, |session| session.edit_app(&self.app, edit.clone()))?;
-                let app = session.app(&self.app)?;
-                let things = [(app.name.to_string(), name(&app))];
-                context.confirm_all(
-                    "Stop all tokens of",
-                    Noun::App,
-                    "These tokens stop working at once:",
-                    &things,
-                )?;
+            if self.revoke_tokens && !context.yes {
+                let app = session.preview_edit_app(&self.app, edit.clone())?;
+                let consequence = "These tokens stop working at once:";
+                resource::confirm(context, "Stop all tokens of", consequence, &[app])?;
             }
             let app = session.edit_app(&self.app, edit)?;
-            changed(context, "Changed", vec![app], session.at())
+            resource::report(context, "Changed", [app], session.at())
         })
     }
 }
@@ -323,12 +308,53 @@ impl Rotate {
     }
 }
 
-impl Rotated for Registered {
+impl Resource for Registered {
     type Record = AppRecord;
     const NOUN: Noun = Noun::App;
 
     fn find(session: &mut Session<'_, SqliteStore>, reference: &str) -> Result<Self, pdkeys::Error> {
         session.app(reference)
+    }
+
+    fn short_name(&self) -> String {
+        self.name.to_string()
+    }
+
+    fn describe(&self) -> String {
+        format!("app {} (client id {}, secret ...{})", self.name, self.id, self.hint)
+    }
+
+    fn into_record(self, now: Timestamp) -> AppRecord {
+        AppRecord::new(self, now)
+    }
+}
+
+impl Removable for Registered {
+    const CONSEQUENCE: &'static str = "These go for good, and their tokens stop working at once:";
+
+    fn preview_removal(
+        session: &mut Session<'_, SqliteStore>,
+        references: &[String],
+        reason: Option<&Label>,
+    ) -> Result<Vec<Self>, pdkeys::Error> {
+        session.preview_remove_apps(references, reason)
+    }
+
+    fn remove(
+        session: &mut Session<'_, SqliteStore>,
+        references: &[String],
+        reason: Option<&Label>,
+    ) -> Result<Vec<Self>, pdkeys::Error> {
+        session.remove_apps(references, reason)
+    }
+}
+
+impl Rotatable for Registered {
+    fn preview_rotation(
+        session: &mut Session<'_, SqliteStore>,
+        reference: &str,
+    ) -> Result<Self, pdkeys::Error> {
+        session.preview_rotate_app(reference)
     }
 
     fn rotate(
@@ -348,16 +374,8 @@ impl Rotated for Registered {
         Registered::overlap(self, now)
     }
 
-    fn ends(&self) -> Option<Timestamp> {
+    fn expiry(&self) -> Option<Timestamp> {
         None
-    }
-
-    fn names(&self) -> (String, String) {
-        (self.name.to_string(), name(self))
-    }
-
-    fn record(self, now: Timestamp) -> AppRecord {
-        AppRecord::new(self, now)
     }
 }
 
@@ -368,23 +386,13 @@ pub(crate) struct Remove {
     #[arg(required = true, value_name = "APP", add = ArgValueCompleter::new(complete::app_names))]
     apps: Vec<String>,
 
-    /// Why; `key-compromise` is the one that other tools read
-    #[arg(long)]
-    reason: Option<String>,
+    #[command(flatten)]
+    reason: Reason,
 }
 
 impl Remove {
     fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let reason = parse_reason(self.reason.as_deref())?;
-        context.with_session(FirstUse::NeedsStore, |session| {
-            context.rehearse(session, |session| session.remove_apps(&self.apps, reason.as_ref()))?;
-            let apps = self.apps.iter().map(|app| session.app(app)).collect::<Result<Vec<_>, _>>()?;
-            let things: Vec<_> = apps.iter().map(|app| (app.name.to_string(), name(app))).collect();
-            let consequence = "These go for good, and their tokens stop working at once:";
-            context.confirm_all("Remove", Noun::App, consequence, &things)?;
-            let apps = session.remove_apps(&self.apps, reason.as_ref())?;
-            changed(context, "Removed", apps, session.at())
-        })
+        resource::remove::<Registered>(context, &self.apps, &self.reason)
     }
 }
 
@@ -401,19 +409,19 @@ pub(crate) struct Token {
     #[arg(long = "scope", value_name = "SCOPE")]
     scopes: Vec<Scope>,
 
-    /// Write the token to this new file, readable by its owner alone, instead of standard output (`-`)
+    /// Write the token to this new file, readable only by its owner, instead of standard output (`-`)
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     write_to: Option<PathBuf>,
 }
 
 impl Token {
     fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let mut receiver = SecretSink::new(context, self.write_to);
-        receiver.ready()?;
+        let mut sink = SecretSink::new(context, self.write_to);
+        sink.ready()?;
         context.with_session(FirstUse::NeedsStore, |session| {
             let scopes = (!self.scopes.is_empty()).then(|| self.scopes.into_iter().collect());
             let token = session.issue_app_token(&self.app, scopes, &mut |token, secret| {
-                receiver.take(secret, &TokenRecord::from(token.clone()))
+                sink.take(secret, &TokenRecord::from(token.clone()))
             })?;
             let mut told = vec![format!(
                 "a token to app {} (...{}), with {}, until {}",
@@ -422,16 +430,9 @@ impl Token {
                 token.scopes,
                 times::exact(token.expires_at)
             )];
-            told.extend(receiver.keep());
+            told.extend(sink.keep());
             context.terminal.done("Issued", &told.join("; "));
             Ok(Exit::Done)
         })
     }
-}
-
-fn changed(context: &Context, verb: &str, apps: Vec<Registered>, now: Timestamp) -> Result<Exit, Failure> {
-    for app in &apps {
-        context.terminal.done(verb, &name(app));
-    }
-    output::changed(context, now, apps.into_iter().map(|app| AppRecord::new(app, now)))
 }

@@ -1,4 +1,4 @@
-//! `pdkeys audit`.
+//! The commands of `pdkeys audit`.
 
 use std::ops::ControlFlow;
 
@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::complete;
 use crate::failure::{Exit, Failure};
-use crate::output::{self, Eyes, Format, Record};
+use crate::output::{self, CellStyle, Format, Record};
 use crate::session::{Context, FirstUse};
 
 impl Record for AuditRecord {
@@ -27,7 +27,7 @@ impl Record for AuditRecord {
     const HEADINGS: &'static [&'static str] =
         &["NUMBER", "TIME", "ACTOR", "ACTION", "TARGET", "CALLED", "CHANGES"];
 
-    fn cells(&self, eyes: &Eyes) -> Vec<String> {
+    fn cells(&self, style: &CellStyle) -> Vec<String> {
         let actors: Vec<_> = self.actors.iter().map(|actor| actor.summary.as_str()).collect();
         let mut actor = actors.join(" by ");
         if let Some(token) = &self.method.truncated_token {
@@ -39,7 +39,7 @@ impl Record for AuditRecord {
         };
         vec![
             self.id.to_string(),
-            eyes.moment(self.execution_time),
+            style.time(self.execution_time),
             actor,
             self.action.as_str().to_owned(),
             format!("{} {}", self.root_resource.kind, self.root_resource.id),
@@ -49,7 +49,7 @@ impl Record for AuditRecord {
     }
 }
 
-/// Why it went, and then what it was. What was not the case is left out: everything had an end.
+/// Describes a removal: the reason, and then what was removed, without the fields that were false.
 fn describe_removed(fields: &[FieldChange]) -> Vec<String> {
     let why = fields.iter().filter(|field| field.before_value.is_none()).map(describe);
     let was = fields.iter().filter_map(|field| {
@@ -68,7 +68,7 @@ fn describe(field: &FieldChange) -> String {
     }
 }
 
-/// The end of the trail as it is printed: `head` is what `--head` takes.
+/// The head of the trail as it is printed. `--head` accepts `head`.
 #[derive(Debug, Serialize)]
 struct HeadRecord {
     number: u64,
@@ -81,7 +81,7 @@ impl From<Head> for HeadRecord {
     }
 }
 
-/// What verifying found, as it is printed. Of a broken trail there is no end to be kept.
+/// The result of verifying as it is printed. A broken trail has no head.
 #[derive(Debug, Serialize)]
 struct VerifiedRecord {
     intact: bool,
@@ -113,7 +113,7 @@ impl VerifiedRecord {
     }
 }
 
-/// One way in which the store is not what the trail says, as it is printed.
+/// A difference between the store and the trail, as it is printed.
 #[derive(Debug, Serialize)]
 pub(super) struct DifferenceRecord {
     id: String,
@@ -133,7 +133,7 @@ impl From<&Difference> for DifferenceRecord {
     }
 }
 
-/// A difference in words, without what it is about.
+/// Describes a difference, without naming its subject.
 pub(super) fn in_words(difference: &Difference) -> String {
     let Difference { field, record, trail, state, .. } = difference;
     let said = |value: &Option<String>| escape(value.as_deref().unwrap_or("none")).into_owned();
@@ -146,14 +146,14 @@ pub(super) fn in_words(difference: &Difference) -> String {
     }
 }
 
-/// Says each of the differences that were found, and how many more there are.
+/// Describes each difference that was found, and how many more there are.
 pub(super) fn all_in_words(replay: &Replay) -> Vec<String> {
     let further = replay.count - replay.differences.len() as u64;
     let further = (further > 0).then(|| format!("{further} more differences from the audit trail"));
     let differences = replay.differences.iter().map(|difference| {
         let Difference { noun, id, .. } = difference;
         let kind = noun.resource_type();
-        // What has no id goes by its word.
+        // The account has no id, and is named by its type.
         let what = if kind == id { id.clone() } else { format!("{kind} {id}") };
         format!("{what}: {}", in_words(difference))
     });
@@ -180,11 +180,11 @@ impl Audit {
 /// List what was changed, newest first
 #[derive(Args, Debug)]
 pub(crate) struct List {
-    /// Only from then on: `7d` ago, `2027-01-31`, or a time
+    /// Only what happened at or after this time: `7d` ago, `2027-01-31`, or a time
     #[arg(long, value_name = "WHEN")]
     since: Option<String>,
 
-    /// Only before then
+    /// Only what happened before this time
     #[arg(long, value_name = "WHEN")]
     until: Option<String>,
 
@@ -204,12 +204,12 @@ pub(crate) struct List {
     #[arg(long = "type", value_name = "TYPE", value_parser = parse_type, add = ArgValueCandidates::new(complete::resource_types))]
     target_type: Option<Noun>,
 
-    /// At most so many
+    /// Show at most this many
     #[arg(long, value_name = "NUMBER")]
     limit: Option<u64>,
 }
 
-/// A type as records have it.
+/// Parses a resource type of records.
 fn parse_type(text: &str) -> Result<Noun, String> {
     Noun::ALL.into_iter().find(|noun| noun.resource_type() == text).ok_or_else(|| {
         let known: Vec<_> = Noun::ALL.iter().map(|noun| noun.resource_type()).collect();
@@ -217,7 +217,7 @@ fn parse_type(text: &str) -> Result<Noun, String> {
     })
 }
 
-/// What records name a thing by: names change, and are not looked for.
+/// Parses the id by which records name a target. Names change, and are not searched for.
 fn parse_target(text: &str) -> Result<String, Failure> {
     let account = Noun::Account.resource_type();
     if text.eq_ignore_ascii_case(account) {
@@ -250,7 +250,7 @@ impl List {
                 limit: self.limit,
                 before: None,
             };
-            output::list(&context.terminal, context.globals.output, now, |emit| {
+            output::list(&context.terminal, context.output, now, |emit| {
                 Ok(session.list_audit(&query, &mut |record| {
                     emit(record)?;
                     Ok(ControlFlow::Continue(()))
@@ -261,10 +261,10 @@ impl List {
     }
 }
 
-/// Check that no record was altered, inserted or left out, and that the store is what the records say
+/// Check that no record was altered, inserted or removed, and that the store matches the records
 ///
-/// Records cut off at the end are seen only with `--head`. Exits with 3 if the trail is not what was written, or if
-/// the store holds something else than follows from it. What differs is named.
+/// Records that are missing at the end are detected only with `--head`. Exits with 3 if the trail was changed, or if the
+/// store differs from it. Each difference is named.
 #[derive(Args, Debug)]
 pub(crate) struct Verify {
     /// What `pdkeys audit head` printed earlier, kept elsewhere
@@ -286,9 +286,9 @@ impl Verify {
                     Exit::No
                 }
             };
-            match (context.globals.output, &chain) {
+            match (context.output, &chain) {
                 (Format::Table, Chain::Intact(head)) => output::line(&context.terminal, &head.to_string())?,
-                // The warning says it, and there is no line that could be taken for a head.
+                // Nothing is printed that could be taken for a head.
                 (Format::Table, Chain::BrokenAt(_)) => {}
                 (format, _) => {
                     output::show(
@@ -304,7 +304,7 @@ impl Verify {
     }
 }
 
-/// Tells how the store differs from the trail, and what the trail leaves open.
+/// Reports how the store differs from the trail, and what the trail does not cover.
 fn told(context: &Context, replay: &Replay) -> Exit {
     for difference in all_in_words(replay) {
         context.terminal.warning(&difference);
@@ -318,7 +318,7 @@ fn told(context: &Context, replay: &Replay) -> Exit {
     if replay.count == 0 { Exit::Done } else { Exit::No }
 }
 
-/// Print the end of the audit trail, to be kept elsewhere
+/// Print the head of the audit trail, to keep elsewhere
 #[derive(Args, Debug)]
 pub(crate) struct HeadOfChain {}
 
@@ -327,7 +327,7 @@ impl HeadOfChain {
         let Self {} = self;
         context.with_session(FirstUse::NeedsStore, |session| {
             let head = session.audit_head()?;
-            match context.globals.output {
+            match context.output {
                 Format::Table => output::line(&context.terminal, &head.to_string())?,
                 format => output::show(&context.terminal, format, session.at(), &HeadRecord::from(head))?,
             }

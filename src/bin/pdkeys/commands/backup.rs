@@ -1,4 +1,4 @@
-//! The store as a whole: `backup`, `restore`.
+//! The commands `pdkeys backup` and `pdkeys restore`.
 
 use std::io::IsTerminal as _;
 use std::ops::ControlFlow;
@@ -19,14 +19,15 @@ use serde::Serialize;
 
 use super::audit::{DifferenceRecord, all_in_words};
 use crate::failure::{Exit, Failure};
+use crate::os_user::os_user;
 use crate::output::{self, Format};
 use crate::paths::{STREAM, no_stream};
-use crate::session::{Context, FirstUse, os_user};
+use crate::session::{Context, FirstUse};
 
 /// Copy the store to a new file, while others use it
 ///
-/// The copy is the store as it was at one moment, verified before it gets its name; a file of that name is not
-/// overwritten. It is worthless without the store key, which is copied only if you say where to. What checks counted is
+/// The copy is the store at one point in time, and is verified before it gets its name. An existing file is not
+/// overwritten. The copy is worthless without the store key, which is copied only with --with-store-key. Usage counts are
 /// not part of it.
 #[derive(Args, Debug)]
 pub(crate) struct Backup {
@@ -34,7 +35,7 @@ pub(crate) struct Backup {
     #[arg(value_hint = clap::ValueHint::FilePath)]
     file: PathBuf,
 
-    /// Copy the store key too, to this new file; keep it apart from the backup
+    /// Copy the store key too, to this new file; keep it away from the backup
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     #[arg(value_parser = no_stream("store key"))]
     with_store_key: Option<PathBuf>,
@@ -67,28 +68,28 @@ impl Backup {
                     "the copy cannot be used alone: it takes the store key, which --with-store-key FILE copies",
                 ),
             }
-            if context.globals.output != Format::Table {
+            if context.output != Format::Table {
                 let record = BackupRecord {
                     file: self.file.display().to_string(),
                     store_key: self.with_store_key.as_ref().map(|file| file.display().to_string()),
                     records: head.number,
                     head: head.to_string(),
                 };
-                output::show(&context.terminal, context.globals.output, session.at(), &record)?;
+                output::show(&context.terminal, context.output, session.at(), &record)?;
             }
             Ok(Exit::Done)
         })
     }
 
-    /// Writes the copy to standard output, and nothing else.
+    /// Writes the copy, and nothing else, to standard output.
     fn stream(&self, context: &Context, session: &mut Session<'_, SqliteStore>) -> Result<Exit, Failure> {
-        if self.with_store_key.is_some() || context.globals.output != Format::Table {
+        if self.with_store_key.is_some() || context.output != Format::Table {
             return Err(Failure::usage(
                 "with the copy on standard output there is no room for anything else",
             )
             .with_hint("name a file for the copy, or leave out --with-store-key and -o"));
         }
-        if context.terminal.shows_to_people() {
+        if context.terminal.stdout_is_tty() {
             return Err(
                 Failure::usage("a copy of the store is not shown on a terminal").with_hint("> FILE keeps it")
             );
@@ -102,18 +103,19 @@ impl Backup {
 
 /// Put a backup in the store's place; only the Account Owner may
 ///
-/// The backup is checked first, and what will work again that was disabled, removed or rotated since is named; so is
-/// what the backup or the present store holds that does not follow from its audit trail, which `--yes` only warns
-/// about. The present store is copied aside. Then the backup becomes the store at once, also for processes that have it open.
-/// Where no store is, or one that cannot be read, whoever can write the files may do it, as with init; not
-/// behind sudo.
+/// The backup is checked first. The question names which keys will work again that were disabled, removed or rotated
+/// since, and how the backup and the present store differ from their audit trails; with `--yes` these are warnings. The
+/// present store is kept as a copy. Then the backup becomes the store at once, also for processes that have it open.
+///
+/// If there is no store, or it cannot be read, every user who can write the files may restore it, as with init; not behind
+/// sudo.
 #[derive(Args, Debug)]
 pub(crate) struct Restore {
     /// The backup; `-` is standard input
     #[arg(value_hint = clap::ValueHint::FilePath)]
     file: PathBuf,
 
-    /// The store key of the backup, where none lies beside the store; it is put there
+    /// The store key of the backup, if there is none beside the store; it is copied there
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     #[arg(value_parser = no_stream("store key"))]
     store_key: Option<PathBuf>,
@@ -141,7 +143,7 @@ impl Restore {
 
     fn in_place(&self, context: &Context, place: &Place) -> Result<Exit, Failure> {
         context.with_session(FirstUse::NeedsStore, |session| {
-            // Whoever may not is told so before a file is looked at.
+            // Checked before any file is read.
             session.require_restore()?;
             let backup = self.check(context, place)?;
             let reactivated = session.reactivated_by(&backup)?;
@@ -150,8 +152,8 @@ impl Restore {
             let what = consequence(place, &backup, Some(&reactivated), &doubts)?;
             context.confirm(&what, "Restore it?")?;
             let restored = session.restore(backup, &reactivated)?;
-            // Without a question nobody has been told yet.
-            if context.globals.yes {
+            // Without a question, this has not been shown yet.
+            if context.yes {
                 for reactivated in &reactivated {
                     context.terminal.warning(&format!("{} works again", in_words(reactivated)));
                 }
@@ -170,7 +172,7 @@ impl Restore {
         context.confirm(&consequence(place, &backup, None, &doubts)?, "Restore it?")?;
         let os_uid = os_user(place.directory())?;
         let restored = restore_lost::<SqliteStore>(place, backup, os_uid, &SystemClock, &mut SystemEntropy)?;
-        if context.globals.yes {
+        if context.yes {
             warn_of(context, &doubts);
         }
         tell(context, &restored, None, &replay)
@@ -195,7 +197,7 @@ impl Restore {
     }
 }
 
-/// Whether there is no store, or one in which nobody could be found who may restore it.
+/// Returns whether there is no store, or one that cannot say who may restore it.
 fn is_lost(place: &Place) -> Result<bool, Failure> {
     let read = SqliteStore::open(place).and_then(|mut store| {
         let mut tx = store.read()?;
@@ -213,7 +215,7 @@ fn is_lost(place: &Place) -> Result<bool, Failure> {
     }
 }
 
-/// What restoring will do.
+/// Describes what restoring will do.
 fn consequence(
     place: &Place,
     backup: &Checked,
@@ -244,12 +246,12 @@ fn consequence(
     Ok(what)
 }
 
-/// What the backup holds that does not follow from its audit trail.
+/// Describes how the backup differs from its audit trail.
 fn doubts_of_backup(replay: &Replay) -> Vec<String> {
     all_in_words(replay).into_iter().map(|difference| format!("in the backup, {difference}")).collect()
 }
 
-/// The same of the store that it replaces: what is wrong with that one is no obstacle.
+/// Describes how the present store differs from its audit trail. Its faults do not prevent restoring.
 fn doubts_of_present(verified: pdkeys::Result<(Chain, Option<Replay>)>) -> Vec<String> {
     match verified {
         Ok((Chain::BrokenAt(number), _)) => {
@@ -269,7 +271,7 @@ fn warn_of(context: &Context, doubts: &[String]) {
     }
 }
 
-/// What works again, and why it does not now.
+/// Describes a key that works again, and why it does not now.
 fn in_words(reactivated: &Reactivated) -> String {
     let hint = reactivated.hint.as_ref().map(|hint| format!(", ...{hint}")).unwrap_or_default();
     let (id, status) = (reactivated.id, reactivated.status.as_str());
@@ -286,7 +288,7 @@ fn tell(
     if let Some(kept) = &restored.kept {
         context.terminal.hint(&format!("what was there before is in {}", kept.display()));
     }
-    if context.globals.output != Format::Table {
+    if context.output != Format::Table {
         let record = RestoreRecord {
             records: restored.head.number,
             head: restored.head.to_string(),
@@ -295,7 +297,7 @@ fn tell(
                 .map(|all| all.iter().map(|reactivated| reactivated.id.to_string()).collect()),
             differences: replay.differences.iter().map(DifferenceRecord::from).collect(),
         };
-        output::show(&context.terminal, context.globals.output, SystemClock.now(), &record)?;
+        output::show(&context.terminal, context.output, SystemClock.now(), &record)?;
     }
     Ok(Exit::Done)
 }

@@ -1,7 +1,7 @@
-//! `verify --batch`: a question a line, a verdict a line, in order.
+//! Runs `verify --batch`: a check per line, and a verdict per line, in order.
 //!
-//! What was answered is flushed whenever the input pauses, so that another program can use it as a coprocess. A
-//! bad line gets an answer too, with its number and never its content, and the rest goes on. A blank line asks nothing.
+//! Verdicts are flushed whenever the input pauses, so that another program can use it as a coprocess. A malformed line is
+//! answered with its number and never its content, and the following lines are checked. Blank lines are skipped.
 
 use std::io::Write;
 
@@ -9,10 +9,10 @@ use pdkeys::ErrorKind;
 use pdkeys::store::sqlite::SqliteStore;
 use pdkeys::verify::Verifier;
 
-use crate::check_json::{Answer, BadLine, Question, answer_all};
+use crate::check_json::{BatchError, CheckRequest, CheckResponse, check_all};
 use crate::failure::{Exit, Failure};
 use crate::input::lines::{LONGEST_LINE, Line, Lines};
-use crate::output;
+use crate::output::json;
 use crate::session::Context;
 
 /// Answers every line of standard input.
@@ -21,22 +21,22 @@ pub(crate) fn run(context: &Context, verifier: Verifier<SqliteStore>) -> Result<
     let mut lines = Lines::new(context.terminal.input());
     let mut out = context.terminal.plain_data();
     let (mut number, mut denied, mut unanswered) = (0_u64, false, false);
-    // What is there is asked together, of the store as it is after the last of it has come.
-    while let Some(lot) = lines
-        .next_lot(|lines| answer(&verifier, lines))
+    // The lines that are available are checked together, after the last of them was read.
+    while let Some(batch) = lines
+        .next_batch(|lines| answer(&verifier, lines))
         .map_err(|error| Failure::failed(format!("standard input: {error}")))?
     {
-        for answered in lot {
+        for answered in batch {
             number += 1;
             match answered {
                 Ok(None) => {}
                 Ok(Some(answer)) => {
                     denied |= !answer.verdict.is_allowed();
-                    output::json_line(&mut out, &answer).map_err(output)?;
+                    json::write_line(&mut out, &answer).map_err(output)?;
                 }
                 Err(error) => {
                     unanswered = true;
-                    output::json_line(&mut out, &BadLine::new(error, number)).map_err(output)?;
+                    json::write_line(&mut out, &BatchError::new(error, number)).map_err(output)?;
                 }
             }
         }
@@ -51,14 +51,17 @@ pub(crate) fn run(context: &Context, verifier: Verifier<SqliteStore>) -> Result<
     })
 }
 
-/// Answers some lines, in their order; a blank one has no answer.
-fn answer(verifier: &Verifier<SqliteStore>, lines: &[Line<'_>]) -> Vec<Result<Option<Answer>, String>> {
+/// Answers some lines in their order. A blank line has no answer.
+fn answer(
+    verifier: &Verifier<SqliteStore>,
+    lines: &[Line<'_>],
+) -> Vec<Result<Option<CheckResponse>, String>> {
     let is_blank = |line: &Line<'_>| matches!(line, Line::Whole(line) if line.trim_ascii().is_empty());
-    let questions = lines.iter().filter(|line| !is_blank(line)).map(|line| match line {
-        Line::Whole(line) => Question::read(line),
+    let requests = lines.iter().filter(|line| !is_blank(line)).map(|line| match line {
+        Line::Whole(line) => CheckRequest::read(line),
         Line::TooLong => Err(format!("longer than {LONGEST_LINE} bytes")),
     });
-    let mut answers = answer_all(verifier, questions.collect()).into_iter();
-    let mut answer = |line| if is_blank(line) { None } else { answers.next() };
+    let mut responses = check_all(verifier, requests.collect()).into_iter();
+    let mut answer = |line| if is_blank(line) { None } else { responses.next() };
     lines.iter().map(|line| answer(line).transpose()).collect()
 }

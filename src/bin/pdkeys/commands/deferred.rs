@@ -1,7 +1,7 @@
-//! Arguments that are put together when their command is called: of some seventy commands one is.
+//! Builds the arguments of a command only if it is called.
 //!
-//! To build them all, with their help, takes as long as to list the keys of a small store. Help of the commands above
-//! shows a line of each, and so wants them all.
+//! Building those of all seventy commands, with their help, takes as long as listing the keys of a small store. Help needs
+//! all of them, since it shows a line of each.
 
 use std::ffi::OsString;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::error::Error;
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
 
-/// Whether anything is deferred: while a command is parsed, and not for whoever looks at all of them.
+/// Whether building is deferred. It is while a command line is parsed, and not for completion and manual pages.
 static IS_ON: AtomicBool = AtomicBool::new(false);
 
-/// Defers what is not called while arguments are parsed, unless they ask for help.
+/// Runs `parse` with building deferred, unless the arguments ask for help.
 pub(crate) fn deferring<T>(arguments: &[OsString], parse: impl FnOnce() -> T) -> T {
     let asks_for_help = |argument: &OsString| {
         let text = argument.to_string_lossy();
@@ -25,7 +25,7 @@ pub(crate) fn deferring<T>(arguments: &[OsString], parse: impl FnOnce() -> T) ->
     parsed
 }
 
-/// Arguments, or commands, of a command.
+/// The arguments or subcommands of a command.
 #[derive(Debug)]
 pub(crate) struct Deferred<T>(pub(crate) T);
 

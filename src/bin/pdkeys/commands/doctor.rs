@@ -1,4 +1,4 @@
-//! `doctor`: what is wrong with the store, and what to do about it.
+//! The command `pdkeys doctor`.
 
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
@@ -10,16 +10,17 @@ use serde::Serialize;
 use super::audit::in_words;
 use crate::failure::{Exit, Failure};
 use crate::output::times;
-use crate::output::{self, Eyes, Format, Record};
+use crate::output::{self, CellStyle, Format, Record};
 use crate::session::{Context, FirstUse};
 
-/// How many ids a finding names; the remedy lists them all.
+/// The largest number of ids that a finding names. Its remedy lists all of them.
 const NAMED: usize = 3;
 
 /// Look for what is wrong with the store and its keys
 ///
-/// Who can read the files, whether the database and the audit trail are whole, whether the store is what the trail says,
-/// the store key, the clock; and keys that end soon, are not used, or never end. Each finding comes with its remedy. Exits with 3 if one is a problem.
+/// Checks who can read the files, whether database and audit trail are intact, whether the store matches the trail, the
+/// store key, and the clock; and looks for keys that end soon, are not used, or never end. Each finding has a remedy. Exits
+/// with 3 if one is a problem.
 #[derive(Args, Debug)]
 pub(crate) struct Doctor {
     /// Name keys that end within this time
@@ -31,13 +32,13 @@ pub(crate) struct Doctor {
     unused_for: String,
 }
 
-/// How bad it is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Severity {
     /// Something is broken, or open to others.
     Problem,
-    /// Somebody should know.
+    /// Worth knowing.
     Notice,
 }
 
@@ -54,7 +55,7 @@ impl Record for AilmentRecord {
     const FIELDS: &'static [&'static str] = &["severity", "about", "finding", "remedy"];
     const HEADINGS: &'static [&'static str] = &["SEVERITY", "ABOUT", "FINDING", "REMEDY"];
 
-    fn cells(&self, _: &Eyes) -> Vec<String> {
+    fn cells(&self, _: &CellStyle) -> Vec<String> {
         let severity = match self.severity {
             Severity::Problem => "problem",
             Severity::Notice => "notice",
@@ -77,8 +78,8 @@ impl Doctor {
             if found.is_empty() {
                 context.terminal.done("Examined", "the store; there is nothing to do");
             }
-            if !(found.is_empty() && context.globals.output == Format::Table) {
-                output::list(&context.terminal, context.globals.output, now, |emit| {
+            if !(found.is_empty() && context.output == Format::Table) {
+                output::list(&context.terminal, context.output, now, |emit| {
                     found.into_iter().try_for_each(emit).map_err(Failure::from)
                 })?;
             }
@@ -109,7 +110,7 @@ impl Doctor {
             }
             Ailment::Unused(ids) => {
                 let length = &self.unused_for;
-                let remedy = format!("pdkeys list --unused-for {length}, and disable what nobody needs");
+                let remedy = format!("pdkeys list --unused-for {length}, and disable what is not needed");
                 record(
                     Notice,
                     named(ids),
@@ -129,7 +130,7 @@ fn of_store(fault: &Fault) -> AilmentRecord {
     use Severity::{Notice, Problem};
     let (severity, about, finding, remedy) = match fault {
         Fault::Exposed { path, mode } => {
-            // Of a directory others learn names alone; what the files hold is another matter.
+            // A directory reveals only names, not the content of files.
             let (severity, right) = if path.is_dir() { (Notice, "0700") } else { (Problem, "0600") };
             let about = path.display().to_string();
             let remedy = format!("chmod {right} {about}");
@@ -168,14 +169,14 @@ fn of_store(fault: &Fault) -> AilmentRecord {
         }
         Fault::Replaced(path) => {
             let about = path.display().to_string();
-            let remedy = format!("rm {about}, once nobody wants it back");
+            let remedy = format!("rm {about}, once it is not needed any more");
             (Notice, about, "a store that a backup took the place of".to_owned(), remedy)
         }
     };
     AilmentRecord { severity, about, finding, remedy }
 }
 
-/// The first few of some ids.
+/// Returns the first few of some ids.
 fn named(ids: &[Id]) -> String {
     let mut text = ids.iter().take(NAMED).map(Id::to_string).collect::<Vec<_>>().join(" ");
     if ids.len() > NAMED {

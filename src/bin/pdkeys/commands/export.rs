@@ -1,4 +1,4 @@
-//! `pdkeys export`.
+//! The command `pdkeys export`.
 
 use std::ops::ControlFlow;
 
@@ -12,14 +12,14 @@ use crate::failure::{Exit, Failure};
 use crate::output::{self, Format};
 use crate::session::{Context, FirstUse};
 
-/// Export what the store knows of keys, users, services or changes, for other tools
+/// Export keys, users, services or the audit trail, for other tools
 ///
-/// As CSV, or what `-o` says, without holding it all. There is never a secret in it, nor what a secret is found by: to
-/// move a store, copy it with its store key. Of services it gives the integrations too, without their keys. Users come
-/// back in with pdkeys user import.
+/// The format is CSV, or what `-o` says, and is streamed. It holds no secret and no digest of one: to move a store, copy it
+/// with its store key. Services come with their integrations, without the keys. pdkeys user import reads an export of
+/// users.
 ///
-/// A cell of CSV that a spreadsheet would compute, since it begins with =, +, -, @ or the like, gets a single quote
-/// before it, unless --raw is given. An import takes the quote off again.
+/// A CSV cell that a spreadsheet would compute, because it begins with =, +, -, @ or the like, gets a single quote before
+/// it, unless --raw is given. An import removes the quote again.
 #[derive(Args, Debug)]
 pub(crate) struct Export {
     /// What to export
@@ -31,7 +31,7 @@ pub(crate) struct Export {
 enum What {
     /// General keys
     Keys,
-    /// Users, those who have left too
+    /// Users, including those who have left
     Users,
     /// Services, and then orchestrations
     Services,
@@ -42,7 +42,7 @@ enum What {
 impl Export {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
         let terminal = &context.terminal;
-        let format = match context.globals.output {
+        let format = match context.output {
             Format::Table => Format::Csv,
             format => format,
         };

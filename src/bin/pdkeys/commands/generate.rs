@@ -1,12 +1,11 @@
-//! `pdkeys completions` and `pdkeys man`: what is generated from the definitions of the commands.
+//! The commands `pdkeys completions` and `pdkeys man`.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Command, CommandFactory as _};
+use clap::{Args, Command};
 
-use super::Cli;
 use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::paths::no_stream;
@@ -39,10 +38,10 @@ pub(crate) struct Man {
 }
 
 impl Man {
-    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
+    pub(crate) fn run(self, context: &Context, parser: fn() -> Command) -> Result<Exit, Failure> {
         let failed = |error: io::Error| Failure::failed(format!("{}: {error}", self.directory.display()));
         fs::create_dir_all(&self.directory).map_err(failed)?;
-        let mut command = Cli::command().disable_help_subcommand(true);
+        let mut command = parser().disable_help_subcommand(true);
         command.build();
         write_pages(&self.directory, &command).map_err(failed)?;
         context.terminal.done("Wrote", &format!("the manual pages to {}", self.directory.display()));
@@ -50,7 +49,7 @@ impl Man {
     }
 }
 
-/// Writes the pages of a command and of those below it.
+/// Writes the pages of a command and its subcommands.
 fn write_pages(directory: &Path, command: &Command) -> io::Result<()> {
     for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
         write_pages(directory, below)?;
@@ -61,14 +60,13 @@ fn write_pages(directory: &Path, command: &Command) -> io::Result<()> {
     put_in_place(directory, &page.get_filename(), &bytes)
 }
 
-/// Writes a file under a name of its own, and then gives it the name that it is for, so that a link of that name is
-/// replaced and not followed.
+/// Writes a file under a temporary name and renames it, so that a link of the final name is replaced and not followed.
 fn put_in_place(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let draft = directory.join(format!(".{name}.{}.new", std::process::id()));
     let mut file = OpenOptions::new().write(true).create_new(true).open(&draft)?;
     let written = file.write_all(bytes).and_then(|()| fs::rename(&draft, directory.join(name)));
     if written.is_err() {
-        // What is left behind under this name is nobody's page, and the error is already being told.
+        // If this fails, the draft stays behind; the error that led here is reported already.
         let _ = fs::remove_file(&draft);
     }
     written

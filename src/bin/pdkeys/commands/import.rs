@@ -1,4 +1,4 @@
-//! `pdkeys import` and `pdkeys user import`.
+//! The commands `pdkeys import` and `pdkeys user import`.
 
 use std::cell::Cell;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::GeneralPurpose;
 use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE, BASE64_URL_SAFE_NO_PAD};
 use clap::Args;
-use pdkeys::manage::{Entries, KeyEntry, Line, Material, Session, Tell, UserEntry};
+use pdkeys::manage::{Entries, ImportMode, KeyEntry, Line, Material, Session, Tell, UserEntry};
 use pdkeys::model::{
     Access, CredentialKind, Fingerprint, Imported, Label, Name, Noun, Role, ScopeSet, Secret, escape,
     parse_end_time, parse_time,
@@ -20,22 +20,22 @@ use zeroize::Zeroizing;
 
 use crate::failure::{Exit, Failure};
 use crate::input::rows::{Row, RowFormat, Rows};
-use crate::output::{self, Eyes, Format, Record};
+use crate::output::{self, CellStyle, Format, Record};
 use crate::session::{Context, FirstUse};
 use crate::terminal::Progress;
 
-/// What all imports are told.
+/// The arguments of every import.
 #[derive(Args, Debug)]
 struct From {
     /// The file; `-` for standard input
     #[arg(value_hint = clap::ValueHint::FilePath)]
     file: PathBuf,
 
-    /// How the file is written, where its name does not say it
+    /// The format of the file, if its name does not say it
     #[arg(long, value_enum)]
     format: Option<RowFormat>,
 
-    /// Only say what would come in and what is wrong with the rest
+    /// Only report what would be imported and what is wrong with the rest
     #[arg(long)]
     dry_run: bool,
 
@@ -52,22 +52,23 @@ struct From {
 ///
 /// `secret`: the key itself, which must have the shape that its kind has here
 ///
-/// `digest`: where only that is left, the SHA-256 of the key, in hexadecimal or base64; not of an integration, whose key
-/// stays visible. What the key's last characters are is not known then
+/// `digest`: instead of `secret`, the SHA-256 of the key, in hexadecimal or base64; not for an integration, whose key stays
+/// visible. Such a key has no hint
 ///
-/// `description`: what it is for; what an integration is called
+/// `description`: what it is for, or the name of an integration
 ///
-/// `access`: of a general key `full`, `read-only`, or `scopes:` and scopes with blanks between; of a user token `role` or
-/// nothing, or `scopes:` likewise, of those that the user's role holds
+/// `access`: for a general key `full`, `read-only`, or `scopes:` and scopes separated by spaces; for a user token `role` or
+/// nothing, or `scopes:` and scopes that the user's role holds
 ///
-/// `owner`: of a user token the user, of an integration the service, or the orchestration if the key begins with R, by
-/// name or id; of a general key nothing
+/// `owner`: for a user token the user, for an integration the service, or the orchestration if the key begins with R, by
+/// name or id; for a general key nothing
 ///
 /// `created_at`, `expires_at`: a date, or a time; without them, now and never
 ///
-/// All comes in or nothing, unless bad lines are left out with `--skip-bad`. What is wrong is told with its line, never
-/// with what stands there. A quoted cell can have several lines; where it is uncertain which, nothing comes in. A secret that a key here has, or had, is not taken. There is one audit record, with the
-/// number of keys and the SHA-256 of the file. The store is locked for other changes meanwhile, and checks go on.
+/// Everything is imported or nothing, unless `--skip-bad` leaves bad lines out. An error names the line, and never repeats
+/// what it holds. A quoted cell can span several lines; if it is not certain which, nothing is imported. A secret that a
+/// key of this store has or had is refused. One audit record holds the number of keys and the SHA-256 of the file. The
+/// store is locked for other changes meanwhile; checks go on.
 #[derive(Args, Debug)]
 pub(crate) struct Import {
     #[command(flatten)]
@@ -80,9 +81,9 @@ const KEY_COLUMNS: &[&str] =
 impl Import {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
         let needed: &[&[&str]] = &[&["kind"], &["description"], &["secret", "digest"]];
-        self.from.run(context, KEY_COLUMNS, needed, |session, rows, skip_bad, tell| {
+        self.from.run(context, KEY_COLUMNS, needed, |session, rows, mode, tell| {
             let mut parse = |row| key_entry(row).map(Some);
-            session.import_keys(&mut Parsed { rows, parse: &mut parse }, skip_bad, tell)
+            session.import_keys(&mut Parsed { rows, parse: &mut parse }, mode, tell)
         })
     }
 }
@@ -90,10 +91,9 @@ impl Import {
 /// Import users
 ///
 /// The file is CSV with a header, or a JSON object a line (`.jsonl`), with the columns `name`, `email` (which may be
-/// empty) and `role`, and if need be `os_uid`, `external_id` and `rate_limit`. What `pdkeys export users` writes is such
-/// a file: of the users in it, those who have left and the Account Owner stay out, and ids are new. All others come in or
-/// nobody, unless bad lines are left out with `--skip-bad`. There is one audit record, with the number of users and the
-/// SHA-256 of the file.
+/// empty) and `role`, and optionally `os_uid`, `external_id` and `rate_limit`. `pdkeys export users` writes such a file:
+/// its users who have left and its Account Owner are skipped, and ids are new. All others are imported or none, unless
+/// `--skip-bad` leaves bad lines out. One audit record holds the number of users and the SHA-256 of the file.
 #[derive(Args, Debug)]
 pub(crate) struct ImportUsers {
     #[command(flatten)]
@@ -119,13 +119,13 @@ impl ImportUsers {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
         let left_out = Cell::new(0_u64);
         let needed: &[&[&str]] = &[&["name"], &["role"]];
-        let done = self.from.run(context, USER_COLUMNS, needed, |session, rows, skip_bad, tell| {
+        let done = self.from.run(context, USER_COLUMNS, needed, |session, rows, mode, tell| {
             let mut parse = |row| {
                 let entry = user_entry(row)?;
                 left_out.set(left_out.get() + u64::from(entry.is_none()));
                 Ok(entry)
             };
-            session.import_users(&mut Parsed { rows, parse: &mut parse }, skip_bad, tell)
+            session.import_users(&mut Parsed { rows, parse: &mut parse }, mode, tell)
         })?;
         if let of_export @ 1.. = left_out.get() {
             let users = if of_export == 1 { "user" } else { "users" };
@@ -137,7 +137,7 @@ impl ImportUsers {
     }
 }
 
-/// A line that did not come in, as it is printed.
+/// A line that was not imported, as it is printed.
 #[derive(Debug, Serialize)]
 struct BadLine {
     line: u64,
@@ -148,13 +148,13 @@ impl Record for BadLine {
     const FIELDS: &'static [&'static str] = &["line", "problem"];
     const HEADINGS: &'static [&'static str] = &["LINE", "PROBLEM"];
 
-    fn cells(&self, _eyes: &Eyes) -> Vec<String> {
+    fn cells(&self, _: &CellStyle) -> Vec<String> {
         vec![self.line.to_string(), self.problem.clone()]
     }
 }
 
-type Bring<'b> =
-    dyn Fn(&mut Session<'_, SqliteStore>, Rows<'_>, bool, Tell<'_>) -> Result<Imported, pdkeys::Error> + 'b;
+type Bring<'b> = dyn Fn(&mut Session<'_, SqliteStore>, Rows<'_>, ImportMode, Tell<'_>) -> Result<Imported, pdkeys::Error>
+    + 'b;
 
 impl From {
     fn run(
@@ -162,12 +162,17 @@ impl From {
         context: &Context,
         columns: &'static [&'static str],
         needed: &[&[&str]],
-        bring: impl Fn(&mut Session<'_, SqliteStore>, Rows<'_>, bool, Tell<'_>) -> Result<Imported, pdkeys::Error>,
+        bring: impl Fn(
+            &mut Session<'_, SqliteStore>,
+            Rows<'_>,
+            ImportMode,
+            Tell<'_>,
+        ) -> Result<Imported, pdkeys::Error>,
     ) -> Result<Exit, Failure> {
         let progress = context.terminal.progress();
-        // Opened, and its header read, before a store is opened, or made.
+        // The file is opened, and its header read, before a store is opened or made.
         let rows = Rows::open(&self.file, self.format, columns, needed, &context.terminal, &progress)?;
-        // What is only tried makes no store either.
+        // A dry run makes no store either.
         let first_use = if self.dry_run { FirstUse::NeedsStore } else { FirstUse::MakesStore };
         let imported = context.with_session(first_use, |session| {
             let imported = self.bring(context, session, rows, &progress, &bring);
@@ -178,8 +183,7 @@ impl From {
         Ok(Exit::Done)
     }
 
-    /// Brings in what is in the file, or tries it; what is wrong is told as a warning, or as data if a format was asked
-    /// for.
+    /// Imports the rows. Bad lines are warnings, or data if a format is given.
     fn bring(
         &self,
         context: &Context,
@@ -189,14 +193,9 @@ impl From {
         bring: &Bring<'_>,
     ) -> Result<Imported, Failure> {
         let file = rows.name();
-        let import = |tell: Tell<'_>| {
-            if self.dry_run {
-                session.rehearse(|session| bring(session, rows, self.skip_bad, tell))
-            } else {
-                bring(session, rows, self.skip_bad, tell)
-            }
-        };
-        let format = context.globals.output;
+        let mode = ImportMode { skip_bad: self.skip_bad, dry_run: self.dry_run };
+        let import = |tell: Tell<'_>| bring(session, rows, mode, tell);
+        let format = context.output;
         if format == Format::Table {
             return Ok(import(&mut |line, problem| {
                 let told = format!("{file}:{line}: {problem}");
@@ -234,10 +233,10 @@ impl From {
     }
 }
 
-/// Rows, read as what they are to be.
+/// The rows of a file, parsed into entries.
 struct Parsed<'r, 'p, T> {
     rows: Rows<'r>,
-    /// Reads a row; one of which nothing is to come in gives none.
+    /// Parses a row. `None` is a row that is skipped.
     parse: &'p mut dyn FnMut(Row) -> Result<Option<T>, String>,
 }
 
@@ -256,12 +255,12 @@ impl<T> Entries<T> for Parsed<'_, '_, T> {
     }
 }
 
-/// The cells of a row that has so many columns.
+/// Returns the cells of a row, whose number is known.
 fn cells<const COLUMNS: usize>(row: Row) -> Result<[Option<Zeroizing<String>>; COLUMNS], String> {
     row.try_into().map_err(|_| "has another number of columns".to_owned())
 }
 
-/// What is wrong with a value, where the message does not repeat it.
+/// Returns what is wrong with a value, in a message that does not repeat it.
 fn wrong(error: &pdkeys::model::Error) -> String {
     error.to_string()
 }
@@ -299,7 +298,8 @@ fn key_entry(row: Row) -> Result<KeyEntry, String> {
     })
 }
 
-/// A user to be brought in, or none of an export: one who has left, or its owner, since an account has one of its own.
+/// Parses a user. Returns `None` for users of an export that are skipped: those who have left, and its owner, since each
+/// account has its own.
 fn user_entry(row: Row) -> Result<Option<UserEntry>, String> {
     let [name, email, role, os_uid, external_id, rate_limit, status, ..]: [_; USER_COLUMNS.len()] =
         cells(row)?;
@@ -330,7 +330,7 @@ fn user_entry(row: Row) -> Result<Option<UserEntry>, String> {
     }))
 }
 
-/// Refuses blanks around what must be exact. What is wrong otherwise would not be seen in the file.
+/// Refuses spaces around an exact value. They would not be seen in the file.
 fn refuse_blanks<const CELLS: usize>(
     cells: [(&str, &Option<Zeroizing<String>>); CELLS],
 ) -> Result<(), String> {
@@ -370,7 +370,7 @@ fn access_of(kind: CredentialKind, text: Option<&str>) -> Result<Access, String>
     })
 }
 
-/// A SHA-256, in hexadecimal or in any kind of base64.
+/// Parses a SHA-256, in hexadecimal or in any kind of base64.
 fn sha256(text: &str) -> Result<Fingerprint, String> {
     const ENGINES: [GeneralPurpose; 4] =
         [BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE, BASE64_URL_SAFE_NO_PAD];
@@ -390,7 +390,7 @@ fn hexadecimal(text: &str) -> Option<[u8; 32]> {
         return None;
     }
     for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-        // The number parsers would take a sign too.
+        // Number parsers would accept a sign too.
         if !pair.iter().all(u8::is_ascii_hexdigit) {
             return None;
         }

@@ -1,4 +1,4 @@
-//! `pdkeys init`.
+//! The command `pdkeys init`.
 
 use clap::Args;
 use clap_complete::ArgValueCandidates;
@@ -9,19 +9,20 @@ use pdkeys::store::sqlite::SqliteStore;
 
 use crate::complete;
 use crate::failure::{Exit, Failure};
-use crate::session::{Context, login_name, os_user, uid_of};
+use crate::os_user::{login_name, os_user, uid_of};
+use crate::session::Context;
 
 /// Make a new store
 ///
 /// The operating-system user who runs this, or is named with --os-user, acts as the Account Owner from then on. Behind
-/// sudo no store is made. The store key is made beside the
-/// store: without it the store's contents are worthless, so keep a copy elsewhere.
+/// sudo no store is made. The store key is made beside the store: without it the store is worthless, so keep a copy
+/// elsewhere.
 #[derive(Args, Debug)]
 pub(crate) struct Init {
-    /// What to call the account; `default` if not given
+    /// The name of the account; `default` if not given
     account: Option<String>,
 
-    /// What to call the Account Owner; the login name if not given
+    /// The name of the Account Owner; the login name if not given
     #[arg(long, value_name = "NAME")]
     owner: Option<String>,
 

@@ -1,4 +1,4 @@
-//! `pdkeys integration`.
+//! The commands of `pdkeys integration`.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -6,21 +6,25 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use clap_complete::{ArgValueCandidates, ArgValueCompleter};
 use jiff::Timestamp;
-use pdkeys::manage::{DestinationKind, NewIntegration, Shown, Where};
+use pdkeys::authz::{Acting, Action, Decision, Target, decide};
+use pdkeys::manage::{DestinationKind, DestinationSelector, NewIntegration, Session, Shown};
 use pdkeys::model::{
-    CredentialKind, DestinationRef, Hint, Id, Integration as Model, IntegrationType, Name, Noun, RateLimit,
+    CredentialKind, DestinationRef, Hint, Id, Integration as Model, IntegrationType, Label, Name, Noun,
+    RateLimit,
 };
+use pdkeys::store::sqlite::SqliteStore;
 use serde::Serialize;
 
-use super::keys::parse_reason;
+use super::args::Reason;
+use super::resource::{self, Removable, Resource};
 use crate::complete;
 use crate::failure::{Exit, Failure};
 use crate::output::secrets::SecretSink;
 use crate::output::times;
-use crate::output::{self, Eyes, Record};
+use crate::output::{self, CellStyle, Record};
 use crate::session::{Context, FirstUse};
 
-/// An integration as it is printed. Its key is there for those who may see it.
+/// An integration as it is printed, with its key if the acting user may see it.
 #[derive(Debug, Serialize)]
 pub(crate) struct IntegrationRecord {
     id: Id,
@@ -71,7 +75,7 @@ impl From<Shown> for IntegrationRecord {
 }
 
 impl IntegrationRecord {
-    /// The integration in one cell of another table.
+    /// Returns the integration in one cell of another table.
     pub(super) fn brief(&self) -> String {
         let key = self.key.clone().unwrap_or_else(|| format!("...{}", self.hint));
         format!("{} {key}", self.id)
@@ -96,7 +100,7 @@ impl Record for IntegrationRecord {
     const HEADINGS: &'static [&'static str] =
         &["ID", "NAME", "TYPE", "LEADS INTO", "KEY", "CREATED", "LAST USED"];
 
-    fn cells(&self, eyes: &Eyes) -> Vec<String> {
+    fn cells(&self, style: &CellStyle) -> Vec<String> {
         let into = self.service.as_ref().or(self.orchestration.as_ref());
         vec![
             self.id.to_string(),
@@ -104,22 +108,62 @@ impl Record for IntegrationRecord {
             self.integration_type.to_string(),
             into.map_or_else(String::new, |into| format!("{} ({})", into.name, into.id)),
             self.key.clone().unwrap_or_else(|| format!("...{}", self.hint)),
-            eyes.moment(self.created_at),
-            eyes.optional_moment(self.last_used_at, "never"),
+            style.time(self.created_at),
+            style.optional_time(self.last_used_at, "never"),
         ]
     }
 }
 
-pub(super) fn name(integration: &Model) -> String {
-    let into = &integration.destination;
-    format!(
-        "integration {} ({}, ...{}) into {} {}",
-        integration.id,
-        integration.name,
-        integration.hint,
-        into.id.noun(),
-        into.name
-    )
+impl Resource for Model {
+    type Record = IntegrationRecord;
+    const NOUN: Noun = Noun::Integration;
+
+    fn find(session: &mut Session<'_, SqliteStore>, reference: &str) -> Result<Self, pdkeys::Error> {
+        session.integration(reference).map(|shown| shown.integration)
+    }
+
+    fn short_name(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn describe(&self) -> String {
+        let Self { id, name, hint, destination, .. } = self;
+        format!("integration {id} ({name}, ...{hint}) into {} {}", destination.id.noun(), destination.name)
+    }
+
+    fn into_record(self, _: Timestamp) -> IntegrationRecord {
+        self.into()
+    }
+}
+
+impl Removable for Model {
+    const CONSEQUENCE: &'static str = "Events with these keys are refused from then on:";
+
+    fn preview_removal(
+        session: &mut Session<'_, SqliteStore>,
+        references: &[String],
+        reason: Option<&Label>,
+    ) -> Result<Vec<Self>, pdkeys::Error> {
+        session.preview_remove_integrations(references, reason)
+    }
+
+    fn remove(
+        session: &mut Session<'_, SqliteStore>,
+        references: &[String],
+        reason: Option<&Label>,
+    ) -> Result<Vec<Self>, pdkeys::Error> {
+        session.remove_integrations(references, reason)
+    }
+}
+
+/// Warns if integration keys cannot be shown to a user who may see them.
+pub(super) fn warn_of_hidden_keys(context: &Context, session: &mut Session<'_, SqliteStore>) {
+    let Some(fault) = session.store_key_fault() else { return };
+    let all = Target::all(Noun::Integration);
+    let may_see = |acting: Acting| decide(acting.user(), Action::ShowIntegrationKey, &all);
+    if session.whoami().is_ok_and(|acting| may_see(acting) == Decision::Allowed) {
+        context.terminal.warning(&format!("integration keys are not shown: {fault}"));
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -143,10 +187,10 @@ impl Integration {
     }
 }
 
-/// Where an integration leads.
+/// The destination of an integration.
 #[derive(Args, Debug)]
 #[group(multiple = false)]
-struct Into {
+struct Destination {
     /// A service, by name or id
     #[arg(long, value_name = "SERVICE", add = ArgValueCompleter::new(complete::service_names))]
     service: Option<String>,
@@ -156,17 +200,19 @@ struct Into {
     orchestration: Option<String>,
 }
 
-impl Into {
-    fn place(self) -> Option<Where> {
+impl Destination {
+    fn selector(self) -> Option<DestinationSelector> {
         match (self.service, self.orchestration) {
-            (Some(reference), _) => Some(Where { kind: DestinationKind::Service, reference }),
-            (None, Some(reference)) => Some(Where { kind: DestinationKind::Orchestration, reference }),
+            (Some(reference), _) => Some(DestinationSelector { kind: DestinationKind::Service, reference }),
+            (None, Some(reference)) => {
+                Some(DestinationSelector { kind: DestinationKind::Orchestration, reference })
+            }
             (None, None) => None,
         }
     }
 
-    fn required(self) -> Result<Where, Failure> {
-        self.place().ok_or_else(|| {
+    fn required(self) -> Result<DestinationSelector, Failure> {
+        self.selector().ok_or_else(|| {
             Failure::usage("it is not said where the integration leads")
                 .with_hint("give --service or --orchestration")
         })
@@ -175,17 +221,17 @@ impl Into {
 
 /// Make an integration into a service or an orchestration
 ///
-/// Prints its integration key, alone on its line, on standard output. Those who may see it can show it again.
+/// Prints its integration key, alone on its line, on standard output. Users who may see it can show it again.
 #[derive(Args, Debug)]
 pub(crate) struct Create {
     #[command(flatten)]
-    into: Into,
+    into: Destination,
 
     /// What sends the events, such as `events-api-v2`
     #[arg(long = "type", value_name = "TYPE", add = ArgValueCandidates::new(complete::integration_types))]
     integration_type: Option<IntegrationType>,
 
-    /// What to call it
+    /// The name of the integration
     #[arg(long)]
     name: Option<String>,
 
@@ -193,15 +239,15 @@ pub(crate) struct Create {
     #[arg(long, value_name = "LIMIT")]
     rate_limit: Option<RateLimit>,
 
-    /// Write the key to this new file, readable by its owner alone, instead of standard output (`-`)
+    /// Write the key to this new file, readable only by its owner, instead of standard output (`-`)
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     write_to: Option<PathBuf>,
 }
 
 impl Create {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let mut receiver = SecretSink::new(context, self.write_to);
-        receiver.ready()?;
+        let mut sink = SecretSink::new(context, self.write_to);
+        sink.ready()?;
         let into = self.into.required()?;
         let types: Vec<_> = IntegrationType::ALL.iter().map(|kind| kind.as_str()).collect();
         let new = NewIntegration {
@@ -211,10 +257,10 @@ impl Create {
         };
         context.with_session(FirstUse::NeedsStore, |session| {
             let integration = session.create_integration(&into, new, &mut |integration, secret| {
-                receiver.take(secret, &IntegrationRecord::from(integration.clone()))
+                sink.take(secret, &IntegrationRecord::from(integration.clone()))
             })?;
-            let mut told = vec![name(&integration)];
-            told.extend(receiver.keep());
+            let mut told = vec![integration.describe()];
+            told.extend(sink.keep());
             context.terminal.done("Created", &told.join("; "));
             Ok(Exit::Done)
         })
@@ -225,20 +271,20 @@ impl Create {
 #[derive(Args, Debug)]
 pub(crate) struct List {
     #[command(flatten)]
-    into: Into,
+    into: Destination,
 }
 
 impl List {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let into = self.into.place();
+        let into = self.into.selector();
         context.with_session(FirstUse::NeedsStore, |session| {
-            output::list(&context.terminal, context.globals.output, session.at(), |emit| {
+            output::list(&context.terminal, context.output, session.at(), |emit| {
                 Ok(session.list_integrations(into.as_ref(), &mut |shown| {
                     emit(IntegrationRecord::from(shown))?;
                     Ok(ControlFlow::Continue(()))
                 })?)
             })?;
-            context.warn_of_hidden_keys(session);
+            warn_of_hidden_keys(context, session);
             Ok(Exit::Done)
         })
     }
@@ -256,13 +302,8 @@ impl Show {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
         context.with_session(FirstUse::NeedsStore, |session| {
             let shown = session.integration(&self.id)?;
-            output::show(
-                &context.terminal,
-                context.globals.output,
-                session.at(),
-                &IntegrationRecord::from(shown),
-            )?;
-            context.warn_of_hidden_keys(session);
+            output::show(&context.terminal, context.output, session.at(), &IntegrationRecord::from(shown))?;
+            warn_of_hidden_keys(context, session);
             Ok(Exit::Done)
         })
     }
@@ -276,7 +317,7 @@ pub(crate) struct Move {
     id: String,
 
     #[command(flatten)]
-    into: Into,
+    into: Destination,
 }
 
 impl Move {
@@ -284,7 +325,7 @@ impl Move {
         let into = self.into.required()?;
         context.with_session(FirstUse::NeedsStore, |session| {
             let integration = session.move_integration(&self.id, &into)?;
-            changed(context, "Moved", vec![integration], session.at())
+            resource::report(context, "Moved", [integration], session.at())
         })
     }
 }
@@ -296,32 +337,12 @@ pub(crate) struct Remove {
     #[arg(required = true, value_name = "ID", add = ArgValueCompleter::new(complete::integration_ids))]
     ids: Vec<String>,
 
-    /// Why; `key-compromise` is the one that other tools read
-    #[arg(long)]
-    reason: Option<String>,
+    #[command(flatten)]
+    reason: Reason,
 }
 
 impl Remove {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let reason = parse_reason(self.reason.as_deref())?;
-        context.with_session(FirstUse::NeedsStore, |session| {
-            context.rehearse(session, |session| session.remove_integrations(&self.ids, reason.as_ref()))?;
-            let shown = self.ids.iter().map(|id| session.integration(id)).collect::<Result<Vec<_>, _>>()?;
-            let things: Vec<_> = shown
-                .iter()
-                .map(|shown| (shown.integration.id.to_string(), name(&shown.integration)))
-                .collect();
-            let consequence = "Events with these keys are refused from then on:";
-            context.confirm_all("Remove", Noun::Integration, consequence, &things)?;
-            let integrations = session.remove_integrations(&self.ids, reason.as_ref())?;
-            changed(context, "Removed", integrations, session.at())
-        })
+        resource::remove::<Model>(context, &self.ids, &self.reason)
     }
-}
-
-fn changed(context: &Context, verb: &str, integrations: Vec<Model>, now: Timestamp) -> Result<Exit, Failure> {
-    for integration in &integrations {
-        context.terminal.done(verb, &name(integration));
-    }
-    output::changed(context, now, integrations.into_iter().map(IntegrationRecord::from))
 }

@@ -1,4 +1,4 @@
-//! General access keys: `create`, `list`, `show`, `edit`, `disable`, `enable`, `rotate`, `remove`.
+//! The commands for general access keys: `create`, `list`, `show`, `edit`, `disable`, `enable`, `rotate`, `remove`.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use clap_complete::{ArgValueCandidates, ArgValueCompleter};
 use jiff::{SignedDuration, Timestamp};
-use pdkeys::manage::{HandOver, Session};
+use pdkeys::manage::{HandOver, Session, Switched};
 use pdkeys::model::{
     API_VERSION, Access, AccessKind, CredentialKind, GeneralKey, Hint, Id, KeyEdit, KeyFilter, KeyOrder,
     KeySpec, KeyState, Label, Name, Noun, RateLimit, Scope, ScopeSet, parse_duration, parse_expiry,
@@ -16,12 +16,13 @@ use pdkeys::store::sqlite::SqliteStore;
 use pdkeys::store::{KeyQuery, Page};
 use serde::Serialize;
 
-use super::resource::{Rotated, Rotation};
+use super::args::{self, LimitEdit, Reason, parse_description, parse_end, warn_of_unknown_scopes};
+use super::resource::{self, Removable, Resource, Rotatable, Rotation};
 use crate::complete;
 use crate::failure::{Exit, Failure};
 use crate::output::secrets::SecretSink;
 use crate::output::times;
-use crate::output::{self, Eyes, Record};
+use crate::output::{self, CellStyle, Record};
 use crate::session::{Context, FirstUse};
 
 /// A general key as it is printed.
@@ -104,7 +105,7 @@ impl Record for KeyRecord {
     const HEADINGS: &'static [&'static str] =
         &["ID", "DESCRIPTION", "HINT", "ACCESS", "CREATED", "API", "STATUS", "LAST USED", "EXPIRES"];
 
-    fn cells(&self, eyes: &Eyes) -> Vec<String> {
+    fn cells(&self, style: &CellStyle) -> Vec<String> {
         let access = match &self.scopes {
             Some(scopes) => scopes.to_string(),
             None => self.access.to_string(),
@@ -112,7 +113,7 @@ impl Record for KeyRecord {
         let mut status = self.status.to_string();
         if let Some(at) = self.disabled_at {
             let by = self.disabled_by.as_ref().map_or("its holder", Name::as_str);
-            status = format!("{status} by {by} {}", eyes.moment(at));
+            status = format!("{status} by {by} {}", style.time(at));
         }
         if let Some(reason) = &self.disabled_reason {
             status = format!("{status}: {reason}");
@@ -122,39 +123,25 @@ impl Record for KeyRecord {
             self.description.to_string(),
             self.hint.as_ref().map_or_else(|| "-".to_owned(), |hint| format!("...{hint}")),
             access,
-            eyes.moment(self.created_at),
+            style.time(self.created_at),
             self.api_version.to_owned(),
             status,
-            eyes.optional_moment(self.last_used_at, "never"),
-            eyes.optional_moment(self.expires_at, "never"),
+            style.optional_time(self.last_used_at, "never"),
+            style.optional_time(self.expires_at, "never"),
         ]
     }
 }
 
-/// What a key is called in questions and notices.
-pub(super) fn name(key: &GeneralKey) -> String {
-    let hint = key.hint.as_ref().map(|hint| format!(", ...{hint}")).unwrap_or_default();
-    format!("key {} ({}{hint})", key.id, key.description)
-}
-
-pub(super) fn parse_end(text: Option<&str>, now: Timestamp) -> Result<Option<Timestamp>, Failure> {
-    Ok(text.map(|text| parse_expiry("expiry", text, now)).transpose()?.flatten())
-}
-
-pub(super) fn parse_reason(text: Option<&str>) -> Result<Option<Label>, Failure> {
-    Ok(text.map(|text| Label::parse("reason", text)).transpose()?)
-}
-
 /// Make a general access key
 ///
-/// Prints the key, alone on its line, on standard output. It is shown this once: nothing can bring it back, and a
-/// lost one is replaced. If it cannot be printed, it is not made. The first use makes a store at the default place.
+/// Prints the key, alone on its line, on standard output. It is shown only this once: a lost key is replaced. If it cannot
+/// be printed, it is not made. The first use makes a store at the default place.
 #[derive(Args, Debug)]
 pub(crate) struct Create {
     /// What the key is for
     description: Option<String>,
 
-    /// Let it make only GET calls
+    /// Allow only GET requests
     #[arg(long, conflicts_with = "scopes")]
     read_only: bool,
 
@@ -170,15 +157,15 @@ pub(crate) struct Create {
     #[arg(long, value_name = "LIMIT")]
     rate_limit: Option<RateLimit>,
 
-    /// Write the key to this new file, readable by its owner alone, instead of standard output (`-`)
+    /// Write the key to this new file, readable only by its owner, instead of standard output (`-`)
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     write_to: Option<PathBuf>,
 }
 
 impl Create {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let mut receiver = SecretSink::new(context, self.write_to);
-        receiver.ready()?;
+        let mut sink = SecretSink::new(context, self.write_to);
+        sink.ready()?;
         let check = |text: &str| Label::parse("description", text).map(drop);
         let description = context.required(self.description, "Description", None, check)?;
         let description = Label::parse("description", &description)?;
@@ -187,29 +174,28 @@ impl Create {
             (false, true) => Access::Full,
             (false, false) => Access::Scopes(self.scopes.into_iter().collect()),
         };
-        // Refused before a store is opened, or made.
+        // Checked before a store is opened or made.
         parse_end(self.expires.as_deref(), SystemClock.now())?;
         context.with_session(FirstUse::MakesStore, |session| {
             let now = session.at();
-            context.warn_of_unknown_scopes(session, access.scopes())?;
+            warn_of_unknown_scopes(context, session, access.scopes())?;
             let spec = KeySpec {
                 description,
                 access,
                 expires_at: parse_end(self.expires.as_deref(), now)?,
                 rate_limit: self.rate_limit,
             };
-            let key = session.create_key(spec, &mut |key, secret| {
-                receiver.take(secret, &KeyRecord::new(key.clone(), now))
-            })?;
-            let told = receiver.keep().unwrap_or_else(|| "its secret is shown only this once".to_owned());
+            let key = session
+                .create_key(spec, &mut |key, secret| sink.take(secret, &KeyRecord::new(key.clone(), now)))?;
+            let told = sink.keep().unwrap_or_else(|| "its secret is shown only this once".to_owned());
             let ends = times::ends(key.expires_at);
-            context.terminal.done("Created", &format!("{}{ends}; {told}", name(&key)));
+            context.terminal.done("Created", &format!("{}{ends}; {told}", key.describe()));
             Ok(Exit::Done)
         })
     }
 }
 
-/// In which order keys are listed.
+/// The order in which keys are listed.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 enum Sort {
     /// Oldest first
@@ -219,7 +205,7 @@ enum Sort {
     Description,
     /// Never and longest unused first
     LastUsed,
-    /// Those that end soonest first
+    /// Soonest to end first
     Expires,
 }
 
@@ -250,15 +236,15 @@ pub(crate) struct List {
     #[arg(long, value_name = "LENGTH")]
     expiring_within: Option<String>,
 
-    /// In which order
+    /// Sort the keys
     #[arg(long, value_enum, default_value_t)]
     sort: Sort,
 
-    /// The other way round
+    /// Reverse the order
     #[arg(long)]
     reverse: bool,
 
-    /// At most so many
+    /// Show at most this many
     #[arg(long, value_name = "NUMBER")]
     limit: Option<u64>,
 }
@@ -276,7 +262,7 @@ impl List {
             };
             let page = Page { limit: self.limit, after: None };
             let query = KeyQuery { filter, at: now, order, reverse: self.reverse, page };
-            output::list(&context.terminal, context.globals.output, now, |emit| {
+            output::list(&context.terminal, context.output, now, |emit| {
                 Ok(session.list_keys(&query, &mut |key| {
                     emit(KeyRecord::new(key, now))?;
                     Ok(ControlFlow::Continue(()))
@@ -325,12 +311,7 @@ pub(crate) struct Show {
 
 impl Show {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        context.with_session(FirstUse::NeedsStore, |session| {
-            let key = session.key(&self.id)?;
-            let now = session.at();
-            output::show(&context.terminal, context.globals.output, now, &KeyRecord::new(key, now))?;
-            Ok(Exit::Done)
-        })
+        resource::show::<GeneralKey>(context, &self.id)
     }
 }
 
@@ -346,7 +327,7 @@ pub(crate) struct Edit {
     #[arg(long, group = "change")]
     description: Option<String>,
 
-    /// Let it make only GET calls from now on
+    /// Allow only GET requests from now on
     #[arg(long, group = "change", conflicts_with = "scopes")]
     read_only: bool,
 
@@ -359,16 +340,8 @@ pub(crate) struct Edit {
     expires: Option<String>,
 
     /// How often it may be used: `100/min`, `none` for no limit, `default` for the documented one
-    #[arg(long, value_name = "LIMIT", group = "change", value_parser = parse_limit_edit)]
+    #[arg(long, value_name = "LIMIT", group = "change", value_parser = args::parse_limit_edit)]
     rate_limit: Option<LimitEdit>,
-}
-
-/// A new rate limit, or the documented one again.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LimitEdit(pub(crate) Option<RateLimit>);
-
-pub(crate) fn parse_limit_edit(text: &str) -> pdkeys::model::Result<LimitEdit> {
-    if text == "default" { Ok(LimitEdit(None)) } else { text.parse().map(|limit| LimitEdit(Some(limit))) }
 }
 
 impl Edit {
@@ -380,16 +353,17 @@ impl Edit {
                 (false, true) => None,
                 (false, false) => Some(Access::Scopes(self.scopes.into_iter().collect())),
             };
-            context.warn_of_unknown_scopes(session, access.as_ref().and_then(Access::scopes))?;
+            warn_of_unknown_scopes(context, session, access.as_ref().and_then(Access::scopes))?;
             let edit = KeyEdit {
-                description: self.description.map(|text| Label::parse("description", &text)).transpose()?,
+                description: parse_description(self.description)?,
                 access,
                 expires_at: self.expires.map(|text| parse_expiry("expiry", &text, now)).transpose()?,
                 rate_limit: self.rate_limit.map(|LimitEdit(limit)| limit),
             };
             let key = session.edit_key(&self.id, edit)?;
-            context.terminal.done("Changed", &format!("{}{}", name(&key), times::ends(key.expires_at)));
-            output::changed(context, now, std::iter::once(KeyRecord::new(key, now)))
+            let ends = times::ends(key.expires_at);
+            context.terminal.done("Changed", &format!("{}{ends}", key.describe()));
+            resource::print_changed(context, std::iter::once(KeyRecord::new(key, now)), now)
         })
     }
 }
@@ -401,26 +375,21 @@ pub(crate) struct Disable {
     #[arg(required = true, value_name = "ID", add = ArgValueCompleter::new(complete::key_ids))]
     ids: Vec<String>,
 
-    /// Why; `key-compromise` is the one that other tools read
-    #[arg(long)]
-    reason: Option<String>,
+    #[command(flatten)]
+    reason: Reason,
 }
 
 impl Disable {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let reason = parse_reason(self.reason.as_deref())?;
+        let reason = self.reason.parse()?;
         context.with_session(FirstUse::NeedsStore, |session| {
             let now = session.at();
-            context.rehearse(session, |session| session.disable_keys(&self.ids, reason.as_ref()))?;
-            confirm_each(context, session, &self.ids, "Disable", "These stop working:")?;
-            let (changes, same): (Vec<_>, Vec<_>) = session
-                .disable_keys(&self.ids, reason.as_ref())?
-                .into_iter()
-                .partition(|switched| switched.changed);
-            for switched in &same {
-                context.terminal.done("Unchanged", &format!("{} was disabled already", name(&switched.key)));
+            if !context.yes {
+                let keys = session.preview_disable_keys(&self.ids, reason.as_ref())?;
+                resource::confirm(context, "Disable", "These stop working:", &keys)?;
             }
-            changed(context, "Disabled", changes.into_iter().map(|switched| switched.key).collect(), now)
+            let switched = session.disable_keys(&self.ids, reason.as_ref())?;
+            report_switched(context, "disabled", "Disabled", switched, now)
         })
     }
 }
@@ -436,15 +405,26 @@ pub(crate) struct Enable {
 impl Enable {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
         context.with_session(FirstUse::NeedsStore, |session| {
-            let now = session.at();
-            let (changes, same): (Vec<_>, Vec<_>) =
-                session.enable_keys(&self.ids)?.into_iter().partition(|switched| switched.changed);
-            for switched in &same {
-                context.terminal.done("Unchanged", &format!("{} was enabled already", name(&switched.key)));
-            }
-            changed(context, "Enabled", changes.into_iter().map(|switched| switched.key).collect(), now)
+            let switched = session.enable_keys(&self.ids)?;
+            report_switched(context, "enabled", "Enabled", switched, session.at())
         })
     }
+}
+
+/// Reports which keys were switched on or off, and which were in that state already.
+fn report_switched(
+    context: &Context,
+    state: &str,
+    verb: &str,
+    switched: Vec<Switched>,
+    now: Timestamp,
+) -> Result<Exit, Failure> {
+    let (changed, same): (Vec<_>, Vec<_>) = switched.into_iter().partition(|switched| switched.changed);
+    for same in &same {
+        let description = same.key.describe();
+        context.terminal.done("Unchanged", &format!("{description} was {state} already"));
+    }
+    resource::report(context, verb, changed.into_iter().map(|switched| switched.key), now)
 }
 
 /// Give a key a new secret; its id, description and access stay
@@ -467,12 +447,54 @@ impl Rotate {
     }
 }
 
-impl Rotated for GeneralKey {
+impl Resource for GeneralKey {
     type Record = KeyRecord;
     const NOUN: Noun = Noun::GeneralKey;
 
     fn find(session: &mut Session<'_, SqliteStore>, reference: &str) -> Result<Self, pdkeys::Error> {
         session.key(reference)
+    }
+
+    fn short_name(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn describe(&self) -> String {
+        let hint = self.hint.as_ref().map(|hint| format!(", ...{hint}")).unwrap_or_default();
+        format!("key {} ({}{hint})", self.id, self.description)
+    }
+
+    fn into_record(self, now: Timestamp) -> KeyRecord {
+        KeyRecord::new(self, now)
+    }
+}
+
+impl Removable for GeneralKey {
+    const CONSEQUENCE: &'static str = "These go for good, and cannot come back:";
+
+    fn preview_removal(
+        session: &mut Session<'_, SqliteStore>,
+        references: &[String],
+        reason: Option<&Label>,
+    ) -> Result<Vec<Self>, pdkeys::Error> {
+        session.preview_remove_keys(references, reason)
+    }
+
+    fn remove(
+        session: &mut Session<'_, SqliteStore>,
+        references: &[String],
+        reason: Option<&Label>,
+    ) -> Result<Vec<Self>, pdkeys::Error> {
+        session.remove_keys(references, reason)
+    }
+}
+
+impl Rotatable for GeneralKey {
+    fn preview_rotation(
+        session: &mut Session<'_, SqliteStore>,
+        reference: &str,
+    ) -> Result<Self, pdkeys::Error> {
+        session.preview_rotate_key(reference)
     }
 
     fn rotate(
@@ -492,16 +514,8 @@ impl Rotated for GeneralKey {
         GeneralKey::overlap(self, now)
     }
 
-    fn ends(&self) -> Option<Timestamp> {
+    fn expiry(&self) -> Option<Timestamp> {
         self.expires_at
-    }
-
-    fn names(&self) -> (String, String) {
-        (self.id.to_string(), name(self))
-    }
-
-    fn record(self, now: Timestamp) -> KeyRecord {
-        KeyRecord::new(self, now)
     }
 }
 
@@ -512,41 +526,12 @@ pub(crate) struct Remove {
     #[arg(required = true, value_name = "ID", add = ArgValueCompleter::new(complete::key_ids))]
     ids: Vec<String>,
 
-    /// Why; `key-compromise` is the one that other tools read
-    #[arg(long)]
-    reason: Option<String>,
+    #[command(flatten)]
+    reason: Reason,
 }
 
 impl Remove {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let reason = parse_reason(self.reason.as_deref())?;
-        context.with_session(FirstUse::NeedsStore, |session| {
-            let now = session.at();
-            context.rehearse(session, |session| session.remove_keys(&self.ids, reason.as_ref()))?;
-            confirm_each(context, session, &self.ids, "Remove", "These go for good, and cannot come back:")?;
-            let keys = session.remove_keys(&self.ids, reason.as_ref())?;
-            changed(context, "Removed", keys, now)
-        })
+        resource::remove::<GeneralKey>(context, &self.ids, &self.reason)
     }
-}
-
-/// Shows what will happen to which keys, and asks.
-fn confirm_each(
-    context: &Context,
-    session: &mut Session<'_, SqliteStore>,
-    ids: &[String],
-    verb: &str,
-    consequence: &str,
-) -> Result<(), Failure> {
-    let keys = ids.iter().map(|id| session.key(id)).collect::<Result<Vec<_>, _>>()?;
-    let things: Vec<_> = keys.iter().map(|key| (key.id.to_string(), name(key))).collect();
-    context.confirm_all(verb, Noun::GeneralKey, consequence, &things)
-}
-
-/// Says what was changed.
-fn changed(context: &Context, verb: &str, keys: Vec<GeneralKey>, now: Timestamp) -> Result<Exit, Failure> {
-    for key in &keys {
-        context.terminal.done(verb, &name(key));
-    }
-    output::changed(context, now, keys.into_iter().map(|key| KeyRecord::new(key, now)))
 }

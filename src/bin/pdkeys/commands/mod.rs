@@ -1,7 +1,8 @@
-//! The commands: one file a group, the arguments above the function that runs them.
+//! The commands. Each group has a file, with the arguments of a command above the function that runs it.
 
 mod account;
 mod apps;
+mod args;
 mod audit;
 mod backup;
 mod batch;
@@ -15,7 +16,7 @@ mod integrations;
 mod keys;
 mod resource;
 mod revoke;
-pub(crate) mod scan;
+mod scan;
 #[cfg(feature = "serve")]
 mod serve;
 mod services;
@@ -24,60 +25,16 @@ mod usage;
 mod users;
 mod verify;
 
-use clap::builder::styling::{AnsiColor, Styles};
-use clap::{Parser, Subcommand};
+use clap::Subcommand;
 use pdkeys::manage::DestinationKind;
 
 use deferred::Deferred;
 
 use crate::failure::{Exit, Failure};
 use crate::output::Format;
-use crate::session::{Context, Globals};
-use crate::terminal::width_of_help;
+use crate::session::Context;
 
 pub(crate) use deferred::deferring;
-
-const STYLES: Styles = Styles::styled()
-    .header(AnsiColor::Green.on_default().bold())
-    .usage(AnsiColor::Green.on_default().bold())
-    .literal(AnsiColor::Cyan.on_default().bold())
-    .placeholder(AnsiColor::Cyan.on_default());
-
-/// API keys for any HTTP API: make, list, disable, rotate, audit and check them
-///
-/// The keys live in one SQLite file, with a store key beside it. Standard output is data and nothing else; notices,
-/// questions and errors go to standard error.
-#[derive(Debug, Parser)]
-// Said, since clap would otherwise take what `COLUMNS` says also where help goes to no terminal.
-#[command(name = "pdkeys", version, styles = STYLES, term_width = width_of_help(), propagate_version = true)]
-#[command(after_long_help = EXIT_CODES)]
-pub(crate) struct Cli {
-    #[command(flatten)]
-    pub(crate) globals: Globals,
-
-    #[command(subcommand)]
-    pub(crate) command: Command,
-}
-
-/// What every command ends with.
-pub(crate) const EXIT_CODES: &str = "\
-Exit codes:
-  0  done, or allowed
-  1  it failed, or the store is missing or unusable
-  2  called wrongly
-  3  the answer is no
-  4  not permitted
-  5  no such thing in the store
-  6  not confirmed, and not done
-
-Environment:
-  PDKEYS_STORE           the store's file
-  PDKEYS_STORE_KEY_FILE  the store key's file, if it does not lie beside the store
-  PDKEYS_TOKEN           a user token; its owner is the acting user
-  PDKEYS_KEY             the credential that verify checks
-  NO_COLOR               no colour
-  TERM                   no colour and no progress if it is dumb
-  COLUMNS                the width of a terminal that does not say it";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -132,16 +89,17 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        if context.globals.output == Format::Sarif && !matches!(self, Self::Scan(_)) {
+    /// Runs the command. `parser` builds the definition of all commands, from which manual pages are made.
+    pub(crate) fn run(self, context: &Context, parser: fn() -> clap::Command) -> Result<Exit, Failure> {
+        if context.output == Format::Sarif && !matches!(self, Self::Scan(_)) {
             return Err(Failure::usage("only pdkeys scan prints SARIF"));
         }
-        let is_csv = match context.globals.output {
+        let is_csv = match context.output {
             Format::Csv => true,
             Format::Table => matches!(self, Self::Export(_)),
             Format::Json | Format::Jsonl | Format::Sarif => false,
         };
-        if context.globals.raw && !is_csv {
+        if context.terminal.raw_csv() && !is_csv {
             return Err(Failure::usage("--raw says how CSV is printed, and something else is")
                 .with_hint("give it with -o csv; JSON has every text as it is"));
         }
@@ -177,16 +135,7 @@ impl Command {
             Self::Backup(command) => command.0.run(context),
             Self::Restore(command) => command.0.run(context),
             Self::Completions(command) => command.0.run(context),
-            Self::Man(command) => command.0.run(context),
+            Self::Man(command) => command.0.run(context, parser),
         }
     }
-}
-
-/// A new value, or `none`.
-#[expect(clippy::option_option, reason = "an edit's own type: leave it, take it away, or set it")]
-fn or_none<T, E>(
-    text: Option<String>,
-    parse: impl FnOnce(&str) -> Result<T, E>,
-) -> Result<Option<Option<T>>, E> {
-    text.map(|text| if text == "none" { Ok(None) } else { parse(&text).map(Some) }).transpose()
 }

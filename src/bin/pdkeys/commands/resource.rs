@@ -1,30 +1,67 @@
-//! `rotate`, the same for whatever has a secret that can be rotated.
+//! What the commands for keys, tokens, apps, integrations and users have in common: show, rotate, remove, and the
+//! question and report around a change.
 
 use std::path::PathBuf;
 
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use pdkeys::manage::{HandOver, Session};
-use pdkeys::model::{Noun, parse_duration};
+use pdkeys::model::{Label, Noun, parse_duration};
 use pdkeys::store::sqlite::SqliteStore;
 
+use super::args::Reason;
 use crate::failure::{Exit, Failure};
 use crate::output::secrets::SecretSink;
-use crate::output::times;
-use crate::output::{self, Record};
+use crate::output::{self, Format, Record, times};
 use crate::session::{Context, FirstUse};
 
-/// Something whose secret can be rotated.
-pub(super) trait Rotated: Clone {
+/// Something that commands change and print.
+pub(super) trait Resource: Sized {
     /// How it is printed.
     type Record: Record;
-    /// What it is.
+
     const NOUN: Noun;
 
-    /// Finds it.
+    /// Finds one by its id, or by its name if it has one.
     fn find(session: &mut Session<'_, SqliteStore>, reference: &str) -> Result<Self, pdkeys::Error>;
 
-    /// Gives it another secret.
+    /// Returns the id or name for a question about it alone.
+    fn short_name(&self) -> String;
+
+    /// Returns its description in lists and notices.
+    fn describe(&self) -> String;
+
+    fn into_record(self, now: Timestamp) -> Self::Record;
+}
+
+/// A resource of which several are removed at a time.
+pub(super) trait Removable: Resource {
+    /// What removing does, as a heading above a list.
+    const CONSEQUENCE: &'static str;
+
+    /// Returns what would be removed.
+    fn preview_removal(
+        session: &mut Session<'_, SqliteStore>,
+        references: &[String],
+        reason: Option<&Label>,
+    ) -> Result<Vec<Self>, pdkeys::Error>;
+
+    fn remove(
+        session: &mut Session<'_, SqliteStore>,
+        references: &[String],
+        reason: Option<&Label>,
+    ) -> Result<Vec<Self>, pdkeys::Error>;
+}
+
+/// A resource whose secret can be rotated.
+pub(super) trait Rotatable: Resource + Clone {
+    /// Returns what would be rotated.
+    fn preview_rotation(
+        session: &mut Session<'_, SqliteStore>,
+        reference: &str,
+    ) -> Result<Self, pdkeys::Error>;
+
+    /// Gives it a new secret. The present one goes on for `overlap`, if that is given.
     fn rotate(
         session: &mut Session<'_, SqliteStore>,
         reference: &str,
@@ -32,20 +69,85 @@ pub(super) trait Rotated: Clone {
         hand_over: HandOver<'_, Self>,
     ) -> Result<Self, pdkeys::Error>;
 
-    /// Stops the secret that an overlap keeps alive.
+    /// Ends the secret that an overlap keeps alive.
     fn end_overlap(session: &mut Session<'_, SqliteStore>, reference: &str) -> Result<Self, pdkeys::Error>;
 
-    /// Until when the secret before goes on.
+    /// Returns when the overlap ends, if there is one.
     fn overlap(&self, now: Timestamp) -> Option<Timestamp>;
 
-    /// When it ends, if it does.
-    fn ends(&self) -> Option<Timestamp>;
+    /// Returns when it expires, if it does.
+    fn expiry(&self) -> Option<Timestamp>;
+}
 
-    /// What it is called in a question, and in full.
-    fn names(&self) -> (String, String);
+/// Shows one resource.
+pub(super) fn show<R: Resource>(context: &Context, reference: &str) -> Result<Exit, Failure> {
+    context.with_session(FirstUse::NeedsStore, |session| {
+        let found = R::find(session, reference)?;
+        let now = session.at();
+        output::show(&context.terminal, context.output, now, &found.into_record(now))?;
+        Ok(Exit::Done)
+    })
+}
 
-    /// It as it is printed.
-    fn record(self, now: Timestamp) -> Self::Record;
+/// Asks before a change to some resources, and lists them.
+pub(super) fn confirm<R: Resource>(
+    context: &Context,
+    verb: &str,
+    consequence: &str,
+    resources: &[R],
+) -> Result<(), Failure> {
+    let mut what = vec![consequence.to_owned()];
+    what.extend(resources.iter().map(|resource| format!("  {}", resource.describe())));
+    let question = match resources {
+        [resource] => format!("{verb} {} {}?", R::NOUN, resource.short_name()),
+        several => format!("{verb} {} {}s?", several.len(), R::NOUN),
+    };
+    context.confirm(&what, &question)
+}
+
+/// Reports a change to some resources, and prints their records if a format is given.
+pub(super) fn report<R: Resource>(
+    context: &Context,
+    verb: &str,
+    changed: impl IntoIterator<Item = R>,
+    now: Timestamp,
+) -> Result<Exit, Failure> {
+    let changed: Vec<R> = changed.into_iter().collect();
+    for resource in &changed {
+        context.terminal.done(verb, &resource.describe());
+    }
+    print_changed(context, changed.into_iter().map(|resource| resource.into_record(now)), now)
+}
+
+/// Prints the records of what was changed. Without a format nothing is printed, since the notice says it.
+pub(super) fn print_changed<R: Record>(
+    context: &Context,
+    mut records: impl Iterator<Item = R>,
+    now: Timestamp,
+) -> Result<Exit, Failure> {
+    if context.output != Format::Table {
+        output::list(&context.terminal, context.output, now, |emit| {
+            records.try_for_each(emit).map_err(Failure::from)
+        })?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Removes resources, after asking.
+pub(super) fn remove<R: Removable>(
+    context: &Context,
+    references: &[String],
+    reason: &Reason,
+) -> Result<Exit, Failure> {
+    let reason = reason.parse()?;
+    context.with_session(FirstUse::NeedsStore, |session| {
+        if !context.yes {
+            let resources = R::preview_removal(session, references, reason.as_ref())?;
+            confirm(context, "Remove", R::CONSEQUENCE, &resources)?;
+        }
+        let removed = R::remove(session, references, reason.as_ref())?;
+        report(context, "Removed", removed, session.at())
+    })
 }
 
 /// The options of `rotate`.
@@ -59,40 +161,38 @@ pub(super) struct Rotation {
     #[arg(long, conflicts_with_all = ["overlap", "write_to"])]
     end_overlap: bool,
 
-    /// Write the secret to this new file, readable by its owner alone, instead of standard output (`-`)
+    /// Write the secret to this new file, readable only by its owner, instead of standard output (`-`)
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     write_to: Option<PathBuf>,
 }
 
 impl Rotation {
-    pub(super) fn run<C: Rotated>(self, context: &Context, reference: &str) -> Result<Exit, Failure> {
-        let mut receiver = SecretSink::new(context, self.write_to);
+    /// Rotates the secret of a resource, or ends an overlap. Without an overlap it asks first.
+    pub(super) fn run<R: Rotatable>(self, context: &Context, reference: &str) -> Result<Exit, Failure> {
+        let mut sink = SecretSink::new(context, self.write_to);
         if !self.end_overlap {
-            receiver.ready()?;
+            sink.ready()?;
         }
         context.with_session(FirstUse::NeedsStore, |session| {
             let now = session.at();
             if self.end_overlap {
-                let ended = C::end_overlap(session, reference)?;
-                context.terminal.done("Ended", &format!("the overlap of {}", ended.names().1));
-                return output::changed(context, now, std::iter::once(ended.record(now)));
+                let ended = R::end_overlap(session, reference)?;
+                context.terminal.done("Ended", &format!("the overlap of {}", ended.describe()));
+                return print_changed(context, std::iter::once(ended.into_record(now)), now);
             }
             let overlap =
                 self.overlap.as_deref().map(|length| parse_duration("overlap", length, now)).transpose()?;
-            if overlap.is_none() {
-                context
-                    .rehearse(session, |session| C::rotate(session, reference, None, &mut |_, _| Ok(())))?;
-                let names = C::find(session, reference)?.names();
-                let consequence = "The present secret stops working at once:";
-                context.confirm_all("Rotate", C::NOUN, consequence, &[names])?;
+            if overlap.is_none() && !context.yes {
+                let resource = R::preview_rotation(session, reference)?;
+                confirm(context, "Rotate", "The present secret stops working at once:", &[resource])?;
             }
-            let rotated = C::rotate(session, reference, overlap, &mut |rotated, secret| {
-                receiver.take(secret, &rotated.clone().record(now))
+            let rotated = R::rotate(session, reference, overlap, &mut |rotated, secret| {
+                sink.take(secret, &rotated.clone().into_record(now))
             })?;
-            let named = format!("{}{}", rotated.names().1, times::ends(rotated.ends()));
-            let mut told = vec![named, times::overlap(rotated.overlap(now))];
-            told.extend(receiver.keep());
-            context.terminal.done("Rotated", &told.join("; "));
+            let description = format!("{}{}", rotated.describe(), times::ends(rotated.expiry()));
+            let mut notice = vec![description, times::overlap(rotated.overlap(now))];
+            notice.extend(sink.keep());
+            context.terminal.done("Rotated", &notice.join("; "));
             Ok(Exit::Done)
         })
     }

@@ -1,4 +1,4 @@
-//! `pdkeys revoke`.
+//! The command `pdkeys revoke`.
 
 use clap::Args;
 use pdkeys::manage::{Outcome, Revoked, revoke};
@@ -13,23 +13,23 @@ use crate::input::credential::Source;
 use crate::output::{self, Format};
 use crate::session::{Context, FirstUse};
 
-/// Put an end to a key that was found where it does not belong
+/// End a key that was found where it does not belong
 ///
-/// Whoever has a key may revoke it: no user, no role and no confirmation is needed. The key comes from `--key-file`,
-/// else from standard input: alone, or as the whole value of an Authorization header. `PDKEYS_KEY` is not looked at,
-/// lest another key be revoked than the one that was meant.
+/// Holding a key is enough to revoke it: no user, role or confirmation is needed. The key comes from `--key-file`, else
+/// from standard input: alone, or as the whole value of an Authorization header. `PDKEYS_KEY` is ignored, so that no other
+/// key than the intended one is revoked.
 ///
-/// A general key is disabled, with the reason key-compromise; a user token and an integration are removed; an app token
-/// is dead, and other tokens of its app are not. Where a rotation keeps the secret alive beside a newer one, it ends
-/// alone. What is dead already stays as it is, and that is no error. Exits with 5 if no key here has or had this
-/// secret.
+/// A general key is disabled with the reason key-compromise; a user token and an integration are removed; an app token
+/// stops working, and other tokens of its app go on. If a rotation keeps the secret alive beside a newer one, only this
+/// secret ends. A key that has ended already stays as it is, which is no error. Exits with 5 if no key of this store has or
+/// had this secret.
 #[derive(Args, Debug)]
 pub(crate) struct Revoke {
     #[command(flatten)]
     source: Source,
 }
 
-/// What was revoked, as it is printed.
+/// A revoked key as it is printed.
 #[derive(Debug, Serialize)]
 struct RevokedRecord {
     id: Id,
@@ -54,7 +54,7 @@ impl From<Revoked> for RevokedRecord {
 impl Revoke {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
         self.source.refuse_arguments("give it on standard input, or in a file with --key-file")?;
-        let secret = match self.source.read(context, None)? {
+        let secret = match self.source.read(&context.terminal, None)? {
             Presented::Secret { secret, .. } => secret,
             Presented::Missing => {
                 return Err(Failure::usage("there is no key to revoke")
@@ -81,9 +81,9 @@ impl Revoke {
             Outcome::AlreadyDead => "Unchanged",
         };
         context.terminal.done(verb, &told(&revoked));
-        if context.globals.output != Format::Table {
+        if context.output != Format::Table {
             let now = SystemClock.now();
-            output::show(&context.terminal, context.globals.output, now, &RevokedRecord::from(revoked))?;
+            output::show(&context.terminal, context.output, now, &RevokedRecord::from(revoked))?;
         }
         Ok(Exit::Done)
     }

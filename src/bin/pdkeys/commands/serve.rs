@@ -1,4 +1,4 @@
-//! `pdkeys serve`.
+//! The command `pdkeys serve`.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use crate::failure::{Exit, Failure};
 use crate::serve::{self, Address, Gateway, LogFormat, Settings};
 use crate::session::Context;
 
-/// The room that a request with its body, headers and answer takes is bounded by these.
+/// Upper bounds of the options, which bound the memory and time of a request.
 const LARGEST_MAX_BODY: u64 = 64 << 20;
 const LONGEST_TIMEOUT: u64 = 3600;
 
 /// Check keys over HTTP, for a gateway or a program
 ///
-/// Gateways ask at `/auth` about every request that they are to forward; programs ask at `/verify`; registered apps
-/// get their tokens at `/oauth/token`. `/healthz`, `/readyz` and `/metrics` are for those who operate it. It ends
-/// with SIGTERM or SIGINT, once it has answered what has begun and written the usage counts.
+/// Gateways ask at `/auth` about every request that they receive; programs ask at `/verify`; registered apps get their
+/// tokens at `/oauth/token`. `/healthz`, `/readyz` and `/metrics` are for operators. It ends on SIGTERM or SIGINT, once the
+/// requests that have begun are answered and the usage counts are written.
 ///
-/// Who can reach it can ask: it listens on the loopback interface unless told otherwise.
+/// Every client that can reach it can ask. By default it listens on the loopback interface.
 #[derive(Args, Debug)]
 #[command(after_long_help = ENDPOINTS)]
 pub(crate) struct Serve {
@@ -33,21 +33,21 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "MODE", default_value = "0660", value_parser = socket_mode)]
     socket_mode: u32,
 
-    /// Serve `/metrics`, `/healthz` and `/readyz` on this address, and no longer on the others
+    /// Serve `/metrics`, `/healthz` and `/readyz` only on this address
     #[arg(long, value_name = "ADDR")]
     metrics_listen: Option<Address>,
 
-    /// Take the headers of this kind of gateway alone
+    /// Accept only the headers of this kind of gateway
     ///
-    /// Without it each kind is known by its headers, and a request with those of none, or of several, is denied.
+    /// Without it, the kind is recognised by the headers, and a request with headers of none or of several is denied.
     #[arg(long, value_enum)]
     gateway: Option<Gateway>,
 
-    /// Take a bare key from this header, instead of one from `Authorization`
+    /// Read a bare key from this header instead of `Authorization`
     #[arg(long, value_name = "NAME", value_parser = key_header)]
     header: Option<HeaderName>,
 
-    /// Take REST keys as `Bearer` too, which is for app tokens alone otherwise
+    /// Accept REST keys as `Bearer` too, which is otherwise only for app tokens
     #[arg(long, conflicts_with = "header")]
     bearer_keys: bool,
 
@@ -55,7 +55,7 @@ pub(crate) struct Serve {
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     log_format: LogFormat,
 
-    /// How many connections are served at a time; more of them wait
+    /// Serve at most this many connections at a time; others wait
     #[arg(long, value_name = "N", default_value = "16384", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     max_connections: u32,
 
@@ -67,7 +67,7 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = clap::value_parser!(u64).range(1..=LONGEST_TIMEOUT))]
     timeout: u64,
 
-    /// How long to wait at the end for what has begun, in seconds
+    /// How long to wait for requests during shutdown, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = clap::value_parser!(u64).range(0..=LONGEST_TIMEOUT))]
     shutdown_timeout: u64,
 }
@@ -111,7 +111,7 @@ fn socket_mode(text: &str) -> Result<u32, String> {
     }
 }
 
-/// A header that can hold nothing but a key: none that HTTP, gateways or the server itself read.
+/// Parses the name of a header for a bare key, which HTTP, gateways and the server itself do not use.
 fn key_header(text: &str) -> Result<HeaderName, String> {
     let name: HeaderName = text.parse().map_err(|_| "not the name of a header".to_owned())?;
     if serve::is_read_otherwise(&name) {

@@ -1,4 +1,4 @@
-//! `pdkeys service` and `pdkeys orchestration`: the same commands for the two things that events are routed to.
+//! The commands of `pdkeys service` and `pdkeys orchestration`, which are the same.
 
 use std::path::PathBuf;
 
@@ -10,13 +10,14 @@ use pdkeys::model::{Destination, DestinationEdit, Id, IntegrationType, Label, Na
 use pdkeys::store::sqlite::SqliteStore;
 use serde::Serialize;
 
+use super::args::{Reason, or_none, parse_description};
 use super::integrations::{self, IntegrationRecord};
-use super::keys::parse_reason;
+use super::resource::{Resource as _, print_changed};
 use crate::complete;
 use crate::failure::{Exit, Failure};
 use crate::output::secrets::SecretSink;
 use crate::output::times;
-use crate::output::{self, Eyes, Format, Record};
+use crate::output::{self, CellStyle, Format, Record};
 use crate::session::{Context, FirstUse};
 
 /// A service or an orchestration as it is printed.
@@ -56,13 +57,13 @@ impl Record for DestinationRecord {
         &["id", "name", "description", "created_at", "created_by", "integrations"];
     const HEADINGS: &'static [&'static str] = &["ID", "NAME", "DESCRIPTION", "CREATED", "BY", "INTEGRATIONS"];
 
-    fn cells(&self, eyes: &Eyes) -> Vec<String> {
+    fn cells(&self, style: &CellStyle) -> Vec<String> {
         let integrations: Vec<_> = self.integrations.iter().map(IntegrationRecord::brief).collect();
         vec![
             self.id.to_string(),
             self.name.to_string(),
             self.description.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
-            eyes.moment(self.created_at),
+            style.time(self.created_at),
             self.created_by.to_string(),
             if integrations.is_empty() { "-".to_owned() } else { integrations.join(", ") },
         ]
@@ -96,22 +97,21 @@ impl Service {
 
 /// Make one
 ///
-/// Prints the integration key of the integration that is made with it, if one is: an orchestration gets its default
-/// integration in any case.
+/// Prints the integration key if an integration is made with it. An orchestration always gets its default integration.
 #[derive(Args, Debug)]
 pub(crate) struct Create {
-    /// What to call it
+    /// The name
     name: Option<String>,
 
     /// What it is for
     #[arg(long)]
     description: Option<String>,
 
-    /// Make an integration of this type at once, such as `events-api-v2`
+    /// Make an integration of this type with it, such as `events-api-v2`
     #[arg(long, value_name = "TYPE", add = ArgValueCandidates::new(complete::integration_types))]
     integration: Option<IntegrationType>,
 
-    /// Write the integration key to this new file, readable by its owner alone, instead of standard output (`-`)
+    /// Write the integration key to this new file, readable only by its owner, instead of standard output (`-`)
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     write_to: Option<PathBuf>,
 }
@@ -119,10 +119,10 @@ pub(crate) struct Create {
 impl Create {
     fn run(self, context: &Context, kind: DestinationKind) -> Result<Exit, Failure> {
         let new = context.required_name(kind.noun(), self.name)?;
-        let description = self.description.map(|text| Label::parse("description", &text)).transpose()?;
-        let mut receiver = SecretSink::new(context, self.write_to);
+        let description = parse_description(self.description)?;
+        let mut sink = SecretSink::new(context, self.write_to);
         if kind == DestinationKind::Orchestration || self.integration.is_some() {
-            receiver.ready()?;
+            sink.ready()?;
         }
         context.with_session(FirstUse::MakesStore, |session| {
             let mut made = None;
@@ -133,20 +133,20 @@ impl Create {
                 self.integration,
                 &mut |integration, secret| {
                     made = Some(integration.clone());
-                    receiver.take(secret, &IntegrationRecord::from(integration.clone()))
+                    sink.take(secret, &IntegrationRecord::from(integration.clone()))
                 },
             )?;
-            let kept = receiver.keep();
+            let kept = sink.keep();
             context.terminal.done("Created", &name(&destination));
             match made {
                 Some(integration) => {
-                    let mut told = vec![integrations::name(&integration)];
+                    let mut told = vec![integration.describe()];
                     told.extend(kept);
                     context.terminal.done("Created", &told.join("; "));
                     Ok(Exit::Done)
                 }
                 None => {
-                    output::changed(context, session.at(), [DestinationRecord::from(destination)].into_iter())
+                    print_changed(context, [DestinationRecord::from(destination)].into_iter(), session.at())
                 }
             }
         })
@@ -162,13 +162,13 @@ impl List {
         let Self {} = self;
         context.with_session(FirstUse::NeedsStore, |session| {
             let found = session.destinations_with_integrations(kind)?;
-            output::list(&context.terminal, context.globals.output, session.at(), |emit| {
+            output::list(&context.terminal, context.output, session.at(), |emit| {
                 found
                     .into_iter()
                     .try_for_each(|found| emit(DestinationRecord::from(found)))
                     .map_err(Failure::from)
             })?;
-            context.warn_of_hidden_keys(session);
+            integrations::warn_of_hidden_keys(context, session);
             Ok(Exit::Done)
         })
     }
@@ -191,14 +191,14 @@ impl Show {
     }
 }
 
-/// Shows the thing itself, and below it its integrations, as a table shows them better than one cell could.
+/// Shows a service or an orchestration, and its integrations in a table below it.
 fn show(
     context: &Context,
     session: &mut Session<'_, SqliteStore>,
     mut record: DestinationRecord,
 ) -> Result<Exit, Failure> {
     let now = session.at();
-    if context.globals.output == Format::Table {
+    if context.output == Format::Table {
         let integrations = std::mem::take(&mut record.integrations);
         output::show(&context.terminal, Format::Table, now, &record)?;
         if !integrations.is_empty() {
@@ -208,9 +208,9 @@ fn show(
             })?;
         }
     } else {
-        output::show(&context.terminal, context.globals.output, now, &record)?;
+        output::show(&context.terminal, context.output, now, &record)?;
     }
-    context.warn_of_hidden_keys(session);
+    integrations::warn_of_hidden_keys(context, session);
     Ok(Exit::Done)
 }
 
@@ -222,11 +222,11 @@ pub(crate) struct Edit {
     #[arg(add = ArgValueCompleter::new(complete::destination_names_of_the_line))]
     reference: String,
 
-    /// Another name
+    /// A new name
     #[arg(long, group = "change")]
     name: Option<String>,
 
-    /// Another description, or `none`
+    /// A new description, or `none`
     #[arg(long, group = "change")]
     description: Option<String>,
 }
@@ -235,12 +235,12 @@ impl Edit {
     fn run(self, context: &Context, kind: DestinationKind) -> Result<Exit, Failure> {
         let edit = DestinationEdit {
             name: self.name.map(|name| Name::parse(kind.noun(), &name)).transpose()?,
-            description: super::or_none(self.description, |text| Label::parse("description", text))?,
+            description: or_none(self.description, |text| Label::parse("description", text))?,
         };
         context.with_session(FirstUse::NeedsStore, |session| {
             let destination = session.edit_destination(kind, &self.reference, edit)?;
             context.terminal.done("Changed", &name(&destination));
-            output::changed(context, session.at(), [DestinationRecord::from(destination)].into_iter())
+            print_changed(context, [DestinationRecord::from(destination)].into_iter(), session.at())
         })
     }
 }
@@ -256,34 +256,30 @@ pub(crate) struct Remove {
     #[arg(long)]
     with_integrations: bool,
 
-    /// Why; `key-compromise` is the one that other tools read
-    #[arg(long)]
-    reason: Option<String>,
+    #[command(flatten)]
+    reason: Reason,
 }
 
 impl Remove {
     fn run(self, context: &Context, kind: DestinationKind) -> Result<Exit, Failure> {
-        let reason = parse_reason(self.reason.as_deref())?;
+        let reason = self.reason.parse()?;
         context.with_session(FirstUse::NeedsStore, |session| {
-            let found = session.destination(kind, &self.name)?;
-            if self.with_integrations || found.integrations.is_empty() {
-                context.rehearse(session, |session| {
-                    session.remove_destination(kind, &self.name, self.with_integrations, reason.as_ref())
-                })?;
+            if !context.yes {
+                let (destination, integrations) = session.preview_remove_destination(
+                    kind,
+                    &self.name,
+                    self.with_integrations,
+                    reason.as_ref(),
+                )?;
                 let mut what = vec!["These go for good, and cannot come back:".to_owned()];
-                what.push(format!("  {}", name(&found.destination)));
-                what.extend(
-                    found
-                        .integrations
-                        .iter()
-                        .map(|shown| format!("  {}", integrations::name(&shown.integration))),
-                );
-                context.confirm(&what, &format!("Remove {} {}?", kind.noun(), found.destination.name))?;
+                what.push(format!("  {}", name(&destination)));
+                what.extend(integrations.iter().map(|integration| format!("  {}", integration.describe())));
+                context.confirm(&what, &format!("Remove {} {}?", kind.noun(), destination.name))?;
             }
             let removed =
                 session.remove_destination(kind, &self.name, self.with_integrations, reason.as_ref())?;
             context.terminal.done("Removed", &name(&removed));
-            output::changed(context, session.at(), [DestinationRecord::from(removed)].into_iter())
+            print_changed(context, [DestinationRecord::from(removed)].into_iter(), session.at())
         })
     }
 }

@@ -1,4 +1,4 @@
-//! `pdkeys token`.
+//! The commands of `pdkeys token`.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -16,13 +16,13 @@ use pdkeys::ports::{Clock as _, SystemClock};
 use pdkeys::store::sqlite::SqliteStore;
 use serde::Serialize;
 
-use super::keys::{parse_end, parse_reason};
-use super::resource::{Rotated, Rotation};
+use super::args::{Reason, parse_description, parse_end, warn_of_unknown_scopes};
+use super::resource::{self, Removable, Resource, Rotatable, Rotation};
 use crate::complete;
 use crate::failure::{Exit, Failure};
 use crate::output::secrets::SecretSink;
 use crate::output::times;
-use crate::output::{self, Eyes, Record};
+use crate::output::{self, CellStyle, Record};
 use crate::session::{Context, FirstUse};
 
 /// A user token as it is printed.
@@ -93,26 +93,21 @@ impl Record for TokenRecord {
     const HEADINGS: &'static [&'static str] =
         &["ID", "USER", "DESCRIPTION", "HINT", "ACCESS", "CREATED", "API", "STATUS", "LAST USED", "EXPIRES"];
 
-    fn cells(&self, eyes: &Eyes) -> Vec<String> {
+    fn cells(&self, style: &CellStyle) -> Vec<String> {
         vec![
             self.id.to_string(),
             self.user.to_string(),
             self.description.to_string(),
             self.hint.as_ref().map_or_else(|| "-".to_owned(), |hint| format!("...{hint}")),
             self.scopes.as_ref().map_or_else(|| self.access.to_string(), ToString::to_string),
-            eyes.moment(self.created_at),
+            style.time(self.created_at),
             self.api_version.to_owned(),
             self.disabled_reason
                 .map_or_else(|| self.status.to_string(), |why| format!("{}: {why}", self.status)),
-            eyes.optional_moment(self.last_used_at, "never"),
-            eyes.optional_moment(self.expires_at, "never"),
+            style.optional_time(self.last_used_at, "never"),
+            style.optional_time(self.expires_at, "never"),
         ]
     }
-}
-
-fn name(token: &UserToken) -> String {
-    let hint = token.hint.as_ref().map(|hint| format!(", ...{hint}")).unwrap_or_default();
-    format!("token {} of {} ({}{hint})", token.id, token.user.name, token.description)
 }
 
 #[derive(Debug, Subcommand)]
@@ -144,8 +139,8 @@ fn access(scopes: Vec<Scope>) -> Access {
 
 /// Make a user token for yourself
 ///
-/// Prints the token, alone on its line, on standard output, this once. It may do what your role may, now and later,
-/// or with `--scope` only some of that.
+/// Prints the token, alone on its line, on standard output, only this once. It may do what your role may at the time, or
+/// with `--scope` only some of that.
 #[derive(Args, Debug)]
 pub(crate) struct Create {
     /// What the token is for
@@ -159,36 +154,36 @@ pub(crate) struct Create {
     #[arg(long, value_name = "WHEN")]
     expires: Option<String>,
 
-    /// Whose token it is to be; refused for anybody but yourself
+    /// The owner of the token; only you can be named
     #[arg(long, value_name = "USER", add = ArgValueCompleter::new(complete::user_names))]
     user: Option<String>,
 
-    /// Write the token to this new file, readable by its owner alone, instead of standard output (`-`)
+    /// Write the token to this new file, readable only by its owner, instead of standard output (`-`)
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     write_to: Option<PathBuf>,
 }
 
 impl Create {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let mut receiver = SecretSink::new(context, self.write_to);
-        receiver.ready()?;
+        let mut sink = SecretSink::new(context, self.write_to);
+        sink.ready()?;
         let check = |text: &str| Label::parse("description", text).map(drop);
         let description = context.required(self.description, "Description", None, check)?;
         let description = Label::parse("description", &description)?;
-        // Refused before a store is opened, or made.
+        // Checked before a store is opened or made.
         parse_end(self.expires.as_deref(), SystemClock.now())?;
         context.with_session(FirstUse::MakesStore, |session| {
             let now = session.at();
             let access = access(self.scopes);
-            context.warn_of_unknown_scopes(session, access.scopes())?;
+            warn_of_unknown_scopes(context, session, access.scopes())?;
             let spec =
                 TokenSpec { description, access, expires_at: parse_end(self.expires.as_deref(), now)? };
             let token = session.create_token(self.user.as_deref(), spec, &mut |token, secret| {
-                receiver.take(secret, &TokenRecord::new(token.clone(), now))
+                sink.take(secret, &TokenRecord::new(token.clone(), now))
             })?;
-            let told = receiver.keep().unwrap_or_else(|| "its secret is shown only this once".to_owned());
+            let told = sink.keep().unwrap_or_else(|| "its secret is shown only this once".to_owned());
             let ends = times::ends(token.expires_at);
-            context.terminal.done("Created", &format!("{}{ends}; {told}", name(&token)));
+            context.terminal.done("Created", &format!("{}{ends}; {told}", token.describe()));
             Ok(Exit::Done)
         })
     }
@@ -197,11 +192,11 @@ impl Create {
 /// List user tokens: your own, unless you ask for others
 #[derive(Args, Debug)]
 pub(crate) struct List {
-    /// Those of this user; owner and admins may
+    /// Those of this user; only the owner and admins may
     #[arg(long, value_name = "USER", conflicts_with = "all", add = ArgValueCompleter::new(complete::user_names))]
     user: Option<String>,
 
-    /// Everybody's; owner and admins may
+    /// Those of all users; only the owner and admins may
     #[arg(long)]
     all: bool,
 }
@@ -215,7 +210,7 @@ impl List {
         };
         context.with_session(FirstUse::NeedsStore, |session| {
             let now = session.at();
-            output::list(&context.terminal, context.globals.output, now, |emit| {
+            output::list(&context.terminal, context.output, now, |emit| {
                 Ok(session.list_tokens(&whose, &mut |token| {
                     emit(TokenRecord::new(token, now))?;
                     Ok(ControlFlow::Continue(()))
@@ -236,12 +231,7 @@ pub(crate) struct Show {
 
 impl Show {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        context.with_session(FirstUse::NeedsStore, |session| {
-            let token = session.token(&self.id)?;
-            let now = session.at();
-            output::show(&context.terminal, context.globals.output, now, &TokenRecord::new(token, now))?;
-            Ok(Exit::Done)
-        })
+        resource::show::<UserToken>(context, &self.id)
     }
 }
 
@@ -271,13 +261,14 @@ impl Edit {
         context.with_session(FirstUse::NeedsStore, |session| {
             let now = session.at();
             let edit = TokenEdit {
-                description: self.description.map(|text| Label::parse("description", &text)).transpose()?,
+                description: parse_description(self.description)?,
                 access: (!self.scopes.is_empty()).then(|| access(self.scopes)),
                 expires_at: self.expires.map(|text| parse_expiry("expiry", &text, now)).transpose()?,
             };
             let token = session.edit_token(&self.id, edit)?;
-            context.terminal.done("Changed", &format!("{}{}", name(&token), times::ends(token.expires_at)));
-            output::changed(context, now, std::iter::once(TokenRecord::new(token, now)))
+            let ends = times::ends(token.expires_at);
+            context.terminal.done("Changed", &format!("{}{ends}", token.describe()));
+            resource::print_changed(context, std::iter::once(TokenRecord::new(token, now)), now)
         })
     }
 }
@@ -302,12 +293,54 @@ impl Rotate {
     }
 }
 
-impl Rotated for UserToken {
+impl Resource for UserToken {
     type Record = TokenRecord;
     const NOUN: Noun = Noun::UserToken;
 
     fn find(session: &mut Session<'_, SqliteStore>, reference: &str) -> Result<Self, pdkeys::Error> {
         session.token(reference)
+    }
+
+    fn short_name(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn describe(&self) -> String {
+        let hint = self.hint.as_ref().map(|hint| format!(", ...{hint}")).unwrap_or_default();
+        format!("token {} of {} ({}{hint})", self.id, self.user.name, self.description)
+    }
+
+    fn into_record(self, now: Timestamp) -> TokenRecord {
+        TokenRecord::new(self, now)
+    }
+}
+
+impl Removable for UserToken {
+    const CONSEQUENCE: &'static str = "These go for good, and cannot come back:";
+
+    fn preview_removal(
+        session: &mut Session<'_, SqliteStore>,
+        references: &[String],
+        reason: Option<&Label>,
+    ) -> Result<Vec<Self>, pdkeys::Error> {
+        session.preview_remove_tokens(references, reason)
+    }
+
+    fn remove(
+        session: &mut Session<'_, SqliteStore>,
+        references: &[String],
+        reason: Option<&Label>,
+    ) -> Result<Vec<Self>, pdkeys::Error> {
+        session.remove_tokens(references, reason)
+    }
+}
+
+impl Rotatable for UserToken {
+    fn preview_rotation(
+        session: &mut Session<'_, SqliteStore>,
+        reference: &str,
+    ) -> Result<Self, pdkeys::Error> {
+        session.preview_rotate_token(reference)
     }
 
     fn rotate(
@@ -327,62 +360,26 @@ impl Rotated for UserToken {
         UserToken::overlap(self, now)
     }
 
-    fn ends(&self) -> Option<Timestamp> {
+    fn expiry(&self) -> Option<Timestamp> {
         self.expires_at
-    }
-
-    fn names(&self) -> (String, String) {
-        (self.id.to_string(), name(self))
-    }
-
-    fn record(self, now: Timestamp) -> TokenRecord {
-        TokenRecord::new(self, now)
     }
 }
 
 /// Remove tokens for good
 ///
-/// Your own; owner and admins also those of others, but not of the owner or an admin.
+/// You can remove your own; the owner and admins also those of other users, except of the owner and admins.
 #[derive(Args, Debug)]
 pub(crate) struct Remove {
     /// The tokens' ids
     #[arg(required = true, value_name = "ID", add = ArgValueCompleter::new(complete::token_ids(Action::RemoveUserToken)))]
     ids: Vec<String>,
 
-    /// Why; `key-compromise` is the one that other tools read
-    #[arg(long)]
-    reason: Option<String>,
+    #[command(flatten)]
+    reason: Reason,
 }
 
 impl Remove {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let reason = parse_reason(self.reason.as_deref())?;
-        context.with_session(FirstUse::NeedsStore, |session| {
-            let now = session.at();
-            context.rehearse(session, |session| session.remove_tokens(&self.ids, reason.as_ref()))?;
-            confirm_each(context, session, &self.ids, "Remove", "These go for good, and cannot come back:")?;
-            let tokens = session.remove_tokens(&self.ids, reason.as_ref())?;
-            changed(context, "Removed", tokens, now)
-        })
+        resource::remove::<UserToken>(context, &self.ids, &self.reason)
     }
-}
-
-/// Shows what will happen to which tokens, and asks.
-fn confirm_each(
-    context: &Context,
-    session: &mut Session<'_, SqliteStore>,
-    ids: &[String],
-    verb: &str,
-    consequence: &str,
-) -> Result<(), Failure> {
-    let tokens = ids.iter().map(|id| session.token(id)).collect::<Result<Vec<_>, _>>()?;
-    let things: Vec<_> = tokens.iter().map(|token| (token.id.to_string(), name(token))).collect();
-    context.confirm_all(verb, Noun::UserToken, consequence, &things)
-}
-
-fn changed(context: &Context, verb: &str, tokens: Vec<UserToken>, now: Timestamp) -> Result<Exit, Failure> {
-    for token in &tokens {
-        context.terminal.done(verb, &name(token));
-    }
-    output::changed(context, now, tokens.into_iter().map(|token| TokenRecord::new(token, now)))
 }

@@ -1,4 +1,4 @@
-//! `pdkeys usage`.
+//! The command `pdkeys usage`.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -12,51 +12,52 @@ use pdkeys::store::sqlite::SqliteStore;
 use serde::Serialize;
 
 use crate::complete;
+use crate::environment::locale_is_utf8;
 use crate::failure::{Exit, Failure};
 use crate::output::times;
-use crate::output::{self, Eyes, Format, Record};
-use crate::session::{Context, FirstUse, locale_is_utf8};
+use crate::output::{self, CellStyle, Format, Record};
+use crate::session::{Context, FirstUse};
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
-/// The most that is kept, and more periods than anybody looks at.
+/// The number of days for which counts are kept.
 const MOST_DAYS: i64 = 90;
-/// How many characters the longest bar has.
+/// The length of the longest bar, in characters.
 const LONGEST_BAR: u64 = 40;
 
-/// See what keys did: when they were last used, and how often they were allowed or denied something
+/// Show when keys were last used, and how often they were allowed or denied
 ///
-/// Without an id, the keys that did most; with one, that key, with what it did by day and by hour. `--by` gives the
-/// periods alone, of one key or of all together. Counts are kept for 90 days. Owner and admins see everything, a
-/// Manager the own tokens and all integrations, others the own tokens.
+/// Without an id, shows the most used keys; with one, that key, by day and by hour. `--by` shows only the periods, of one
+/// key or of all together. Counts are kept for 90 days. The owner and admins see everything, a Manager their own tokens and
+/// all integrations, others their own tokens.
 #[derive(Args, Debug)]
 pub(crate) struct Usage {
     /// The id of a key, a token, an integration or an app
     #[arg(add = ArgValueCompleter::new(complete::used_ids))]
     id: Option<String>,
 
-    /// Only what was done in each of these
+    /// Show only the counts in each of these periods
     #[arg(long, value_enum)]
     by: Option<Period>,
 
-    /// Only from then on: `7d` ago, `2027-01-31`, or a time
+    /// Only what happened at or after this time: `7d` ago, `2027-01-31`, or a time
     #[arg(long, value_name = "WHEN")]
     since: Option<String>,
 
-    /// At most so many keys
+    /// Show at most this many keys
     #[arg(long, value_name = "NUMBER", default_value_t = 10, conflicts_with_all = ["id", "by", "unused_for"])]
     top: usize,
 
-    /// The keys not used for this long instead, such as `90d`
+    /// Show the keys not used for this long instead, such as `90d`
     #[arg(long, value_name = "LENGTH", conflicts_with_all = ["id", "by", "since"])]
     unused_for: Option<String>,
 
-    /// Draw bars with plain characters, as where the locale is not UTF-8
+    /// Draw bars with ASCII characters, as in a locale that is not UTF-8
     #[arg(long)]
     ascii: bool,
 }
 
-/// How long a bar stands for.
+/// The period of a bar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Period {
     /// An hour
@@ -73,7 +74,7 @@ impl Period {
         }
     }
 
-    /// How far to look back where that is not said.
+    /// Returns how far to look back by default, in seconds.
     const fn usual(self) -> i64 {
         match self {
             Self::Hour => DAY,
@@ -81,14 +82,14 @@ impl Period {
         }
     }
 
-    /// The beginning of the period that a moment lies in.
+    /// Returns the beginning of the period that contains a time.
     fn begins(self, moment: Timestamp) -> Timestamp {
         let second = moment.as_second().div_euclid(self.seconds()) * self.seconds();
         Timestamp::from_second(second).unwrap_or(moment)
     }
 }
 
-/// A credential and what it did, as it is printed.
+/// A credential and its counts, as it is printed.
 #[derive(Debug, Serialize)]
 struct UsedRecord {
     id: Id,
@@ -122,20 +123,20 @@ impl Record for UsedRecord {
     const HEADINGS: &'static [&'static str] =
         &["ID", "KIND", "DESCRIPTION", "CREATED", "LAST USED", "ALLOWED", "DENIED"];
 
-    fn cells(&self, eyes: &Eyes) -> Vec<String> {
+    fn cells(&self, style: &CellStyle) -> Vec<String> {
         vec![
             self.id.to_string(),
             self.kind.to_string(),
             self.description.clone(),
-            eyes.moment(self.created_at),
-            eyes.optional_moment(self.last_used_at, "never"),
+            style.time(self.created_at),
+            style.optional_time(self.last_used_at, "never"),
             self.allowed.to_string(),
             self.denied.to_string(),
         ]
     }
 }
 
-/// A credential that was not used, as it is printed: there is nothing to count.
+/// A credential that was not used, as it is printed, without counts.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 struct UnusedRecord(UsedRecord);
@@ -144,14 +145,14 @@ impl Record for UnusedRecord {
     const FIELDS: &'static [&'static str] = UsedRecord::FIELDS;
     const HEADINGS: &'static [&'static str] = &["ID", "KIND", "DESCRIPTION", "CREATED", "LAST USED"];
 
-    fn cells(&self, eyes: &Eyes) -> Vec<String> {
-        let mut cells = self.0.cells(eyes);
+    fn cells(&self, style: &CellStyle) -> Vec<String> {
+        let mut cells = self.0.cells(style);
         cells.truncate(Self::HEADINGS.len());
         cells
     }
 }
 
-/// What was done in a period, as it is printed.
+/// The counts of a period, as it is printed.
 #[derive(Debug, Serialize)]
 struct PeriodRecord {
     #[serde(serialize_with = "times::serialize")]
@@ -168,8 +169,8 @@ impl Record for PeriodRecord {
     const FIELDS: &'static [&'static str] = &["from", "allowed", "denied"];
     const HEADINGS: &'static [&'static str] = &["FROM", "ALLOWED", "DENIED", ""];
 
-    fn cells(&self, _eyes: &Eyes) -> Vec<String> {
-        // The same on a terminal: a chart of relative times could not be read.
+    fn cells(&self, _: &CellStyle) -> Vec<String> {
+        // Not relative on a terminal either, since a chart needs exact times.
         let from = times::exact(self.from);
         let from = if self.is_day { from.split('T').next().unwrap_or_default().to_owned() } else { from };
         vec![from, self.allowed.to_string(), self.denied.to_string(), self.bar.clone()]
@@ -186,7 +187,7 @@ impl Usage {
                 (id, Some(period)) => self.chart(context, session, id.as_deref(), period, since)?,
                 (Some(id), None) => {
                     let used = session.usage_of(id, since.unwrap_or(all_kept))?;
-                    let format = context.globals.output;
+                    let format = context.output;
                     output::show(&context.terminal, format, now, &UsedRecord::from(used))?;
                     if format == Format::Table {
                         for period in [Period::Day, Period::Hour] {
@@ -208,7 +209,7 @@ impl Usage {
         since: Timestamp,
     ) -> Result<(), Failure> {
         let now = session.at();
-        let format = context.globals.output;
+        let format = context.output;
         let Some(length) = &self.unused_for else {
             let used = session.most_used(since, self.top)?;
             return output::list(&context.terminal, format, now, |emit| {
@@ -241,7 +242,7 @@ impl Usage {
         let bars = if self.ascii || !locale_is_utf8() { Bars::ASCII } else { Bars::UNICODE };
         let periods = by_period(period, first, now, &hours);
         let most = periods.iter().map(|(_, counts)| counts.total()).max().unwrap_or_default();
-        output::list(&context.terminal, context.globals.output, now, |emit| {
+        output::list(&context.terminal, context.output, now, |emit| {
             let record = |(from, counts): (Timestamp, Counts)| PeriodRecord {
                 from,
                 allowed: counts.allowed,
@@ -254,7 +255,7 @@ impl Usage {
     }
 }
 
-/// Every period from the first to now, also where nothing was done.
+/// Returns every period from the first to now, including those without counts.
 fn by_period(
     period: Period,
     first: Timestamp,
@@ -276,7 +277,7 @@ fn by_period(
     periods
 }
 
-/// What bars are made of.
+/// The characters of bars.
 struct Bars {
     allowed: char,
     denied: char,
@@ -286,7 +287,7 @@ impl Bars {
     const UNICODE: Self = Self { allowed: '█', denied: '░' };
     const ASCII: Self = Self { allowed: '#', denied: '-' };
 
-    /// A bar as long as its share of the most. What is there at all is seen.
+    /// Draws a bar whose length is its share of the largest count. Every count above zero shows.
     fn draw(&self, counts: Counts, most: u64) -> String {
         let length = |count: u64| {
             let share = u128::from(count) * u128::from(LONGEST_BAR) / u128::from(most.max(1));

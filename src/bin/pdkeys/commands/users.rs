@@ -1,22 +1,24 @@
-//! `pdkeys user`.
+//! The commands of `pdkeys user`.
 
 use std::ops::ControlFlow;
 
 use clap::{Args, Subcommand};
 use clap_complete::{ArgValueCandidates, ArgValueCompleter};
 use jiff::Timestamp;
-use pdkeys::manage::UserSpec;
+use pdkeys::manage::{Session, UserSpec};
 use pdkeys::model::{Id, Label, Name, Noun, RateLimit, Role, User as Person, UserEdit};
+use pdkeys::store::sqlite::SqliteStore;
 use serde::Serialize;
 
+use super::args::{self, LimitEdit, Reason, or_none};
 use super::import::ImportUsers;
-use super::keys::{LimitEdit, parse_limit_edit, parse_reason};
-use super::or_none;
+use super::resource::{self, Removable, Resource};
 use crate::complete;
 use crate::failure::{Exit, Failure};
+use crate::os_user::uid_of;
 use crate::output::times;
-use crate::output::{self, Eyes, Record};
-use crate::session::{Context, FirstUse, uid_of};
+use crate::output::{self, CellStyle, Record};
+use crate::session::{Context, FirstUse};
 
 /// A user as it is printed.
 #[derive(Debug, Serialize)]
@@ -70,11 +72,11 @@ impl Record for UserRecord {
     ];
     const HEADINGS: &'static [&'static str] = &["ID", "NAME", "ROLE", "EMAIL", "OS USER", "ADDED", "STATUS"];
 
-    fn cells(&self, eyes: &Eyes) -> Vec<String> {
+    fn cells(&self, style: &CellStyle) -> Vec<String> {
         let status = match (self.left_at, &self.left_reason) {
             (None, _) => self.status.to_owned(),
-            (Some(at), None) => format!("left {}", eyes.moment(at)),
-            (Some(at), Some(reason)) => format!("left {} ({reason})", eyes.moment(at)),
+            (Some(at), None) => format!("left {}", style.time(at)),
+            (Some(at), Some(reason)) => format!("left {} ({reason})", style.time(at)),
         };
         vec![
             self.id.to_string(),
@@ -82,14 +84,51 @@ impl Record for UserRecord {
             self.role.to_string(),
             self.email.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
             self.os_uid.map_or_else(|| "-".to_owned(), |uid| uid.to_string()),
-            eyes.moment(self.created_at),
+            style.time(self.created_at),
             status,
         ]
     }
 }
 
-fn name(user: &Person) -> String {
-    format!("user {} ({}, {})", user.name, user.id, user.role)
+impl Resource for Person {
+    type Record = UserRecord;
+    const NOUN: Noun = Noun::User;
+
+    fn find(session: &mut Session<'_, SqliteStore>, reference: &str) -> Result<Self, pdkeys::Error> {
+        session.user(reference)
+    }
+
+    fn short_name(&self) -> String {
+        self.name.to_string()
+    }
+
+    fn describe(&self) -> String {
+        format!("user {} ({}, {})", self.name, self.id, self.role)
+    }
+
+    fn into_record(self, _: Timestamp) -> UserRecord {
+        self.into()
+    }
+}
+
+impl Removable for Person {
+    const CONSEQUENCE: &'static str = "These leave the account, and their tokens stop working for good:";
+
+    fn preview_removal(
+        session: &mut Session<'_, SqliteStore>,
+        references: &[String],
+        reason: Option<&Label>,
+    ) -> Result<Vec<Self>, pdkeys::Error> {
+        session.preview_remove_users(references, reason)
+    }
+
+    fn remove(
+        session: &mut Session<'_, SqliteStore>,
+        references: &[String],
+        reason: Option<&Label>,
+    ) -> Result<Vec<Self>, pdkeys::Error> {
+        session.remove_users(references, reason)
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -118,7 +157,7 @@ impl User {
 /// Add a user
 #[derive(Args, Debug)]
 pub(crate) struct Add {
-    /// What to call the user
+    /// The name of the user
     name: Option<String>,
 
     /// The role: `admin`, `user`, `limited_user`, `observer`, `restricted_access`, `read_only_user` or
@@ -134,16 +173,16 @@ pub(crate) struct Add {
     #[arg(long, value_name = "LOGIN")]
     os_user: Option<String>,
 
-    /// The user's id in the API behind, for the paths below /users
+    /// The user's id in the API, for the paths below /users
     #[arg(long, value_name = "ID")]
     external_id: Option<String>,
 
-    /// How often all tokens of the user together may be used, such as `100/min`, or `none` for no limit
+    /// How often the user's tokens may be used together, such as `100/min`, or `none` for no limit
     #[arg(long, value_name = "LIMIT")]
     rate_limit: Option<RateLimit>,
 }
 
-/// The roles that somebody can be given.
+/// Returns the roles that a user can be given.
 fn roles() -> String {
     let given = Role::ALL.into_iter().filter(|role| *role != Role::Owner);
     given.map(Role::as_str).collect::<Vec<_>>().join(", ")
@@ -162,7 +201,7 @@ impl Add {
         };
         context.with_session(FirstUse::MakesStore, |session| {
             let user = session.add_user(spec)?;
-            changed(context, "Added", vec![user], session.at())
+            resource::report(context, "Added", [user], session.at())
         })
     }
 }
@@ -170,7 +209,7 @@ impl Add {
 /// List users
 #[derive(Args, Debug)]
 pub(crate) struct List {
-    /// Those who have left too
+    /// Include users who have left
     #[arg(long)]
     all: bool,
 }
@@ -178,7 +217,7 @@ pub(crate) struct List {
 impl List {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
         context.with_session(FirstUse::NeedsStore, |session| {
-            output::list(&context.terminal, context.globals.output, session.at(), |emit| {
+            output::list(&context.terminal, context.output, session.at(), |emit| {
                 Ok(session.list_users(&mut |user| {
                     if self.all || !user.has_left() {
                         emit(UserRecord::from(user))?;
@@ -201,11 +240,7 @@ pub(crate) struct Show {
 
 impl Show {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        context.with_session(FirstUse::NeedsStore, |session| {
-            let user = session.user(&self.user)?;
-            output::show(&context.terminal, context.globals.output, session.at(), &UserRecord::from(user))?;
-            Ok(Exit::Done)
-        })
+        resource::show::<Person>(context, &self.user)
     }
 }
 
@@ -217,29 +252,29 @@ pub(crate) struct Edit {
     #[arg(add = ArgValueCompleter::new(complete::user_names))]
     user: String,
 
-    /// Another name
+    /// A new name
     #[arg(long, group = "change")]
     name: Option<String>,
 
-    /// Another role
+    /// A new role
     #[arg(long, group = "change", add = ArgValueCandidates::new(complete::roles))]
     role: Option<Role>,
 
-    /// Another e-mail address, or `none`
+    /// A new e-mail address, or `none`
     #[arg(long, group = "change")]
     email: Option<String>,
 
-    /// Another operating-system user, by login name or number, or `none`
+    /// A new operating-system user, by login name or number, or `none`
     #[arg(long, value_name = "LOGIN", group = "change")]
     os_user: Option<String>,
 
-    /// Another id in the API behind, or `none`
+    /// A new id in the API, or `none`
     #[arg(long, value_name = "ID", group = "change")]
     external_id: Option<String>,
 
-    /// How often all tokens of the user together may be used: `100/min`, `none` for no limit, `default` for the
+    /// How often the user's tokens may be used together: `100/min`, `none` for no limit, `default` for the
     /// documented one
-    #[arg(long, value_name = "LIMIT", group = "change", value_parser = parse_limit_edit)]
+    #[arg(long, value_name = "LIMIT", group = "change", value_parser = args::parse_limit_edit)]
     rate_limit: Option<LimitEdit>,
 }
 
@@ -255,43 +290,26 @@ impl Edit {
         };
         context.with_session(FirstUse::NeedsStore, |session| {
             let user = session.edit_user(&self.user, edit)?;
-            changed(context, "Changed", vec![user], session.at())
+            resource::report(context, "Changed", [user], session.at())
         })
     }
 }
 
 /// Mark users as left
 ///
-/// Their tokens stop working and do not come back. What they made for the account goes on.
+/// Their tokens stop working and do not come back. What they made for the account stays.
 #[derive(Args, Debug)]
 pub(crate) struct Remove {
     /// The users' names or ids
     #[arg(required = true, value_name = "USER", add = ArgValueCompleter::new(complete::user_names))]
     users: Vec<String>,
 
-    /// Why; `key-compromise` is the one that other tools read
-    #[arg(long)]
-    reason: Option<String>,
+    #[command(flatten)]
+    reason: Reason,
 }
 
 impl Remove {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let reason = parse_reason(self.reason.as_deref())?;
-        context.with_session(FirstUse::NeedsStore, |session| {
-            context.rehearse(session, |session| session.remove_users(&self.users, reason.as_ref()))?;
-            let users = self.users.iter().map(|user| session.user(user)).collect::<Result<Vec<_>, _>>()?;
-            let consequence = "These leave the account, and their tokens stop working for good:";
-            let things: Vec<_> = users.iter().map(|user| (user.name.to_string(), name(user))).collect();
-            context.confirm_all("Remove", Noun::User, consequence, &things)?;
-            let users = session.remove_users(&self.users, reason.as_ref())?;
-            changed(context, "Removed", users, session.at())
-        })
+        resource::remove::<Person>(context, &self.users, &self.reason)
     }
-}
-
-fn changed(context: &Context, verb: &str, users: Vec<Person>, now: Timestamp) -> Result<Exit, Failure> {
-    for user in &users {
-        context.terminal.done(verb, &name(user));
-    }
-    output::changed(context, now, users.into_iter().map(UserRecord::from))
 }

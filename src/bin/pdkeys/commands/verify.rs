@@ -1,4 +1,4 @@
-//! `pdkeys verify` and `pdkeys explain`.
+//! The commands `pdkeys verify` and `pdkeys explain`.
 
 use clap::Args;
 use clap_complete::ArgValueCandidates;
@@ -11,16 +11,17 @@ use serde::Serialize;
 
 use super::batch;
 use crate::complete;
-use crate::failure::{Exit, Failure, hide};
+use crate::failure::{Exit, Failure};
 use crate::input::credential::Source;
 use crate::output::{self, Format};
+use crate::redaction::hide;
 use crate::session::{Context, FirstUse};
 
 /// Say what a presented key may do
 ///
 /// The key comes from `--key-file`, else from `PDKEYS_KEY`, else from standard input: alone, or as the whole value of
-/// an Authorization header. Exits with 0 if it is allowed and with 3 if not; what cannot be found out is an error,
-/// and never allowed.
+/// an Authorization header. Exits with 0 if it is allowed and with 3 if not. If the verdict cannot be determined, that is
+/// an error, and never allowed.
 #[derive(Args, Debug)]
 pub(crate) struct Verify {
     /// The method of the request, such as GET
@@ -31,14 +32,14 @@ pub(crate) struct Verify {
     #[arg(long)]
     path: Option<String>,
 
-    /// Which API it is for: `rest`, `events-v1` or `events-v2`
+    /// The API of the request: `rest`, `events-v1` or `events-v2`
     #[arg(long, default_value_t, add = ArgValueCandidates::new(complete::interfaces))]
     api: Api,
 
     #[command(flatten)]
     source: Source,
 
-    /// Count nothing
+    /// Do not count the check
     #[arg(long)]
     dry_run: bool,
 
@@ -59,15 +60,20 @@ impl Verify {
             return batch::run(context, verifier(context, counting, SqliteStore::for_many_keys)?);
         }
         let (method, path) = self.what_is_asked()?;
-        let presented = self.source.read(context, Some("PDKEYS_KEY"))?;
+        let presented = self.source.read(&context.terminal, Some("PDKEYS_KEY"))?;
         let counting = if self.dry_run { UsageRecording::Nowhere } else { UsageRecording::InStore };
         let verifier = verifier(context, counting, Ok)?;
         let request =
             Request { api: self.api, presented, method: &method, path: path.as_bytes(), via_gateway: false };
         let verdict = verifier.verify(&request)?;
-        match context.globals.output {
+        match context.output {
             Format::Table => {
-                output::show(&context.terminal, Format::Table, SystemClock.now(), &Told::new(&verdict))?;
+                output::show(
+                    &context.terminal,
+                    Format::Table,
+                    SystemClock.now(),
+                    &VerdictView::new(&verdict),
+                )?;
             }
             format => output::show(&context.terminal, format, SystemClock.now(), &verdict)?,
         }
@@ -80,7 +86,7 @@ impl Verify {
         }
         match (&self.method, &self.path) {
             (Some(method), Some(path)) => Ok((method.clone(), path.clone())),
-            _ => Err(Failure::usage("--method and --path say what is asked, and one of them is missing")
+            _ => Err(Failure::usage("--method and --path are both required")
                 .with_hint("for instance --method GET --path /incidents; events need neither")),
         }
     }
@@ -96,7 +102,7 @@ fn verifier(
     Ok(Verifier::new(prepare(store)?, move || prepare(SqliteStore::open(&place)?), counting, SystemClock)?)
 }
 
-/// What people call a kind of credential.
+/// Returns the name of a kind of credential in sentences.
 pub(super) const fn kind_in_words(kind: CredentialKind) -> &'static str {
     match kind {
         CredentialKind::General => "general key",
@@ -106,9 +112,9 @@ pub(super) const fn kind_in_words(kind: CredentialKind) -> &'static str {
     }
 }
 
-/// A verdict as people read it.
+/// A verdict as the table shows it.
 #[derive(Debug, Serialize)]
-struct Told {
+struct VerdictView {
     verdict: String,
     status: u16,
     because: String,
@@ -120,7 +126,7 @@ struct Told {
     rate_limit: Option<String>,
 }
 
-impl Told {
+impl VerdictView {
     fn new(verdict: &Verdict) -> Self {
         let credential = verdict.credential.as_deref();
         Self {
@@ -159,7 +165,7 @@ fn join(items: &[impl ToString]) -> Option<String> {
     (!items.is_empty()).then(|| items.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
 }
 
-/// Explain what an operation needs, and who may: without any key
+/// Explain what an operation needs, and which roles may call it, without a key
 #[derive(Args, Debug)]
 pub(crate) struct Explain {
     /// The method, such as GET
@@ -168,7 +174,7 @@ pub(crate) struct Explain {
     /// The path, such as /incidents
     path: String,
 
-    /// The policy to explain by, instead of the account's
+    /// Use this policy instead of the account's
     #[arg(long, add = ArgValueCandidates::new(complete::policies))]
     policy: Option<Policy>,
 }
@@ -189,10 +195,10 @@ impl Explain {
         };
         match explain(policy, &self.method, self.path.as_bytes()) {
             Ok(explanation) => {
-                // The path of an event may have its key, and one of a list a token in its query.
+                // The path of an event can hold its key, and a query can hold a token.
                 let path = hide(&secrets_within(&self.path), &self.path).into_owned();
                 let explained = Explained { method: self.method, path, explanation };
-                output::show(&context.terminal, context.globals.output, SystemClock.now(), &explained)?;
+                output::show(&context.terminal, context.output, SystemClock.now(), &explained)?;
                 Ok(Exit::Done)
             }
             Err(Reason::AmbiguousRequest) => Err(Failure::usage("no such method")
@@ -208,7 +214,7 @@ impl Explain {
     }
 }
 
-/// The account's policy; where there is no store yet at the default place, the one that a new account has.
+/// Returns the account's policy, or that of a new account if there is no store at the default place yet.
 fn account_policy(context: &Context) -> Result<Policy, Failure> {
     let (place, is_default) = context.place()?;
     if is_default && !place.database().exists() {

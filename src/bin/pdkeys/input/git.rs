@@ -27,8 +27,8 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal};
 use zeroize::Zeroizing;
 
-use crate::input::sources::{self, Opened, Spared};
-use crate::session::variable;
+use crate::environment::variable;
+use crate::input::sources::{self, Opened, SkipSet};
 
 /// Settings that name programs, or make git ask something of one.
 const OVERRIDDEN: [&str; 14] = [
@@ -228,22 +228,22 @@ fn seen_from_here(path: &Path) -> PathBuf {
 
 /// The directories in which git keeps what belongs to a checkout: `.git`, or where that file points, and what worktrees
 /// share.
-pub(crate) fn git_directories(top: &Path, spared: &Spared) -> Vec<PathBuf> {
+pub(crate) fn git_directories(top: &Path, skip: &SkipSet) -> Vec<PathBuf> {
     let dot_git = top.join(".git");
     if dot_git.is_dir() {
         return vec![dot_git];
     }
-    let Some(own) = pointer(&dot_git, b"gitdir: ", spared).map(|target| top.join(target)) else {
+    let Some(own) = pointer(&dot_git, b"gitdir: ", skip).map(|target| top.join(target)) else {
         return Vec::new();
     };
-    let common = pointer(&own.join("commondir"), b"", spared).map(|target| own.join(target));
+    let common = pointer(&own.join("commondir"), b"", skip).map(|target| own.join(target));
     let directories = [own].into_iter().chain(common);
     directories.filter_map(|directory| Some(seen_from_here(&fs::canonicalize(directory).ok()?))).collect()
 }
 
 /// The path that a file holds behind a label.
-fn pointer(file: &Path, label: &[u8], spared: &Spared) -> Option<PathBuf> {
-    let opened = sources::open(file, sources::identify(file).ok()?, spared).ok()?;
+fn pointer(file: &Path, label: &[u8], skip: &SkipSet) -> Option<PathBuf> {
+    let opened = sources::open(file, sources::identify(file).ok()?, skip).ok()?;
     let Opened::Content(content) = opened else { return None };
     let mut text = Vec::new();
     content.take(LARGEST_POINTER).read_to_end(&mut text).ok()?;

@@ -1,37 +1,37 @@
-//! Lines of an input, as many at a time as are there.
+//! Reads lines from an input in batches, as many at a time as are available.
 //!
-//! Whoever answers them can do so together, and knows that the input pauses after each lot: nobody who waits for an
-//! answer before the next question waits in vain.
+//! The lines of a batch can be answered together. Since the input pauses after each batch, a program that waits for an
+//! answer before it sends the next line gets it.
 
 use std::io::{self, ErrorKind, Read};
 
 use zeroize::Zeroizing;
 
-/// The longest line in bytes that is read; of a longer one nothing is kept.
+/// The longest line that is read, in bytes. Longer lines are skipped.
 pub(crate) const LONGEST_LINE: usize = 1 << 20;
-/// How much is read at a time: as much as a pipe holds.
-const A_LOT: usize = 1 << 16;
-/// What some programs put before the first character of a file in UTF-8.
+/// The number of bytes that are read at a time: the capacity of a pipe.
+const READ_SIZE: usize = 1 << 16;
+/// The byte-order mark that some programs write at the beginning of a UTF-8 file.
 pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// One line without its end.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Line<'l> {
-    /// All of it.
+    /// A complete line.
     Whole(&'l [u8]),
-    /// Only that it was there.
+    /// A line that was too long, whose content is not kept.
     TooLong,
 }
 
-/// Reads lines, which may hold secrets: what it keeps of them is wiped in the end. A byte-order mark is no part of the
-/// first.
+/// Reads lines into a buffer that is wiped when it is dropped, since they may hold secrets. A byte-order mark at the
+/// beginning is skipped.
 pub(crate) struct Lines<R> {
     input: R,
-    /// As long as it ever gets: one that grew would leave copies of what it held behind.
+    /// Allocated at full length: a buffer that grows leaves copies of its content behind.
     buffer: Zeroizing<Vec<u8>>,
-    /// How much of the buffer is filled.
+    /// The number of bytes in the buffer.
     filled: usize,
-    /// Whether the line that the buffer begins with is too long, and has lost its beginning.
+    /// Whether the line at the beginning of the buffer is too long, and was cut.
     cut: bool,
     begun: bool,
     ended: bool,
@@ -39,17 +39,17 @@ pub(crate) struct Lines<R> {
 
 impl<R: Read> Lines<R> {
     pub(crate) fn new(input: R) -> Self {
-        let buffer = Zeroizing::new(vec![0; LONGEST_LINE + 1 + A_LOT]);
+        let buffer = Zeroizing::new(vec![0; LONGEST_LINE + 1 + READ_SIZE]);
         Self { input, buffer, filled: 0, cut: false, begun: false, ended: false }
     }
 
-    /// Where the lines come from.
+    /// Returns the input.
     pub(crate) fn input(&self) -> &R {
         &self.input
     }
 
-    /// Waits for input, and hands the lines over that are whole then, at least one; at the end there are none.
-    pub(crate) fn next_lot<T>(&mut self, take: impl FnOnce(&[Line<'_>]) -> T) -> io::Result<Option<T>> {
+    /// Waits for input, and passes the complete lines to `take`, at least one. Returns `None` at the end.
+    pub(crate) fn next_batch<T>(&mut self, take: impl FnOnce(&[Line<'_>]) -> T) -> io::Result<Option<T>> {
         loop {
             let end = match self.buffer[..self.filled].iter().rposition(|byte| *byte == b'\n') {
                 Some(last) => last + 1,
@@ -78,7 +78,7 @@ impl<R: Read> Lines<R> {
     }
 
     fn read(&mut self) -> io::Result<()> {
-        match self.input.read(&mut self.buffer[self.filled..self.filled + A_LOT]) {
+        match self.input.read(&mut self.buffer[self.filled..self.filled + READ_SIZE]) {
             Ok(0) => self.ended = true,
             Ok(count) => self.filled += count,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -88,7 +88,7 @@ impl<R: Read> Lines<R> {
     }
 }
 
-/// Takes whole lines apart, of which the first may have lost its beginning.
+/// Splits text into lines. `cut` says that the first was too long and lost its beginning.
 fn lines(text: &[u8], mut cut: bool) -> Vec<Line<'_>> {
     let text = text.strip_suffix(b"\n").unwrap_or(text);
     text.split(|byte| *byte == b'\n')
@@ -132,7 +132,7 @@ mod tests {
             };
             lot.iter().map(length).collect::<Vec<_>>()
         };
-        std::iter::from_fn(|| lines.next_lot(lengths).unwrap()).collect()
+        std::iter::from_fn(|| lines.next_batch(lengths).unwrap()).collect()
     }
 
     #[test]
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn a_line_that_is_too_long_is_read_past_without_being_kept() {
         let longest = vec![b'x'; LONGEST_LINE];
-        let longer = vec![b'x'; LONGEST_LINE * 2 + A_LOT + 7];
+        let longer = vec![b'x'; LONGEST_LINE * 2 + READ_SIZE + 7];
         let flat = |pieces: &[&[u8]]| lots(pieces).concat();
         assert_eq!(flat(&[&longest, b"\nnext\n"]), [Some(LONGEST_LINE), Some(4)]);
         assert_eq!(flat(&[&longest, b"x\nnext\n"]), [None, Some(4)]);

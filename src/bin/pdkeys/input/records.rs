@@ -1,9 +1,8 @@
-//! Records of a CSV file, with the line on which each begins.
+//! Reads the records of a CSV file, with the line on which each begins.
 //!
-//! A record can have several lines: a quoted cell may hold line ends. Where a record ends is therefore known only from
-//! the first byte of the file on, and a line in the middle is nothing by itself. Programs disagree about quotes that
-//! RFC 4180 does not allow, such as `\"` in a cell, and with them about where the record ends. After one of those
-//! nothing that follows can be told apart, and reading ends.
+//! A record can span several lines, since a quoted cell may hold line ends. So the end of a record can be found only by
+//! parsing from the beginning of the file. Programs disagree about quotes that RFC 4180 does not allow, such as `\"` in a
+//! cell, and so about where the record ends. Records after such a quote are not certain, and reading ends there.
 
 use std::io::{self, ErrorKind, Read};
 
@@ -12,14 +11,14 @@ use zeroize::Zeroizing;
 
 use crate::input::lines::{BYTE_ORDER_MARK, LONGEST_LINE};
 
-/// More columns than any file that can be read here.
+/// The largest number of cells in a record.
 const MOST_CELLS: usize = 64;
 const RETURN_ALONE: &str = "a line ends with a carriage return alone";
-/// How much is read at a time.
+/// The number of bytes that are read at a time.
 const CHUNK: usize = 1 << 16;
 
-/// Reads records, which may hold secrets: all buffers have a fixed size, so that none leaves a copy behind when it
-/// grows, and are wiped in the end.
+/// Reads records into buffers of a fixed size, which leave no copies behind and are wiped when they are dropped, since
+/// records may hold secrets.
 pub(crate) struct Records<R> {
     input: R,
     chunk: Zeroizing<Vec<u8>>,
@@ -55,12 +54,12 @@ impl<'r> Cells<'r> {
     }
 }
 
-/// Why reading ends before the file does.
+/// Why reading ends before the end of the file.
 #[derive(Debug)]
 pub(crate) enum Stop {
     /// The file cannot be read.
     Io(io::Error),
-    /// What follows cannot be told apart: the line on which that record begins, and why.
+    /// The end of a record is not certain: the line on which it begins, and why.
     Quoting(u64, &'static str),
 }
 
@@ -84,12 +83,12 @@ impl<R: Read> Records<R> {
         }
     }
 
-    /// Where the records come from.
+    /// Returns the input.
     pub(crate) fn input(&self) -> &R {
         &self.input
     }
 
-    /// The beginning of the file, up to the first chunk, without a byte-order mark.
+    /// Returns the first chunk of the file, without a byte-order mark.
     pub(crate) fn peek(&mut self) -> io::Result<&[u8]> {
         if !std::mem::replace(&mut self.begun, true) {
             while self.unread.end < CHUNK && self.fill()? > 0 {}
@@ -100,7 +99,7 @@ impl<R: Read> Records<R> {
         Ok(&self.chunk[self.unread.clone()])
     }
 
-    /// The next record, or none at the end. Empty lines between records are none.
+    /// Returns the next record, or `None` at the end. Empty lines between records are skipped.
     pub(crate) fn next(&mut self) -> Result<Option<Record<'_>>, Stop> {
         self.peek()?;
         let (mut written, mut cells) = (0, 0);
@@ -119,7 +118,7 @@ impl<R: Read> Records<R> {
             cells += more_cells;
             match read {
                 ReadRecordResult::InputEmpty => {}
-                // The rest is read past: its end is where the record ends.
+                // The rest of the record is skipped.
                 ReadRecordResult::OutputFull => {
                     wrong.get_or_insert_with(|| format!("longer than {LONGEST_LINE} bytes"));
                     written = 0;
@@ -146,7 +145,7 @@ impl<R: Read> Records<R> {
         }
     }
 
-    /// Reads more if all is parsed.
+    /// Reads a chunk if everything is parsed.
     fn refill(&mut self) -> io::Result<()> {
         if self.unread.is_empty() {
             self.unread = 0..0;
@@ -155,7 +154,7 @@ impl<R: Read> Records<R> {
         Ok(())
     }
 
-    /// Reads more behind what is not parsed yet, and gives how much; nothing at the end.
+    /// Reads more after the part that is not parsed yet. Returns the number of bytes, 0 at the end.
     fn fill(&mut self) -> io::Result<usize> {
         loop {
             match self.input.read(&mut self.chunk[self.unread.end..]) {
@@ -170,28 +169,28 @@ impl<R: Read> Records<R> {
     }
 }
 
-/// Follows quotes and line ends, and refuses those about which programs disagree: the parser takes them all.
+/// Follows quotes and line ends, and refuses those about which programs disagree. The parser accepts all of them.
 struct Quoting {
     at: At,
     line: u64,
-    /// The line on which the present record begins, once it has.
+    /// The line on which the present record begins, if it has begun.
     began: Option<u64>,
 }
 
-/// What stands before the next byte.
+/// The state before the next byte.
 #[derive(Clone, Copy, PartialEq)]
 enum At {
-    /// Nothing of its cell.
+    /// At the beginning of a cell.
     CellStart,
-    /// Only blanks of its cell.
+    /// After blanks at the beginning of a cell.
     Blanks,
-    /// Text without quotes around it.
+    /// In a cell without quotes.
     Bare,
-    /// Text behind an opening quote.
+    /// In a quoted cell.
     Quoted,
-    /// A quote that closes its cell, or is the first of two.
+    /// After a quote that closes its cell or is the first of two.
     Quote,
-    /// A carriage return, outside quotes.
+    /// After a carriage return outside quotes.
     Return,
 }
 
@@ -203,7 +202,7 @@ impl Default for Quoting {
 
 impl Quoting {
     fn follow(&mut self, bytes: &[u8]) -> Result<(), Stop> {
-        // What most records are: one line without quotes.
+        // Most records are one line without quotes.
         if let (At::CellStart, [first, .., b'\n']) = (self.at, bytes)
             && *first != b'\n'
             && !bytes.iter().fold(false, |found, byte| found | matches!(byte, b'"' | b'\r'))
@@ -245,7 +244,7 @@ impl Quoting {
         }
     }
 
-    /// The line on which the record began that is over now.
+    /// Returns the line on which the record began that ends now.
     fn end_record(&mut self) -> Result<u64, Stop> {
         if self.at == At::Quoted {
             return Err(self.stop("a quote is opened and never closed"));

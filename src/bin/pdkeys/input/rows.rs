@@ -1,8 +1,8 @@
 //! Rows of a file that is imported: CSV with a header, or a JSON object a line.
 //!
-//! What is wrong with a row is told with the line on which it begins, never with what stands there. Where a row ends
-//! must be certain: if it is not, what follows could be taken for rows of its own that are only part of one, and the
-//! import ends. The file is read once, and neither it nor its rows are kept: its SHA-256 comes from what was read.
+//! Errors name the line on which a row begins, and never repeat its content. If it is not certain where a row ends, parts
+//! of it could be taken for rows, and the import ends. The file is read once and not kept: its SHA-256 is computed while
+//! reading.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -28,12 +28,12 @@ use crate::terminal::{Progress, Terminal};
 const TWICE: &str = "a member is given twice";
 const UNKNOWN: &str = "a member has a name that is no column";
 const UTF_16: &str = "the file is UTF-16 or no text, and must be UTF-8";
-/// The column that exports hold as a number.
+/// The column that is a number in JSON exports.
 const NUMBER: &str = "os_uid";
-/// The most that standard input may hold, which is kept in memory.
+/// The largest standard input, in bytes. It is kept in memory.
 const LONGEST_INPUT: u64 = 64 << 20;
 
-/// How the rows of a file are written.
+/// The format of an imported file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RowFormat {
     /// Comma-separated values with a header
@@ -43,7 +43,7 @@ pub(crate) enum RowFormat {
 }
 
 impl RowFormat {
-    /// The format that was asked for, or that the file's name says.
+    /// Returns the format that was given, else the one of the file's extension.
     fn of(path: &Path, asked: Option<Self>) -> Result<Self, Failure> {
         let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
         match (asked, extension.as_deref()) {
@@ -56,11 +56,11 @@ impl RowFormat {
     }
 }
 
-/// The cells of one row, in the order of the columns; an empty one is none. Each may be a secret: it is wiped in the
-/// end.
+/// The cells of a row, in the order of the columns. An empty cell is `None`. Cells are wiped when they are dropped, since
+/// they may hold secrets.
 pub(crate) type Row = Vec<Option<Zeroizing<String>>>;
 
-/// One row: the number of the line on which it begins, and what is there or what is wrong with it.
+/// The number of the line on which a row begins, and the row or what is wrong with it.
 pub(crate) type Numbered = (u64, Result<Row, String>);
 
 /// The rows of a file.
@@ -70,11 +70,11 @@ pub(crate) struct Rows<'p> {
     source: Source<'p>,
 }
 
-/// Where rows come from.
+/// The source of rows.
 enum Source<'p> {
     Csv {
         records: Box<Records<Watched<'p>>>,
-        /// Which column stands at each place.
+        /// The column at each position.
         places: Vec<usize>,
     },
     Jsonl {
@@ -84,12 +84,12 @@ enum Source<'p> {
     },
 }
 
-/// What is wrong with a line of JSON.
+/// An error in a line of JSON.
 #[derive(Debug, PartialEq)]
 enum Wrong {
-    /// Something that concerns this line.
+    /// An error of this line only.
     Line(String),
-    /// It does not end where its value does.
+    /// The line does not end where its value does.
     CutOff(String),
 }
 
@@ -120,12 +120,12 @@ impl<'p> Rows<'p> {
         Ok(Self { path: path.to_owned(), columns, source })
     }
 
-    /// What the file is called in messages.
+    /// Returns the name of the file in messages.
     pub(crate) fn name(&self) -> String {
         self.path.display().to_string()
     }
 
-    /// The next row, or none at the end. Empty lines are none.
+    /// Returns the next row, or `None` at the end. Empty lines are skipped.
     pub(crate) fn next(&mut self) -> Result<Option<Numbered>, pdkeys::Error> {
         let Self { path, columns, source } = self;
         let io = |source| ErrorKind::File { path: path.clone(), source };
@@ -150,7 +150,7 @@ impl<'p> Rows<'p> {
                     Some((line, Err(Wrong::CutOff(why)))) => return Err(cut_off(line, why).into()),
                     None => {}
                 }
-                let read = lines.next_lot(|lot| json_rows(lot, columns, number, ready)).map_err(io)?;
+                let read = lines.next_batch(|batch| json_rows(batch, columns, number, ready)).map_err(io)?;
                 if read.is_none() {
                     return Ok(None);
                 }
@@ -158,7 +158,7 @@ impl<'p> Rows<'p> {
         }
     }
 
-    /// The SHA-256 of what was read.
+    /// Returns the SHA-256 of what was read.
     pub(crate) fn sha256(&self) -> [u8; 32] {
         let input = match &self.source {
             Source::Csv { records, .. } => records.input(),
@@ -168,10 +168,10 @@ impl<'p> Rows<'p> {
     }
 }
 
-/// Opens a file, and gives its length.
+/// Opens a file, and returns its length.
 fn open_file(path: &Path) -> Result<(Box<dyn Read>, u64), Failure> {
     let cannot = |error: io::Error| Failure::failed(format!("{}: {error}", path.display()));
-    // Looked at before it is opened: opening a pipe would wait for somebody who writes, with the store locked.
+    // Checked before it is opened: opening a pipe would block until another process writes to it.
     let metadata = std::fs::metadata(path).map_err(cannot)?;
     if !metadata.is_file() {
         return Err(Failure::failed(format!("{}: not a file", path.display())).with_hint(
@@ -181,8 +181,8 @@ fn open_file(path: &Path) -> Result<(Box<dyn Read>, u64), Failure> {
     Ok((Box::new(File::open(path).map_err(cannot)?), metadata.len()))
 }
 
-/// Takes standard input, and gives its length. What is no file is read to its end first: the store is not locked while
-/// a program writes to a pipe.
+/// Opens standard input, and returns its length. A pipe is read to its end first, so that the store is not locked while
+/// another program writes to it.
 fn whole_input(terminal: &Terminal) -> Result<(Box<dyn Read>, u64), Failure> {
     let cannot = |error: io::Error| Failure::failed(format!("standard input: {error}"));
     let input = terminal.input_file().map_err(cannot)?;
@@ -190,8 +190,8 @@ fn whole_input(terminal: &Terminal) -> Result<(Box<dyn Read>, u64), Failure> {
     if metadata.is_file() {
         return Ok((Box::new(input), metadata.len()));
     }
-    // As large as it gets: a buffer that grew would leave copies of what it held behind. Pages that are not written to
-    // take no memory.
+    // Allocated at full length: a buffer that grows leaves copies of its content behind. Pages that are not written to use
+    // no memory.
     let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(LONGEST_INPUT).unwrap_or(0) + 64));
     let length = input.take(LONGEST_INPUT + 1).read_to_end(&mut bytes).map_err(cannot)? as u64;
     if length > LONGEST_INPUT {
@@ -201,7 +201,7 @@ fn whole_input(terminal: &Terminal) -> Result<(Box<dyn Read>, u64), Failure> {
     Ok((Box::new(Cursor::new(bytes)), length))
 }
 
-/// Reads the header: which column stands at each place. Of `needed`, each must have one of its names.
+/// Reads the header, and returns the column at each position. For each item of `needed`, one of its names must be there.
 fn header(
     path: &Path,
     records: &mut Records<Watched<'_>>,
@@ -230,7 +230,7 @@ fn header(
         })
 }
 
-/// Which column stands at each place. What stands there otherwise is never told: without a header, it is a secret.
+/// Returns the column at each position. Other content is never repeated: in a file without a header, it is a secret.
 fn places(cells: &Cells<'_>, columns: &'static [&'static str]) -> Result<Vec<usize>, String> {
     let column = |cell: &[u8]| columns.iter().position(|name| name.as_bytes() == cell.trim_ascii());
     let mut places = Vec::new();
@@ -262,14 +262,14 @@ fn places(cells: &Cells<'_>, columns: &'static [&'static str]) -> Result<Vec<usi
     Ok(places)
 }
 
-/// Whether a file begins as UTF-16 does, or UTF-32: with its byte-order mark, or with an ASCII character and a zero.
+/// Returns whether a file begins like UTF-16 or UTF-32: with a byte-order mark, or with an ASCII character and a zero.
 fn is_utf_16(start: &[u8]) -> bool {
     start.starts_with(b"\xff\xfe")
         || start.starts_with(b"\xfe\xff")
         || start.iter().take(4).any(|byte| *byte == 0)
 }
 
-/// The row of a record, or none if it is an empty line.
+/// Returns the row of a record, or `None` for an empty line.
 fn csv_row(cells: &Cells<'_>, places: &[usize], columns: &[&str]) -> Result<Option<Row>, String> {
     if cells.len() == 1 && cells.iter().all(|cell| cell.trim_ascii().is_empty()) && places.len() > 1 {
         return Ok(None);
@@ -290,7 +290,7 @@ fn csv_row(cells: &Cells<'_>, places: &[usize], columns: &[&str]) -> Result<Opti
     Ok(Some(row))
 }
 
-/// Takes lines of JSON apart.
+/// Parses lines of JSON into rows.
 fn json_rows(
     lot: &[Line<'_>],
     columns: &'static [&'static str],
@@ -300,7 +300,7 @@ fn json_rows(
     for line in lot {
         *number += 1;
         let row = match line {
-            // Whether it ends where its value does is not known.
+            // It is not known whether it ends where its value does.
             Line::TooLong => Err(Wrong::CutOff(format!("longer than {LONGEST_LINE} bytes"))),
             Line::Whole(line) if *number == 1 && is_utf_16(line) => Err(Wrong::CutOff(UTF_16.to_owned())),
             Line::Whole(line) if line.iter().all(u8::is_ascii_whitespace) => continue,
@@ -310,13 +310,13 @@ fn json_rows(
     }
 }
 
-/// Reads a JSON object; what is wrong with it is told by its place, never by its content.
+/// Parses a JSON object. The error names a column, and never repeats the content.
 fn json_row(line: &[u8], columns: &'static [&'static str]) -> Result<Row, Wrong> {
     use serde_json::error::Category;
     let mut deserializer = serde_json::Deserializer::from_slice(line);
     let row = Object(columns).deserialize(&mut deserializer).and_then(|row| deserializer.end().map(|()| row));
     row.map_err(|error| {
-        // What follows may be the rest of this value, and look like another. Whatever else is wrong stands before that.
+        // The next line may be the rest of this value. Other errors are found before that.
         if serde_json::from_slice::<IgnoredAny>(line).is_err_and(|error| error.is_eof()) {
             return Wrong::CutOff("its JSON does not end on its line".to_owned());
         }
@@ -394,7 +394,7 @@ impl<'de> DeserializeSeed<'de> for Cell {
     }
 }
 
-/// A file, and what was read of it.
+/// A file that is hashed while it is read.
 struct Watched<'p> {
     file: Box<dyn Read>,
     sha256: Sha256,

@@ -1,7 +1,7 @@
-//! Opens the files that `scan` looks through.
+//! Opens the files that `scan` searches.
 //!
-//! A file is opened only if it is one, and so that nothing waits for a pipe that took its place meanwhile; the holes
-//! of a sparse file are passed over; archives and what is compressed are not unpacked.
+//! Only regular files are opened, without blocking on a pipe that has replaced one. Holes of sparse files are skipped.
+//! Archives and compressed files are not unpacked.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{OFlags, SeekFrom};
 
-/// How compressed files and archives begin.
+/// The first bytes of compressed files and archives.
 const ARCHIVES: [&[u8]; 8] = [
     b"PK\x03\x04",
     b"\x1f\x8b",
@@ -22,24 +22,24 @@ const ARCHIVES: [&[u8]; 8] = [
     b"Rar!",
     b"\x04\x22\x4d\x18",
 ];
-/// The size of a block in what the operating system says of a file.
+/// The size of the blocks in which the operating system counts the size of a file.
 const BLOCK: u64 = 512;
 
-/// What a file is known by, whatever it is called: its device and number.
+/// The identity of a file, whatever its name: device and inode number.
 pub(crate) type Identity = (u64, u64);
 
-/// Tells what a file is known by, through links.
+/// Returns the identity of a file, following links.
 pub(crate) fn identify(path: &Path) -> io::Result<Identity> {
     let file = fs::metadata(path)?;
     Ok((file.dev(), file.ino()))
 }
 
-/// Files that are not to be opened: those of the store. Closing one would take away the locks that this process has on
-/// it, whatever it is called.
-pub(crate) struct Spared(BTreeSet<Identity>);
+/// The files of the store, which must not be opened under any name: closing one would release the locks that this process
+/// holds on it.
+pub(crate) struct SkipSet(BTreeSet<Identity>);
 
-impl Spared {
-    /// These files, as far as they are there.
+impl SkipSet {
+    /// Makes the set of these files, as far as they exist.
     pub(crate) fn new(paths: &[PathBuf]) -> Self {
         Self(paths.iter().filter_map(|path| identify(path).ok()).collect())
     }
@@ -53,21 +53,21 @@ pub(crate) enum Opened {
     Archive,
     /// It is a pipe, a device or the like.
     NoFile,
-    /// It is one of the store's own, and was not opened.
-    Spared,
+    /// It is a file of the store, and was not opened.
+    SkipSet,
 }
 
-/// Opens a path if it is a file, so that nothing waits for a pipe.
+/// Opens a path if it is a regular file, without blocking on a pipe.
 fn open_file(path: &Path) -> io::Result<Option<File>> {
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     Ok(file.metadata()?.is_file().then_some(file))
 }
 
-/// Opens a file to be scanned, which is known by `identity`.
-pub(crate) fn open(path: &Path, identity: Identity, spared: &Spared) -> io::Result<Opened> {
-    if spared.0.contains(&identity) {
-        return Ok(Opened::Spared);
+/// Opens a file to be scanned.
+pub(crate) fn open(path: &Path, identity: Identity, skip: &SkipSet) -> io::Result<Opened> {
+    if skip.0.contains(&identity) {
+        return Ok(Opened::SkipSet);
     }
     let Some(file) = open_file(path)? else { return Ok(Opened::NoFile) };
     let metadata = file.metadata()?;
@@ -82,7 +82,7 @@ pub(crate) fn open(path: &Path, identity: Identity, spared: &Spared) -> io::Resu
     Ok(Opened::Content(Box::new(file)))
 }
 
-/// What a sparse file holds, with one zero in the place of each hole.
+/// Reads a sparse file, with a single zero in place of each hole.
 struct Dense {
     file: File,
     at: u64,
@@ -94,7 +94,7 @@ impl Read for Dense {
         if self.at >= self.data_ends {
             let data = match rustix::fs::seek(&self.file, SeekFrom::Data(self.at)) {
                 Ok(data) => data,
-                // There is nothing but a hole up to the end.
+                // The rest of the file is a hole.
                 Err(rustix::io::Errno::NXIO) => return Ok(0),
                 Err(error) => return Err(error.into()),
             };

@@ -1,13 +1,23 @@
-//! Findings as SARIF 2.1.0, which code-scanning pages read.
+//! Writes findings as SARIF 2.1.0, which code-scanning pages read.
 
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::commands::scan::FoundRecord;
+/// A credential that was found in a file.
+pub(crate) struct Finding<'f> {
+    pub(crate) is_live: bool,
+    /// What was found, in a sentence.
+    pub(crate) message: String,
+    pub(crate) path: &'f [u8],
+    /// The number of the line, or 0 for the name of the file.
+    pub(crate) line: u64,
+    /// What the finding has in common with the same one in another run.
+    pub(crate) fingerprint: String,
+}
 
-/// The log of one run.
-pub(crate) fn log<'r>(found: impl IntoIterator<Item = &'r FoundRecord>) -> Value {
+/// Returns the log of one run.
+pub(crate) fn log<'f>(found: impl IntoIterator<Item = Finding<'f>>) -> Value {
     json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -20,7 +30,7 @@ pub(crate) fn log<'r>(found: impl IntoIterator<Item = &'r FoundRecord>) -> Value
                     rule("dead-credential", "A credential that does not work any more", "note"),
                 ],
             } },
-            "results": found.into_iter().map(result).collect::<Vec<_>>(),
+            "results": found.into_iter().map(|finding| result(&finding)).collect::<Vec<_>>(),
         }],
     })
 }
@@ -33,25 +43,25 @@ fn rule(id: &str, text: &str, level: &str) -> Value {
     })
 }
 
-fn result(found: &FoundRecord) -> Value {
+fn result(found: &Finding<'_>) -> Value {
     let (rule, level) =
-        if found.is_live() { ("live-credential", "error") } else { ("dead-credential", "note") };
-    let mut place = json!({ "artifactLocation": { "uri": uri(found.file.as_bytes()) } });
-    // What is in a name is in no line.
+        if found.is_live { ("live-credential", "error") } else { ("dead-credential", "note") };
+    let mut location = json!({ "artifactLocation": { "uri": uri(found.path) } });
+    // A credential in the name of the file is on no line.
     if found.line > 0 {
-        place["region"] = json!({ "startLine": found.line });
+        location["region"] = json!({ "startLine": found.line });
     }
     json!({
         "ruleId": rule,
         "level": level,
-        "message": { "text": found.message() },
-        "locations": [{ "physicalLocation": place }],
-        // The same finding in the next run, wherever its line has moved to.
-        "partialFingerprints": { "credential/v1": format!("{}:{}", found.id, found.file) },
+        "message": { "text": found.message },
+        "locations": [{ "physicalLocation": location }],
+        // Identifies the same finding in the next run, even if its line has moved.
+        "partialFingerprints": { "credential/v1": found.fingerprint },
     })
 }
 
-/// A path as a relative reference of a URI.
+/// Returns a path as a relative URI reference.
 fn uri(path: &[u8]) -> String {
     let mut uri = String::with_capacity(path.len());
     for &byte in path.strip_prefix(b"./").unwrap_or(path) {

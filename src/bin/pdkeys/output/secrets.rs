@@ -1,4 +1,4 @@
-//! Hands a new secret over, to standard output or to a new file, before it is committed.
+//! Writes a new secret to standard output or to a new file, before the change that makes it is committed.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -10,15 +10,15 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
-use crate::output::{self, Format};
+use crate::output::{Format, json};
 use crate::paths::STREAM;
 use crate::session::Context;
 
-/// Longer than any secret with its record, so that the buffer is not moved and leaves no copy behind.
+/// Larger than any secret with its record: a buffer that grows would leave copies behind.
 const ROOM: usize = 16 * 1024;
 
-/// Where a new secret goes: standard output, or a file that is made for it. A file is taken away again unless the
-/// secret turns out to be worth keeping.
+/// The destination of a new secret: standard output, or a new file. Dropping it removes the file, unless
+/// [`SecretSink::keep`] was called.
 pub(crate) struct SecretSink<'c> {
     context: &'c Context,
     file: Option<PathBuf>,
@@ -30,14 +30,14 @@ impl<'c> SecretSink<'c> {
         Self { context, file: file.filter(|file| file.as_os_str() != STREAM), made: None }
     }
 
-    /// Refuses what can be refused before there is a secret, and before a store is opened or made.
+    /// Refuses destinations that cannot work, before a store is opened or made.
     pub(crate) fn ready(&self) -> Result<(), Failure> {
-        if self.context.globals.output == Format::Csv {
+        if self.context.output == Format::Csv {
             return Err(Failure::usage("a secret is not printed as csv")
                 .with_hint("without -o it is printed alone; -o json prints it with its record"));
         }
         match &self.file {
-            // A link is something too, wherever it leads.
+            // A link counts as existing, wherever it points.
             Some(path) if self.is_stores_own(path)? => Err(Failure::failed(stores_own(path))
                 .with_hint("--write-to makes a new file; choose another name, or another directory")),
             Some(path) if fs::symlink_metadata(path).is_ok() => Err(Failure::failed(there_already(path))
@@ -46,15 +46,15 @@ impl<'c> SecretSink<'c> {
         }
     }
 
-    /// Whether a file of the name would be taken for one of the store.
+    /// Returns whether the name is reserved for the store's own files.
     fn is_stores_own(&self, path: &Path) -> Result<bool, Failure> {
         Ok(self.context.place()?.0.owns(path))
     }
 
-    /// Takes a secret: alone on its line, or in front of its record if a format was asked for.
+    /// Writes a secret alone on its line or, if a format is given, with its record.
     pub(crate) fn take(&mut self, secret: &Secret, record: &impl Serialize) -> io::Result<()> {
         if let Some(path) = self.file.clone() {
-            // Asked again, since the store may have been made only now.
+            // Checked again, since the store may have been made in between.
             if self.is_stores_own(&path).unwrap_or(true) {
                 return Err(io::Error::other(stores_own(&path)));
             }
@@ -71,7 +71,7 @@ impl<'c> SecretSink<'c> {
             file.sync_all()?;
             return self.hand_over_record(record);
         }
-        match self.context.globals.output {
+        match self.context.output {
             Format::Table => self.context.terminal.hand_over(&alone(secret)?),
             Format::Json | Format::Jsonl => self.context.terminal.hand_over(&with_record(secret, record)?),
             Format::Csv => Err(io::Error::other("a secret is not printed as csv")),
@@ -80,9 +80,9 @@ impl<'c> SecretSink<'c> {
     }
 
     fn hand_over_record(&self, record: &impl Serialize) -> io::Result<()> {
-        match self.context.globals.output {
+        match self.context.output {
             Format::Json | Format::Jsonl => {
-                let mut bytes = output::json_bytes(record)?;
+                let mut bytes = json::to_bytes(record)?;
                 bytes.push(b'\n');
                 self.context.terminal.hand_over(&bytes)
             }
@@ -90,7 +90,7 @@ impl<'c> SecretSink<'c> {
         }
     }
 
-    /// The secret is committed: what was made for it stays. Says where it is, if in a file.
+    /// Keeps the file, once the change is committed. Returns the part of a notice that names the file.
     pub(crate) fn keep(mut self) -> Option<String> {
         self.made.take().map(|path| format!("its secret is in {}", escape(&path.display().to_string())))
     }
@@ -99,7 +99,7 @@ impl<'c> SecretSink<'c> {
 impl Drop for SecretSink<'_> {
     fn drop(&mut self) {
         if let Some(path) = &self.made {
-            // What it holds is void, and the error that led here is already being told.
+            // The secret in it is void, and the error that led here is reported already.
             let _ = fs::remove_file(path);
         }
     }
@@ -120,9 +120,9 @@ fn alone(secret: &Secret) -> io::Result<Zeroizing<Vec<u8>>> {
     Ok(line)
 }
 
-/// The record's object with the secret after its id. A secret's alphabet needs no escaping in JSON.
+/// Returns the record as a JSON object with the secret after its id. No character of a secret needs escaping in JSON.
 fn with_record(secret: &Secret, record: &impl Serialize) -> io::Result<Zeroizing<Vec<u8>>> {
-    let object = output::json_bytes(record)?;
+    let object = json::to_bytes(record)?;
     let after_id = object
         .iter()
         .position(|byte| *byte == b',')

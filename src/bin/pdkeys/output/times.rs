@@ -1,4 +1,4 @@
-//! How moments are shown to people: relative on a terminal, exact elsewhere.
+//! Formats times: relative on a terminal, exact elsewhere.
 
 use jiff::Timestamp;
 use serde::Serializer;
@@ -6,16 +6,16 @@ use serde::Serializer;
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
-/// Up to here an end that was given in days is told in days.
+/// Up to this length, times are shown in days: an expiry is often given in days.
 const HUNDRED_DAYS: i64 = 100 * DAY;
-/// The twelfth part of a year.
+/// A twelfth of a year.
 const MONTH: i64 = YEAR / 12;
 const YEAR: i64 = 365 * DAY;
 
-/// A moment seen from another: `3 days ago`, `in 2 months`.
+/// Returns a time relative to another: `3 days ago`, `in 2 months`.
 pub(crate) fn relative(moment: Timestamp, now: Timestamp) -> String {
     let seconds = moment.as_second() - now.as_second();
-    // What is to come is told to the nearest unit: 90 days are not 89 a moment later.
+    // Future times are rounded to the nearest unit: 90 days must not be 89 a second later.
     let rounded = |length: i64, unit: i64| (length + if seconds > 0 { unit / 2 } else { 0 }) / unit;
     let (number, unit) = match seconds.abs() {
         0..MINUTE => return if seconds > 0 { "in a moment".to_owned() } else { "just now".to_owned() },
@@ -29,12 +29,12 @@ pub(crate) fn relative(moment: Timestamp, now: Timestamp) -> String {
     if seconds > 0 { format!("in {number} {unit}{plural}") } else { format!("{number} {unit}{plural} ago") }
 }
 
-/// A moment in full.
+/// Returns a time in full, to the second.
 pub(crate) fn exact(moment: Timestamp) -> String {
     format!("{moment:.0}")
 }
 
-/// A moment, or none, in a record: always with three decimals, so that the text sorts as the time does.
+/// Serialises a time, or none, with three decimals, so that the text sorts as the time does.
 pub(crate) fn serialize<S: Serializer>(
     moment: &(impl Copy + Into<Option<Timestamp>>),
     serializer: S,
@@ -45,12 +45,12 @@ pub(crate) fn serialize<S: Serializer>(
     }
 }
 
-/// When something ends, as the part of a sentence about it that says so.
+/// Returns the part of a notice that says when something ends.
 pub(crate) fn ends(end: Option<Timestamp>) -> String {
     end.map_or_else(String::new, |end| format!("; it ends at {}", exact(end)))
 }
 
-/// How long the secret before a rotation goes on.
+/// Returns the part of a notice that says how long the previous secret works.
 pub(crate) fn overlap(end: Option<Timestamp>) -> String {
     end.map_or_else(
         || "the one before stopped working".to_owned(),

@@ -1,4 +1,4 @@
-//! `/auth`: a gateway asks whether the original request may go on.
+//! Answers `/auth`: whether a gateway may forward the original request.
 
 use hyper::body::{Body as _, Incoming};
 use hyper::header::AUTHORIZATION;
@@ -6,20 +6,20 @@ use hyper::http::request::Parts;
 use pdkeys::ports::monotonic;
 use pdkeys::verify::{Api, BearerTakes, EventKeys, EventRequest, Presented, Reason, Verdict};
 
-use super::Settings;
-use super::batcher::{Asking, Question};
+use super::batcher::{BatchHandle, Check};
 use super::body::{self, Bounds};
-use super::gateway::{AskedAt, Gateway, KeyHeader, Original, original};
+use super::gateway::{AuthPath, Gateway, KeyHeader, Original, original};
 use super::log::Denials;
 use super::metrics::Metrics;
 use super::monitor::Unavailable;
-use super::response::{self, Answer};
+use super::response::{self, HttpResponse};
+use super::settings::Settings;
 
-/// How gateways are answered.
+/// Answers gateways, as the settings say.
 pub(super) struct Auth {
     pinned: Option<Gateway>,
     key_header: KeyHeader,
-    /// Whether the header has a key alone, and no scheme before it.
+    /// Whether the header holds a bare key, without a scheme.
     is_bare: bool,
     bearer: BearerTakes,
     bounds: Bounds,
@@ -39,16 +39,16 @@ impl Auth {
     /// Answers a gateway.
     pub(super) async fn answer(
         &self,
-        asking: Asking<'_>,
+        batcher: &BatchHandle,
         metrics: &Metrics,
         denials: &Denials,
-        at: AskedAt<'_>,
+        at: AuthPath<'_>,
         request: &Parts,
         body: Incoming,
-    ) -> Answer {
+    ) -> HttpResponse {
         let began = monotonic();
         let for_nginx = self.pinned == Some(Gateway::Nginx);
-        let verdict = match self.verdict(asking, at, request, body).await {
+        let verdict = match self.verdict(batcher, at, request, body).await {
             Ok(verdict) => verdict,
             Err(Undecided::Unavailable) => {
                 metrics.failed();
@@ -65,14 +65,14 @@ impl Auth {
 
     async fn verdict(
         &self,
-        asking: Asking<'_>,
-        at: AskedAt<'_>,
+        batcher: &BatchHandle,
+        at: AuthPath<'_>,
         request: &Parts,
         body: Incoming,
     ) -> Result<Verdict, Undecided> {
         let asked = match at {
-            AskedAt::Exactly => None,
-            AskedAt::Below(target) => Some((request.method.as_str(), target)),
+            AuthPath::Exactly => None,
+            AuthPath::Below(target) => Some((request.method.as_str(), target)),
         };
         let original = match original(self.pinned, &self.key_header, asked, &request.headers) {
             Ok(original) => original,
@@ -80,7 +80,7 @@ impl Auth {
         };
         match EventRequest::parse(original.method, original.target) {
             Ok(None) => {}
-            Ok(Some(event)) => return self.event(asking, at, &event, &original, request, body).await,
+            Ok(Some(event)) => return self.event(batcher, at, &event, &original, request, body).await,
             Err(Reason::AmbiguousPath) => return Ok(Verdict::ambiguous_path(Api::EventsV2)),
             Err(_) => return Ok(Verdict::ambiguous_request(Api::EventsV2)),
         }
@@ -89,14 +89,14 @@ impl Auth {
             Some(key) if self.is_bare => Presented::bare(key),
             Some(value) => Presented::authorization(value, self.bearer),
         };
-        Self::check(asking, Api::Rest, presented, &original).await
+        Self::check(batcher, Api::Rest, presented, &original).await
     }
 
-    /// Checks an event by its key, wherever it stands.
+    /// Checks an event by its key, which can be in the path, a header or the body.
     async fn event(
         &self,
-        asking: Asking<'_>,
-        at: AskedAt<'_>,
+        batcher: &BatchHandle,
+        at: AuthPath<'_>,
         event: &EventRequest,
         original: &Original<'_>,
         request: &Parts,
@@ -105,8 +105,8 @@ impl Auth {
         let ambiguous = Ok(Verdict::ambiguous_request(event.api));
         let in_path = event.in_path.as_ref().map(|key| key.as_bytes());
         let keys = if body.is_end_stream() {
-            // Envoy shows the bodies of events. Of one that it does not show, nobody knows which key is in it.
-            let is_hidden = matches!(at, AskedAt::Below(_));
+            // Envoy sends the bodies of events. Without the body, its key is unknown.
+            let is_hidden = matches!(at, AuthPath::Below(_));
             if is_hidden && in_path.or(original.routing_key).is_some() {
                 return ambiguous;
             }
@@ -123,27 +123,27 @@ impl Auth {
             }
         };
         match keys.presented(event.api, in_path, original.routing_key) {
-            Ok(presented) => Self::check(asking, event.api, presented, original).await,
+            Ok(presented) => Self::check(batcher, event.api, presented, original).await,
             Err(_) => ambiguous,
         }
     }
 
     async fn check(
-        asking: Asking<'_>,
+        batcher: &BatchHandle,
         api: Api,
         presented: Presented,
         original: &Original<'_>,
     ) -> Result<Verdict, Undecided> {
-        let question =
-            Question { api, presented, method: original.method.into(), target: original.target.into() };
-        asking.ask(question).await.map_err(|Unavailable| Undecided::Unavailable)
+        let (method, target) = (original.method.into(), original.target.into());
+        let check = Check { api, presented, method, target };
+        batcher.check(check).await.map_err(|Unavailable| Undecided::Unavailable)
     }
 }
 
 /// Why there is no verdict.
 enum Undecided {
-    /// It could not be found out.
+    /// The store cannot be used.
     Unavailable,
     /// The body could not be read.
-    Body(body::Fault),
+    Body(body::BodyError),
 }

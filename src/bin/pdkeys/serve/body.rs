@@ -1,4 +1,4 @@
-//! Reading the body of a request: so much of it, no longer than so, and what it is said to be.
+//! Reads the body of a request, within bounds of size and time.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use zeroize::Zeroizing;
 
-use super::response::{self, Answer};
+use super::response::{self, HttpResponse};
 
-/// The bounds of a body.
+/// The bounds of reading a body.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     pub(super) bytes: usize,
@@ -19,15 +19,15 @@ pub(super) struct Bounds {
 
 /// Why a body could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum BodyError {
     TooLarge,
     TooSlow,
     BrokenOff,
 }
 
-impl Fault {
-    /// The answer to it.
-    pub(super) fn answer(self) -> Answer {
+impl BodyError {
+    /// Returns the response to the request.
+    pub(super) fn answer(self) -> HttpResponse {
         match self {
             Self::TooLarge => response::error(StatusCode::PAYLOAD_TOO_LARGE, "Payload Too Large"),
             Self::TooSlow => response::error(StatusCode::REQUEST_TIMEOUT, "Request Timeout"),
@@ -36,19 +36,19 @@ impl Fault {
     }
 }
 
-/// A request says of its body more than one thing.
+/// A header that may be given once is given more than once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct SaidTwice;
+pub(super) struct DuplicateHeader;
 
-/// Returns the media type that a request says its body has.
+/// Returns the value of `Content-Type`.
 ///
 /// # Errors
-/// If it says so more than once, in two lines or in one.
-pub(super) fn content_type(headers: &HeaderMap) -> Result<Option<&[u8]>, SaidTwice> {
+/// If it is given more than once, in two lines or in one.
+pub(super) fn content_type(headers: &HeaderMap) -> Result<Option<&[u8]>, DuplicateHeader> {
     let mut given = headers.get_all(CONTENT_TYPE).into_iter().map(HeaderValue::as_bytes);
     match (given.next(), given.next()) {
-        (_, Some(_)) => Err(SaidTwice),
-        (Some(value), None) if value.contains(&b',') => Err(SaidTwice),
+        (_, Some(_)) => Err(DuplicateHeader),
+        (Some(value), None) if value.contains(&b',') => Err(DuplicateHeader),
         (value, None) => Ok(value),
     }
 }
@@ -58,7 +58,7 @@ pub(super) fn essence(content_type: Option<&[u8]>) -> &[u8] {
     content_type.and_then(|value| value.split(|byte| *byte == b';').next()).unwrap_or_default().trim_ascii()
 }
 
-/// Returns whether a body is said to be something else once it is decoded.
+/// Returns whether the body has a content encoding.
 pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
     headers
         .get_all(CONTENT_ENCODING)
@@ -66,27 +66,27 @@ pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
         .any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-/// Reads a body. It may hold secrets, and is wiped when it goes.
+/// Reads a body into memory that is wiped when it is dropped, since it may hold secrets.
 ///
 /// # Errors
-/// If it is too large, comes too slowly, or breaks off.
-pub(super) async fn read(body: Incoming, bounds: Bounds) -> Result<Zeroizing<Vec<u8>>, Fault> {
+/// If it is too large, takes too long, or ends early.
+pub(super) async fn read(body: Incoming, bounds: Bounds) -> Result<Zeroizing<Vec<u8>>, BodyError> {
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if announced > bounds.bytes {
-        return Err(Fault::TooLarge);
+        return Err(BodyError::TooLarge);
     }
     let reading = async {
         let mut body = body;
-        // As long as it says to be: one that grew would leave copies of what it held behind.
+        // Allocated at full length: a buffer that grows leaves copies of its content behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(announced));
         while let Some(frame) = body.frame().await {
-            let Ok(data) = frame.map_err(|_| Fault::BrokenOff)?.into_data() else { continue };
+            let Ok(data) = frame.map_err(|_| BodyError::BrokenOff)?.into_data() else { continue };
             if bytes.len() + data.len() > bounds.bytes {
-                return Err(Fault::TooLarge);
+                return Err(BodyError::TooLarge);
             }
             bytes.extend_from_slice(&data);
         }
         Ok(bytes)
     };
-    tokio::time::timeout(bounds.time, reading).await.unwrap_or(Err(Fault::TooSlow))
+    tokio::time::timeout(bounds.time, reading).await.unwrap_or(Err(BodyError::TooSlow))
 }

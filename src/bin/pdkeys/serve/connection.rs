@@ -1,15 +1,15 @@
-//! One connection: what it is doing, how long it may, and what comes in on it.
+//! The state of a connection, and checks of its incoming bytes that hyper does not make.
 //!
-//! hyper's own timer would end an idle connection as soon as one that sends its request too slowly, in the middle of
-//! a gateway's use of it. So each connection notes what it is doing and since when, which costs next to nothing, and
-//! one task looks at all of them once a second.
+//! hyper has one timeout for idle connections and for slow requests, and gateways keep idle connections for minutes. So
+//! each connection records its phase and when the phase began, which costs next to nothing, and one task inspects all
+//! connections once a second.
 //!
-//! hyper takes a bare line feed for the end of a line, where others see a part of it. No gateway sends one; whoever
-//! does has something in mind, and is hung up on. For the same reason nobody may send another request before the
-//! answer: it is not read, and the connection ends with the answer.
+//! hyper accepts a bare line feed as the end of a line, which other programs treat as part of the line. No gateway sends
+//! one, so it is taken for an attack, and the connection is closed. For the same reason a client may not send another
+//! request before the response: it is not read, and the connection ends with the response.
 //!
-//! hyper also passes over a length beside an encoding, and over a length that is given twice, and shows neither. So
-//! lines with a length are counted here, where the bytes come in.
+//! hyper also ignores a `Content-Length` beside a transfer encoding, and a repeated one, and reports neither. So the lines
+//! with a length are counted here, in the incoming bytes.
 
 use std::io;
 use std::pin::Pin;
@@ -22,15 +22,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Nothing has come in yet.
+    /// No byte has been received yet.
     Fresh,
-    /// The head of a request is coming in.
+    /// The head of a request is being received.
     Reading,
     /// A request is being answered.
     Serving,
-    /// Nothing, after an answer.
+    /// Waiting for the next request.
     Idle,
-    /// It is to end.
+    /// The connection is to be closed.
     Over,
 }
 
@@ -39,7 +39,7 @@ impl Phase {
     const BITS: u32 = 3;
     const MASK: u64 = (1 << Self::BITS) - 1;
 
-    /// The phase, and the second since when, in one word.
+    /// Packs the phase and the second in which it began into one word.
     fn since(self, second: u64) -> u64 {
         second << Self::BITS | self as u64
     }
@@ -50,7 +50,7 @@ impl Phase {
     }
 }
 
-/// The seconds since the server started, as a number that somebody counts up: cheap to ask at every request.
+/// The seconds since the server started. A task counts them up, so that every request can read them cheaply.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seconds(Arc<AtomicU64>);
 
@@ -64,19 +64,19 @@ impl Seconds {
     }
 }
 
-/// What the task of a connection and the one that looks at all of them know of it.
+/// The state of a connection, shared by its task and the task that inspects all connections.
 #[derive(Debug)]
-pub(super) struct Pulse {
+pub(super) struct ConnState {
     seconds: Seconds,
     word: AtomicU64,
-    /// How many bytes have come in behind the head of the request.
+    /// The number of bytes received after the head of the request.
     behind_head: AtomicU64,
-    /// How many lines of the head have a length.
+    /// The number of `Content-Length` lines in the head.
     lengths: AtomicU64,
     waker: OnceLock<Waker>,
 }
 
-impl Pulse {
+impl ConnState {
     pub(super) fn new(seconds: Seconds) -> Self {
         let word = AtomicU64::new(Phase::Fresh.since(seconds.now()));
         Self {
@@ -88,12 +88,12 @@ impl Pulse {
         }
     }
 
-    /// What it is doing, and since which second.
+    /// Returns the phase, and the second in which it began.
     pub(super) fn phase(&self) -> (Phase, u64) {
         Phase::of(self.word.load(Ordering::Acquire))
     }
 
-    /// Notes what it begins to do, unless it is to end.
+    /// Begins a phase, unless the connection is to be closed.
     pub(super) fn begin(&self, phase: Phase) {
         let began = phase.since(self.seconds.now());
         let _ = self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
@@ -101,7 +101,7 @@ impl Pulse {
         });
     }
 
-    /// Ends it, if it still does what it was seen to do.
+    /// Closes the connection if it is still in the phase that was seen.
     pub(super) fn end(&self, (phase, second): (Phase, u64)) {
         let (seen, over) = (phase.since(second), Phase::Over.since(second));
         let ended = self.word.compare_exchange(seen, over, Ordering::AcqRel, Ordering::Acquire);
@@ -110,57 +110,57 @@ impl Pulse {
         }
     }
 
-    /// Whether it is to end; its task is woken when it is to.
+    /// Returns whether the connection is to be closed. Its task is woken when that changes.
     pub(super) fn is_over(&self, context: &Context<'_>) -> bool {
         self.waker.get_or_init(|| context.waker().clone());
         self.phase().0 == Phase::Over
     }
 
-    /// How many bytes have come in behind the head of the request that is being answered.
+    /// Returns the number of bytes received after the head of the present request.
     pub(super) fn behind_head(&self) -> u64 {
         self.behind_head.load(Ordering::Relaxed)
     }
 
-    /// How many `Content-Length` lines the head of the request that is being answered has.
+    /// Returns the number of `Content-Length` lines in the head of the present request.
     pub(super) fn lengths(&self) -> u64 {
         self.lengths.load(Ordering::Relaxed)
     }
 }
 
-/// The bytes of a connection.
-pub(super) struct Wire<S> {
+/// A stream that checks the bytes it reads.
+pub(super) struct GuardedStream<S> {
     stream: S,
-    pulse: Arc<Pulse>,
-    head: Head,
+    state: Arc<ConnState>,
+    head: HeadScanner,
 }
 
-impl<S> Wire<S> {
-    pub(super) fn new(stream: S, pulse: Arc<Pulse>) -> Self {
-        Self { stream, pulse, head: Head::default() }
+impl<S> GuardedStream<S> {
+    pub(super) fn new(stream: S, state: Arc<ConnState>) -> Self {
+        Self { stream, state, head: HeadScanner::default() }
     }
 
     fn came_in(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if matches!(self.pulse.phase().0, Phase::Fresh | Phase::Idle) {
-            self.pulse.begin(Phase::Reading);
-            self.head = Head::default();
-            self.pulse.behind_head.store(0, Ordering::Relaxed);
-            self.pulse.lengths.store(0, Ordering::Relaxed);
+        if matches!(self.state.phase().0, Phase::Fresh | Phase::Idle) {
+            self.state.begin(Phase::Reading);
+            self.head = HeadScanner::default();
+            self.state.behind_head.store(0, Ordering::Relaxed);
+            self.state.lengths.store(0, Ordering::Relaxed);
         }
         let was_whole = self.head.is_whole;
         let behind = self.head.read(bytes).ok_or_else(|| {
             io::Error::new(io::ErrorKind::InvalidData, "a line of the head ends without a carriage return")
         })?;
         if self.head.is_whole && !was_whole {
-            self.pulse.lengths.store(self.head.lengths, Ordering::Relaxed);
+            self.state.lengths.store(self.head.lengths, Ordering::Relaxed);
         }
         if behind > 0 {
-            self.pulse.behind_head.fetch_add(behind as u64, Ordering::Relaxed);
+            self.state.behind_head.fetch_add(behind as u64, Ordering::Relaxed);
         }
         Ok(())
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for GuardedStream<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -174,7 +174,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for GuardedStream<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
     }
@@ -200,28 +200,27 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     }
 }
 
-/// How a line with a length begins.
+/// The beginning of a line with a length.
 const LENGTH: &[u8] = b"content-length:";
 
-/// The head of a request as it comes in, as far as its line ends and lengths go.
+/// Scans the head of a request for line ends and lengths, as it is received in parts.
 #[derive(Debug, Default)]
-struct Head {
-    /// How the line begins.
+struct HeadScanner {
+    /// The first bytes of the present line.
     start: [u8; LENGTH.len()],
-    /// How many lines have a length.
+    /// The number of lines with a length.
     lengths: u64,
-    /// How long the line is so far.
+    /// The length of the present line so far.
     line: usize,
-    /// The last byte that came in.
+    /// The last byte received.
     last: u8,
-    /// Whether a line has come in that was not empty.
+    /// Whether a line that is not empty has been received.
     has_begun: bool,
     is_whole: bool,
 }
 
-impl Head {
-    /// Takes in what came, and says how much of it stands behind the head. `None` if a line ends with a line feed
-    /// alone.
+impl HeadScanner {
+    /// Scans received bytes, and returns how many of them follow the head, or `None` if a line ends with a bare line feed.
     fn read(&mut self, bytes: &[u8]) -> Option<usize> {
         if self.is_whole {
             return Some(bytes.len());
@@ -250,7 +249,7 @@ impl Head {
         Some(0)
     }
 
-    /// Notes how the line begins, as far as these bytes are its beginning.
+    /// Keeps the first bytes of the present line.
     fn begins_with(&mut self, bytes: &[u8]) {
         if let Some(start) = self.start.get_mut(self.line..) {
             let length = start.len().min(bytes.len());
@@ -268,13 +267,13 @@ mod tests {
     #[test]
     fn a_head_is_read_whole_however_it_comes_in() {
         for size in 1..=GET.len() {
-            let mut head = Head::default();
+            let mut head = HeadScanner::default();
             let behind: Vec<_> = GET.chunks(size).map(|part| head.read(part)).collect();
             assert!(behind.iter().all(|behind| *behind == Some(0)), "{size}");
             assert!(head.is_whole);
             assert_eq!(head.read(b"body\n"), Some(5), "a body has any bytes");
         }
-        let mut head = Head::default();
+        let mut head = HeadScanner::default();
         assert_eq!(head.read(&[b"\r\n", GET, b"GET"].concat()), Some(3), "empty lines may come first");
     }
 
@@ -287,7 +286,7 @@ mod tests {
             (b"GET / HTTP/1.1\r\nX-Content-Length: 0\r\nContent-Lengths: 0\r\nA: Content-Length: 0\r\n\r\n", 0),
         ] {
             for size in 1..=text.len() {
-                let mut head = Head::default();
+                let mut head = HeadScanner::default();
                 assert!(text.chunks(size).all(|part| head.read(part).is_some()));
                 assert_eq!(head.lengths, lengths, "{size}");
             }
@@ -303,7 +302,7 @@ mod tests {
             b"\nGET / HTTP/1.1\r\n\r\n",
         ] {
             for size in 1..=text.len() {
-                let mut head = Head::default();
+                let mut head = HeadScanner::default();
                 assert!(text.chunks(size).any(|part| head.read(part).is_none()), "{size}");
             }
         }
@@ -312,15 +311,15 @@ mod tests {
     #[test]
     fn a_connection_that_began_something_else_meanwhile_is_not_ended() {
         let seconds = Seconds::default();
-        let pulse = Pulse::new(seconds.clone());
-        let seen = pulse.phase();
+        let state = ConnState::new(seconds.clone());
+        let seen = state.phase();
         assert_eq!(seen, (Phase::Fresh, 0));
         seconds.count_up();
-        pulse.begin(Phase::Serving);
-        pulse.end(seen);
-        assert_eq!(pulse.phase(), (Phase::Serving, 1));
-        pulse.end(pulse.phase());
-        pulse.begin(Phase::Idle);
-        assert_eq!(pulse.phase().0, Phase::Over, "what is to end begins nothing");
+        state.begin(Phase::Serving);
+        state.end(seen);
+        assert_eq!(state.phase(), (Phase::Serving, 1));
+        state.end(state.phase());
+        state.begin(Phase::Idle);
+        assert_eq!(state.phase().0, Phase::Over, "what is to end begins nothing");
     }
 }

@@ -1,15 +1,15 @@
-//! What a gateway asks about: the original request, from one complete family of headers or from Envoy's path.
+//! Reads the original request that a gateway asks about, from one complete family of headers or from Envoy's path.
 //!
 //! A gateway that sets one family of headers passes on what the client sent under the names of the other. So the
-//! request must come out of one family alone, each of its headers given once; whatever could be read in two ways is
-//! denied. Headers by which a client asks the API for another method or path than the one that is checked deny too.
+//! request must be given by one family only, with each of its headers once; anything ambiguous is denied. Headers that ask
+//! the API for another method or path than the one that is checked are denied too.
 //!
-//! Programs that make variables of headers (CGI, WSGI, PHP) read every character of a name that is neither a letter
-//! nor a digit alike, so that `X~Pdkeys~Role` is `X-Pdkeys-Role` to them. Names are compared as such a program would
-//! read them, and an alias of a name that matters here denies.
+//! Programs that turn headers into variables (CGI, WSGI, PHP) do not distinguish the characters of a name that are
+//! neither letters nor digits, so that `X~Pdkeys~Role` is `X-Pdkeys-Role` to them. Names are compared as such a program
+//! would read them, and another spelling of a name that matters here is denied.
 //!
-//! A request that is upgraded becomes a channel, and what goes through a channel is not checked. WebSocket is the one
-//! protocol that applications ask for; any other denies.
+//! An upgraded connection is no longer checked. WebSocket is the one protocol that applications upgrade to; any other is
+//! denied.
 
 use std::borrow::Cow;
 
@@ -29,38 +29,38 @@ pub(crate) enum Gateway {
     Envoy,
 }
 
-/// The path below which Envoy asks, and at which all others do.
+/// The path at which gateways ask. Envoy appends the path of the original request.
 const AUTH: &str = "/auth";
 
-/// Where a gateway asks.
+/// How the path of a gateway's request continues after `/auth`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum AskedAt<'p> {
-    /// At the path itself, with the original request in headers.
+pub(super) enum AuthPath<'p> {
+    /// It ends there: the original request is in headers.
     Exactly,
-    /// Below it, with the original request target behind it.
+    /// With the target of the original request.
     Below(&'p str),
 }
 
-/// Whether a path is one that gateways ask at.
-pub(super) fn asked_at<'p>(path: &str, path_and_query: &'p str) -> Option<AskedAt<'p>> {
+/// Recognises a path at which gateways ask.
+pub(super) fn auth_path<'p>(path: &str, path_and_query: &'p str) -> Option<AuthPath<'p>> {
     match path.strip_prefix(AUTH)? {
-        "" => Some(AskedAt::Exactly),
-        rest if rest.starts_with('/') => path_and_query.get(AUTH.len()..).map(AskedAt::Below),
+        "" => Some(AuthPath::Exactly),
+        rest if rest.starts_with('/') => path_and_query.get(AUTH.len()..).map(AuthPath::Below),
         _ => None,
     }
 }
 
-/// Why a request is denied before its credential is looked at.
+/// Why a request is denied without looking at its credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refused {
     /// It could be read in more than one way.
     Ambiguous,
-    /// It asks for another protocol than HTTP/1.1 and WebSocket.
+    /// It asks for a protocol other than HTTP/1.1 and WebSocket.
     Upgrade,
 }
 
 impl Refused {
-    /// The verdict that says so.
+    /// Returns the verdict for it.
     pub(super) fn verdict(self) -> Verdict {
         match self {
             Self::Ambiguous => Verdict::ambiguous_request(Api::Rest),
@@ -76,14 +76,14 @@ pub(super) struct Original<'r> {
     pub(super) method: &'r str,
     /// Its path and query, as they were sent.
     pub(super) target: &'r [u8],
-    /// The value of the header that has its credential.
+    /// The value of the header that holds its credential.
     pub(super) credential: Option<&'r [u8]>,
     /// The key of an event, from its header.
     pub(super) routing_key: Option<&'r [u8]>,
 }
 
-/// The headers that mean something to HTTP, to gateways or to the check, beside those of
-/// [`is_reserved`]'s prefixes.
+/// The headers that have a meaning for HTTP, gateways or the check, in addition to those with a prefix in
+/// [`is_reserved`].
 const READ: [&str; 15] = [
     "authorization",
     "connection",
@@ -102,12 +102,12 @@ const READ: [&str; 15] = [
     ROUTING_KEY_HEADER,
 ];
 
-/// Returns whether a header is read for something else than a bare key.
+/// Returns whether a header has another meaning than a bare key.
 pub(crate) fn is_read_otherwise(name: &HeaderName) -> bool {
     is_reserved(&read_by_others(name.as_str()))
 }
 
-/// Returns whether a name, as other programs read it, is one that no client may give another spelling.
+/// Returns whether a name must not appear in another spelling. `name` is as other programs read it.
 fn is_reserved(name: &str) -> bool {
     READ.contains(&name)
         || name.starts_with(FROM_PDKEYS)
@@ -116,10 +116,10 @@ fn is_reserved(name: &str) -> bool {
         || asks_for_another(name)
 }
 
-/// How the names begin under which pdkeys, and no client, tells the API about a request.
+/// The prefix of headers in which pdkeys tells the API about a request. Clients may not send them.
 const FROM_PDKEYS: &str = "x-pdkeys";
 
-/// Returns whether an API that obeys a header does something else than what the request says.
+/// Returns whether a header asks the API to handle the request as one with another method or path.
 fn asks_for_another(name: &str) -> bool {
     matches!(
         name,
@@ -137,8 +137,8 @@ fn asks_for_another(name: &str) -> bool {
     )
 }
 
-/// Returns a header's name as a program reads it that makes a variable of it: whatever is neither a letter nor a digit
-/// is a `-`.
+/// Returns the name of a header as programs read it that turn headers into variables: each character that is neither a
+/// letter nor a digit becomes `-`.
 fn read_by_others(name: &str) -> Cow<'_, str> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     if name.bytes().all(is_plain) {
@@ -147,7 +147,7 @@ fn read_by_others(name: &str) -> Cow<'_, str> {
     Cow::Owned(name.chars().map(|char| if char.is_ascii_alphanumeric() { char } else { '-' }).collect())
 }
 
-/// A header that may be given once.
+/// The value of a header that may be given only once.
 #[derive(Default)]
 struct Once<'r>(Option<&'r HeaderValue>);
 
@@ -164,12 +164,12 @@ impl<'r> Once<'r> {
     }
 }
 
-/// What the headers of an upgrade ask for.
+/// The protocols that the upgrade headers ask for.
 #[derive(Default)]
 struct Upgrade {
     /// WebSocket, once.
     websocket: bool,
-    /// Anything else, or anything twice.
+    /// Another protocol, or one twice.
     other: bool,
 }
 
@@ -186,7 +186,7 @@ impl Upgrade {
     }
 }
 
-/// The header that has the credential, and what other programs read its name as.
+/// The header that holds the credential, and its name as other programs read it.
 #[derive(Clone, Debug)]
 pub(super) struct KeyHeader {
     name: HeaderName,
@@ -200,8 +200,7 @@ impl KeyHeader {
     }
 }
 
-/// Reads the original request: from headers, or, behind Envoy, from the asking request itself, whose method and
-/// target are given then.
+/// Reads the original request from headers or, behind Envoy, from the method and target of the gateway's own request.
 pub(super) fn original<'r>(
     pinned: Option<Gateway>,
     key_header: &KeyHeader,
@@ -452,10 +451,10 @@ mod tests {
 
     #[test]
     fn gateways_ask_at_auth_exactly_or_below_it() {
-        assert_eq!(asked_at("/auth", "/auth?x"), Some(AskedAt::Exactly));
-        assert_eq!(asked_at("/auth/", "/auth/"), Some(AskedAt::Below("/")));
-        assert_eq!(asked_at("/auth//teams", "/auth//teams?x=1"), Some(AskedAt::Below("//teams?x=1")));
-        assert_eq!(asked_at("/authentic", "/authentic"), None);
-        assert_eq!(asked_at("/", "/"), None);
+        assert_eq!(auth_path("/auth", "/auth?x"), Some(AuthPath::Exactly));
+        assert_eq!(auth_path("/auth/", "/auth/"), Some(AuthPath::Below("/")));
+        assert_eq!(auth_path("/auth//teams", "/auth//teams?x=1"), Some(AuthPath::Below("//teams?x=1")));
+        assert_eq!(auth_path("/authentic", "/authentic"), None);
+        assert_eq!(auth_path("/", "/"), None);
     }
 }

@@ -1,6 +1,5 @@
-//! Where the server listens: TCP, a Unix socket, or sockets that systemd made.
+//! Listens on TCP, on Unix sockets, or on sockets that systemd passed.
 
-use std::fmt;
 use std::fs;
 use std::io;
 use std::net;
@@ -8,93 +7,28 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _}
 use std::os::unix::net as unix;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::str::FromStr;
 use std::task::{Context, Poll};
 
 use listenfd::ListenFd;
-use pdkeys::ErrorKind;
-use pdkeys::error::Conflict;
-use pdkeys::store::Place;
 use rustix::fs::Mode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
+use super::address::Address;
 use crate::failure::Failure;
 
-/// Where it listens unless told otherwise: nobody but this machine gets there.
+/// The default address, which only this machine can reach.
 const DEFAULT: &str = "127.0.0.1:8787";
 /// How many connections may wait to be accepted; the kernel may have a lower bound.
 const BACKLOG: i32 = 4096;
 
-/// An address to listen on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Address {
-    /// A host and a port.
-    Tcp(String),
-    /// A Unix socket.
-    Unix(PathBuf),
-    /// The sockets that systemd passed.
-    Systemd,
-}
-
-impl Address {
-    /// Refuses a socket under a name that the store has for its own files.
-    pub(super) fn refuse_stores_own(&self, place: &Place) -> Result<(), Failure> {
-        match self {
-            Self::Unix(path) if place.owns(path) => {
-                Err(pdkeys::Error::from(ErrorKind::from(Conflict::StoresOwnName(path.clone()))).into())
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-impl Address {
-    /// The file of a Unix socket.
-    pub(crate) fn path(&self) -> Option<&Path> {
-        match self {
-            Self::Unix(path) => Some(path),
-            Self::Tcp(_) | Self::Systemd => None,
-        }
-    }
-}
-
-impl FromStr for Address {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text == "systemd" {
-            return Ok(Self::Systemd);
-        }
-        if let Some(path) = text.strip_prefix("unix:") {
-            return if path.is_empty() { Err("the path is empty") } else { Ok(Self::Unix(path.into())) };
-        }
-        match text.rsplit_once(':') {
-            Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
-                Ok(Self::Tcp(text.to_owned()))
-            }
-            _ => Err("must be HOST:PORT, unix:PATH or systemd"),
-        }
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => f.write_str(address),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::Systemd => f.write_str("systemd"),
-        }
-    }
-}
-
-/// Something that listens already, but accepts nothing yet.
+/// A socket that is bound but does not accept connections yet.
 pub(super) enum Bound {
     Tcp(net::TcpListener),
     Unix(unix::UnixListener, Option<SocketFile>),
 }
 
-/// Opens every address; without any, the sockets of systemd if there are some, else the default.
+/// Binds all addresses. Without any, the sockets that systemd passed are used, if there are some, else the default.
 pub(super) fn bind_all(addresses: &[Address], socket_mode: u32) -> Result<Vec<Bound>, Failure> {
     let mut passed = ListenFd::from_env();
     let preset = if passed.len() > 0 { Address::Systemd } else { Address::Tcp(DEFAULT.to_owned()) };
@@ -109,7 +43,7 @@ pub(super) fn bind_all(addresses: &[Address], socket_mode: u32) -> Result<Vec<Bo
     Ok(bound)
 }
 
-/// Opens one address.
+/// Binds one address.
 pub(super) fn bind(address: &Address, socket_mode: u32) -> Result<Bound, Failure> {
     match address {
         Address::Tcp(text) => bind_tcp(text).map_err(|error| {
@@ -137,10 +71,13 @@ fn bind_unix(path: &Path, mode: u32) -> Result<Bound, Failure> {
         }
         Ok(_) => match unix::UnixStream::connect(path) {
             Ok(_) => {
-                return Err(Failure::failed(format!("somebody listens on {} already", path.display()))
-                    .with_hint("nothing was touched; --listen unix:PATH names another place"));
+                return Err(Failure::failed(format!(
+                    "another process listens on {} already",
+                    path.display()
+                ))
+                .with_hint("nothing was touched; --listen unix:PATH names another place"));
             }
-            // Left behind by a process that is gone.
+            // A process that no longer runs left it behind.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 fs::remove_file(path).map_err(cannot)?;
             }
@@ -149,7 +86,7 @@ fn bind_unix(path: &Path, mode: u32) -> Result<Bound, Failure> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(cannot(error)),
     }
-    // Nobody else may connect in the moment before the permissions are set.
+    // No other user may connect before the permissions are set.
     let before = rustix::process::umask(Mode::from_raw_mode(0o777));
     let bound = unix::UnixListener::bind(path);
     rustix::process::umask(before);
@@ -182,7 +119,7 @@ fn of_systemd(passed: &mut ListenFd) -> Result<Vec<Bound>, Failure> {
         .collect()
 }
 
-/// The file of a Unix socket that this process made. It goes when it is dropped, unless another took its place.
+/// The file of a Unix socket that this process made. Dropping it removes the file, unless another one replaced it.
 pub(super) struct SocketFile {
     path: PathBuf,
     which: (u64, u64),
@@ -202,14 +139,14 @@ fn device_and_inode(path: &Path) -> io::Result<(u64, u64)> {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         if device_and_inode(&self.path).is_ok_and(|which| which == self.which) {
-            // One that stays behind is stale, and the next server removes it.
+            // If this fails, the next server removes the stale file.
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
 impl Bound {
-    /// Whether others than this machine may get there.
+    /// Returns whether other machines can reach it.
     pub(super) fn is_open_to_others(&self) -> bool {
         match self {
             Self::Tcp(listener) => listener.local_addr().is_ok_and(|address| !address.ip().is_loopback()),
@@ -217,7 +154,7 @@ impl Bound {
         }
     }
 
-    /// What it is called in the log.
+    /// Returns its name in the log.
     pub(super) fn address(&self) -> String {
         match self {
             Self::Tcp(listener) => {
@@ -231,7 +168,7 @@ impl Bound {
         }
     }
 
-    /// Begins to accept, within a runtime.
+    /// Begins to accept connections. Must be called within a runtime.
     pub(super) fn start(self) -> io::Result<Listener> {
         match self {
             Self::Tcp(listener) => {
@@ -246,7 +183,7 @@ impl Bound {
     }
 }
 
-/// Something that accepts connections.
+/// A listening socket that accepts connections.
 pub(super) enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener, #[expect(dead_code, reason = "its file goes when it is dropped")] Option<SocketFile>),
@@ -257,7 +194,7 @@ impl Listener {
         match self {
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
-                // Answers are small, and nobody is to wait for more to send with them.
+                // Responses are small, and must not wait for more data.
                 stream.set_nodelay(true)?;
                 stream.into_std().map(Accepted::Tcp)
             }
@@ -266,14 +203,14 @@ impl Listener {
     }
 }
 
-/// A connection that belongs to no event loop yet.
+/// A connection that is not registered with an event loop yet.
 pub(super) enum Accepted {
     Tcp(net::TcpStream),
     Unix(unix::UnixStream),
 }
 
 impl Accepted {
-    /// Has the event loop of this thread watch it.
+    /// Registers it with the event loop of this thread.
     pub(super) fn start(self) -> io::Result<Stream> {
         match self {
             Self::Tcp(stream) => TcpStream::from_std(stream).map(Stream::Tcp),
@@ -282,7 +219,7 @@ impl Accepted {
     }
 }
 
-/// A connection's bytes, however they come.
+/// A TCP or Unix stream.
 pub(super) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
@@ -333,25 +270,5 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         either!(self, stream => Pin::new(stream).poll_shutdown(context))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_is_a_host_with_a_port_or_a_unix_socket_or_systemd() {
-        let read = |text: &str| text.parse::<Address>().map(|address| address.to_string());
-        for text in
-            ["127.0.0.1:0", "[::1]:8787", "localhost:80", "unix:/run/pdkeys.sock", "unix:a", "systemd"]
-        {
-            assert_eq!(read(text).as_deref(), Ok(text));
-        }
-        for text in
-            ["", ":8787", "localhost", "localhost:", "localhost:http", "localhost:70000", "unix:", "8787"]
-        {
-            assert!(read(text).is_err(), "{text}");
-        }
     }
 }

@@ -1,8 +1,8 @@
-//! The log: when the server starts and stops, what goes wrong, and a line for each request that is denied.
+//! Writes the log: start and stop of the server, errors, and a line for each denied request.
 //!
-//! A line names the reason, the credential by its id, and the operation. It never has a secret, a path, a query or a
-//! header in it. It is written by a thread of its own, so that a reader that stands still holds up nobody, and at most
-//! [`MOST_A_SECOND`] denials are told in a second: a flood of junk neither fills the disk nor hides the rest.
+//! A line names the reason, the id of the credential, and the operation, and never a secret, a path, a query or a header.
+//! A thread of its own writes it, so that a blocked reader of the log does not block requests. At most
+//! [`MAX_DENIALS_PER_SECOND`] denials are logged per second: a flood of them neither fills the disk nor hides the rest.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,9 +14,9 @@ use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuar
 use super::connection::Seconds;
 use crate::terminal::Terminal;
 
-/// How many denials are told in a second; of more, their number.
-const MOST_A_SECOND: u64 = 100;
-/// How many lines can wait to be written; more are dropped.
+/// The largest number of denials that are logged within a second. Of further ones, only the number is logged.
+const MAX_DENIALS_PER_SECOND: u64 = 100;
+/// The largest number of lines that wait to be written. Further lines are dropped.
 const LINES_WAITING: usize = 4096;
 
 /// How the log is written.
@@ -29,7 +29,7 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// Begins to log. What waits is written when the guard goes.
+/// Begins to log. Dropping the guard writes the lines that wait.
 pub(super) fn start(terminal: &Terminal, format: LogFormat) -> WorkerGuard {
     let (output, guard): (NonBlocking, _) = NonBlockingBuilder::default()
         .lossy(true)
@@ -42,7 +42,7 @@ pub(super) fn start(terminal: &Terminal, format: LogFormat) -> WorkerGuard {
         .with_max_level(level)
         .with_ansi(false)
         .with_target(false);
-    // There is one server a process, and nobody else who logs.
+    // It fails only if a logger is installed already, and a process runs one server.
     let _ = match format {
         LogFormat::Text => tracing::subscriber::set_global_default(subscriber.finish()),
         LogFormat::Json => {
@@ -52,11 +52,11 @@ pub(super) fn start(terminal: &Terminal, format: LogFormat) -> WorkerGuard {
     guard
 }
 
-/// The denials of the present second.
+/// Counts the denials of the present second.
 #[derive(Debug)]
 pub(super) struct Denials {
     seconds: Seconds,
-    /// The second, and how many there were in it, in one word.
+    /// The second, and the number of denials in it, in one word.
     count: AtomicU64,
 }
 
@@ -85,7 +85,7 @@ impl Denials {
         );
     }
 
-    /// Logs that an app got no token, with the error that it was told.
+    /// Logs that an app got no token, with the error in its response.
     pub(super) fn note_refused_token(&self, error: &'static str, status: u16) {
         if self.is_told() {
             tracing::info!(error, status, "refused a token");
@@ -100,7 +100,7 @@ impl Denials {
         is_told
     }
 
-    /// Counts one; says whether it is told, and, at the first of a second, how many of an earlier one were not.
+    /// Counts a denial. Returns whether to log it and, at the first of a second, how many before it were not logged.
     fn count_one(&self) -> (bool, Option<u64>) {
         let second = self.seconds.now();
         let with_one = |word: u64| {
@@ -114,9 +114,9 @@ impl Denials {
         };
         let counted = before & u64::from(u32::MAX);
         if before >> Self::COUNT_BITS == second {
-            (counted < MOST_A_SECOND, None)
+            (counted < MAX_DENIALS_PER_SECOND, None)
         } else {
-            let suppressed = counted.saturating_sub(MOST_A_SECOND);
+            let suppressed = counted.saturating_sub(MAX_DENIALS_PER_SECOND);
             (true, (suppressed > 0).then_some(suppressed))
         }
     }
@@ -131,9 +131,9 @@ mod tests {
         let seconds = Seconds::default();
         let denials = Denials::new(seconds.clone());
         let told = (0..250).filter(|_| denials.count_one().0).count();
-        assert_eq!(told as u64, MOST_A_SECOND);
+        assert_eq!(told as u64, MAX_DENIALS_PER_SECOND);
         seconds.count_up();
-        assert_eq!(denials.count_one(), (true, Some(250 - MOST_A_SECOND)));
+        assert_eq!(denials.count_one(), (true, Some(250 - MAX_DENIALS_PER_SECOND)));
         assert_eq!(denials.count_one(), (true, None));
         seconds.count_up();
         assert_eq!(denials.count_one(), (true, None), "nothing was suppressed");

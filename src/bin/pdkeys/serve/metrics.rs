@@ -1,4 +1,4 @@
-//! What Prometheus is told. No label has more values than this program has words: never a key, a path, a client.
+//! Metrics for Prometheus. Labels have few values, all of them words of this program: never a key, a path or a client.
 
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
@@ -12,16 +12,16 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::monitor::Checker;
+use super::monitor::StoreMonitor;
 
 /// The upper bounds of the latency histogram, in seconds.
 const LATENCIES: [f64; 12] = [5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 5e-3, 2.5e-2, 0.1, 1.0];
 const APIS: [Api; 3] = [Api::Rest, Api::EventsV1, Api::EventsV2];
 
-/// What the server counts.
+/// The metrics of the server.
 pub(super) struct Metrics {
     registry: Registry,
-    /// By API and reason, resolved once: a check adds to one number.
+    /// By API and reason. The labels are resolved once, so that a check only increments a number.
     verdicts: [[Counter; Reason::ALL.len()]; APIS.len()],
     latency: Histogram,
     unavailable: Counter,
@@ -106,11 +106,11 @@ impl Metrics {
         self.connections.dec();
     }
 
-    /// All of it, as Prometheus reads it.
-    pub(super) fn text(&self, checker: &Checker) -> Option<String> {
-        self.store_usable.set(checker.is_usable().into());
-        self.counts_written.set(checker.counts_are_written().into());
-        let losses = checker.usage_file_losses();
+    /// Returns all metrics in the text format of Prometheus.
+    pub(super) fn text(&self, monitor: &StoreMonitor) -> Option<String> {
+        self.store_usable.set(monitor.is_usable().into());
+        self.counts_written.set(monitor.counts_are_written().into());
+        let losses = monitor.usage_file_losses();
         self.usage_file_losses.inc_by(losses.saturating_sub(self.usage_file_losses.get()));
         let mut text = String::new();
         encode(&mut text, &self.registry).ok()?;

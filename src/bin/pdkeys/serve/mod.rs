@@ -1,10 +1,11 @@
-//! The HTTP server: a gateway, or a program, asks whether a credential may do something.
+//! The HTTP server, at which gateways and programs ask whether a credential may make a request.
 //!
-//! It is built on hyper without a router, a connection a task, and each task stays with one of as many workers as there
-//! are processors. `/auth`, which is asked at every request of somebody else's API, is answered on the worker itself,
-//! look-up included: a look-up costs less than handing it over would. What writes to the store goes to other threads.
-//! Nothing is ever allowed that could not be found out.
+//! It is built on hyper, without a router. Each connection is a task on one of the worker threads, of which there is one
+//! per processor. `/auth`, which is asked for every request to the API, is answered on the worker itself, including the
+//! lookup, since passing it to another thread would cost more than the lookup does. Writes to the store go to other
+//! threads. A request is never allowed if its verdict could not be determined.
 
+pub(crate) mod address;
 mod auth;
 mod batcher;
 mod body;
@@ -17,37 +18,12 @@ mod monitor;
 mod oauth;
 mod response;
 mod server;
+mod settings;
 mod verify;
 mod workers;
 
-use std::time::Duration;
-
-use hyper::header::HeaderName;
-
-use crate::failure::{Exit, Failure};
-use crate::session::Context;
-
+pub(crate) use address::Address;
 pub(crate) use gateway::{Gateway, is_read_otherwise};
-pub(crate) use listen::Address;
 pub(crate) use log::LogFormat;
-
-/// What the operator has chosen.
-#[derive(Debug)]
-pub(crate) struct Settings {
-    pub(crate) listen: Vec<Address>,
-    pub(crate) socket_mode: u32,
-    pub(crate) metrics_listen: Option<Address>,
-    pub(crate) gateway: Option<Gateway>,
-    pub(crate) key_header: Option<HeaderName>,
-    pub(crate) bearer_keys: bool,
-    pub(crate) log_format: LogFormat,
-    pub(crate) max_connections: u32,
-    pub(crate) max_body: usize,
-    pub(crate) timeout: Duration,
-    pub(crate) shutdown_timeout: Duration,
-}
-
-/// Serves until it is told to stop.
-pub(crate) fn run(context: &Context, settings: &Settings) -> Result<Exit, Failure> {
-    server::run(context, settings)
-}
+pub(crate) use server::run;
+pub(crate) use settings::Settings;

@@ -1,12 +1,12 @@
-//! The verifier behind the server, and whether it can be used at this moment.
+//! The verifier of the server, and whether its store can be used now.
 //!
-//! A store can be deleted, replaced, locked or made unreadable while the server runs. Whoever asks meanwhile is
-//! answered that it could not be found out, at once: the workers never wait for a lock. One thread tries the store
-//! every second, as somebody would who opens it anew, so that the answer is that of a server just started; if another
-//! file lies at the place, or others do not find the files that are open, it makes another verifier, with the store key
-//! that there is now. A check that fails stops all others until the store has been tried again.
+//! A store can be deleted, replaced, locked or made unreadable while the server runs. Checks then fail at once as
+//! unavailable: workers never wait for a lock. One thread opens the store anew every second, so that the result is that of
+//! a server that has just started. If another file has replaced the store, or the open files are no longer those that
+//! other processes find, it makes a new verifier with the present store key. A failed check makes all others unavailable
+//! until the store has been tried again.
 //!
-//! Counts are another matter: without the usage file checks go on, and it is told.
+//! Without the usage file, checks go on; the log and the metrics report it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,22 +17,20 @@ use arc_swap::{ArcSwap, Guard};
 use pdkeys::ports::SystemClock;
 use pdkeys::store::sqlite::SqliteStore;
 use pdkeys::store::{Place, ReadTx as _, Store as _};
-use pdkeys::verify::{UsageRecording, Verdict, Verifier};
+use pdkeys::verify::{Request, UsageRecording, Verdict, Verifier};
 use pdkeys::{Error, ErrorKind};
 
-use super::batcher::Question;
-
-/// How often the store is tried.
+/// How often the store is opened anew.
 const TRY_EVERY: Duration = Duration::from_secs(1);
-/// How long a check may wait for a lock: longer than a checkpoint keeps it, shorter than anybody notices.
+/// How long a check waits for a lock: longer than a checkpoint holds it, and too short to be noticed.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// It could not be found out.
+/// The store cannot be used now, so that there is no verdict.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Unavailable;
 
-/// Checks credentials as long as the store can be used.
-pub(super) struct Checker {
+/// Checks credentials while the store can be used.
+pub(super) struct StoreMonitor {
     state: Arc<State>,
     store_watch: JoinHandle<()>,
     counts_watch: JoinHandle<()>,
@@ -41,11 +39,11 @@ pub(super) struct Checker {
 struct State {
     place: Place,
     verifier: ArcSwap<Verifier<SqliteStore>>,
-    /// Whether checks go to the verifier at all.
+    /// Whether the store can be used.
     usable: AtomicBool,
     /// Whether every connection must be closed before the store can be used again.
     displaced: AtomicBool,
-    /// Whether what is counted could be written when that was last tried.
+    /// Whether counts could be written when that was last tried.
     counts: AtomicBool,
     /// How often the usage file was found to be gone, or another.
     usage_file_losses: AtomicU64,
@@ -53,8 +51,8 @@ struct State {
     watcher: Mutex<Option<Thread>>,
 }
 
-impl Checker {
-    /// Begins to check with a store that is there.
+impl StoreMonitor {
+    /// Opens a store, and starts the threads that watch it.
     pub(super) fn start(place: Place) -> Result<Self, Error> {
         let (verifier, held) = open(&place)?;
         let state = Arc::new(State {
@@ -79,13 +77,12 @@ impl Checker {
         Ok(Self { state, store_watch, counts_watch })
     }
 
-    /// Answers questions, if it can be found out.
-    pub(super) fn verify_all(&self, mut questions: Vec<Question>) -> Result<Vec<Verdict>, Unavailable> {
-        let requests: Vec<_> = questions.iter_mut().map(Question::request).collect();
-        self.verifier()?.verify_all(&requests).map_err(|error| self.failed(&error))
+    /// Checks several requests against the same state of the store.
+    pub(super) fn verify_all(&self, requests: &[Request<'_>]) -> Result<Vec<Verdict>, Unavailable> {
+        self.verifier()?.verify_all(requests).map_err(|error| self.failed(&error))
     }
 
-    /// The verifier, if it can be used.
+    /// Returns the verifier, if the store can be used.
     pub(super) fn verifier(&self) -> Result<Guard<Arc<Verifier<SqliteStore>>>, Unavailable> {
         if !self.state.usable.load(Ordering::Acquire) {
             return Err(Unavailable);
@@ -93,7 +90,7 @@ impl Checker {
         Ok(self.state.verifier.load())
     }
 
-    /// Takes note that a check failed: no other is made before the store has been tried again, which is at once.
+    /// Records that a check failed. No other is made until the store has been tried again, which begins at once.
     pub(super) fn failed(&self, error: &Error) -> Unavailable {
         self.state.failed(error);
         if let Some(watcher) = &*self.state.watcher.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -102,12 +99,12 @@ impl Checker {
         Unavailable
     }
 
-    /// Whether the store can be used.
+    /// Returns whether the store can be used.
     pub(super) fn is_usable(&self) -> bool {
         self.state.usable.load(Ordering::Acquire)
     }
 
-    /// Whether counts can be written.
+    /// Returns whether counts can be written.
     pub(super) fn counts_are_written(&self) -> bool {
         self.state.counts.load(Ordering::Acquire) && self.state.verifier.load().counting_fault().is_none()
     }
@@ -117,23 +114,23 @@ impl Checker {
         self.state.usage_file_losses.load(Ordering::Relaxed)
     }
 
-    /// Writes what was counted, and ends.
+    /// Stops the threads, and writes the counts.
     pub(super) fn close(self) -> Result<(), Error> {
         self.state.stop.store(true, Ordering::Release);
         for watch in [self.store_watch, self.counts_watch] {
             watch.thread().unpark();
-            // Neither panics; and if it did, nothing depends on it any more.
+            // If a thread panicked, nothing depends on it any more.
             let _ = watch.join();
         }
         match Arc::into_inner(self.state).and_then(|state| Arc::into_inner(state.verifier.into_inner())) {
             Some(verifier) => verifier.close(),
-            // Somebody is still at it; the last to go writes the counts.
+            // A check is still using the verifier, which writes the counts when it is dropped.
             None => Ok(()),
         }
     }
 }
 
-/// Opens the store, and gives a verifier over it, and a connection by which the file is recognised later.
+/// Opens the store. Returns a verifier, and a connection by which the file is recognised later.
 fn open(place: &Place) -> Result<(Verifier<SqliteStore>, SqliteStore), Error> {
     let mut held = SqliteStore::open_waiting(place, PATIENCE)?;
     held.look_at_files()?;
@@ -148,7 +145,7 @@ fn open(place: &Place) -> Result<(Verifier<SqliteStore>, SqliteStore), Error> {
 impl State {
     fn watch_store(&self, held: SqliteStore) {
         let mut held = Some(held);
-        // Verifiers of stores that were replaced, until the last check with them is over.
+        // Verifiers of replaced stores, each kept until its last check has ended.
         let mut retired: Vec<Arc<Verifier<SqliteStore>>> = Vec::new();
         loop {
             thread::park_timeout(TRY_EVERY);

@@ -1,7 +1,8 @@
-//! `POST /oauth/token`: a registered app gets a token for its client id and client secret (RFC 6749, 4.4 and 5.2).
+//! Answers `POST /oauth/token`: issues a token to a registered app that presents its client id and client secret
+//! (RFC 6749, 4.4 and 5.2).
 //!
-//! It is the one thing here that writes to the store, durably and one at a time. That goes to threads of its own, and
-//! so many may wait for it and no more: whoever asks for tokens holds up nobody who asks about keys.
+//! It is the only endpoint that writes to the store, durably and one write at a time. Blocking threads do that, and only a
+//! limited number of requests may wait, so that token requests do not delay checks.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -24,26 +25,26 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
-use super::body::{self, SaidTwice};
+use super::body::{self, DuplicateHeader};
 use super::log::Denials;
 use super::metrics::Metrics;
-use super::monitor::Checker;
-use super::response::{self, Answer};
+use super::monitor::StoreMonitor;
+use super::response::{self, HttpResponse};
 
 /// The media type of a request.
 const FORM: &[u8] = b"application/x-www-form-urlencoded";
-/// How many requests may be at the store, or wait for it.
+/// The largest number of requests that write to the store or wait for it.
 const MOST_WAITING: usize = 32;
 
-/// How many scopes are named to a client that asks for some that its app does not have.
+/// The largest number of missing scopes that a response names.
 const MOST_NAMED: usize = 10;
 
-/// Why a request gets no token, as RFC 6749, 5.2 has it: the error, and what is said of it.
+/// An error response of RFC 6749, 5.2.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Refused {
     error: &'static str,
     description: Cow<'static, str>,
-    /// After how many seconds it may be tried again, where it was too often.
+    /// The number of seconds after which to try again, if there were too many requests.
     retry_after: Option<i64>,
 }
 
@@ -57,7 +58,7 @@ const fn invalid_request(description: &'static str) -> Refused {
 
 const INVALID_CLIENT: Refused = refused("invalid_client", "the client could not be authenticated");
 
-/// What an app sent.
+/// The parameters of a token request.
 #[derive(Debug)]
 struct Asked {
     client_id: String,
@@ -65,13 +66,13 @@ struct Asked {
     scope: Option<String>,
 }
 
-/// Where apps get their tokens.
-pub(super) struct TokenDesk {
+/// Issues tokens to apps.
+pub(super) struct TokenEndpoint {
     place: Place,
     room: Arc<Semaphore>,
 }
 
-impl TokenDesk {
+impl TokenEndpoint {
     pub(super) fn new(place: Place) -> Self {
         Self { place, room: Arc::new(Semaphore::new(MOST_WAITING)) }
     }
@@ -79,12 +80,12 @@ impl TokenDesk {
     /// Answers an app.
     pub(super) async fn answer(
         &self,
-        checker: &Checker,
+        monitor: &StoreMonitor,
         metrics: &Metrics,
         denials: &Denials,
         head: &Parts,
         body: &[u8],
-    ) -> Answer {
+    ) -> HttpResponse {
         let asked = match read(head, body) {
             Ok(asked) => asked,
             Err(refused) => return refuse(denials, &refused),
@@ -93,7 +94,7 @@ impl TokenDesk {
             metrics.turned_away();
             return no_store(response::unavailable());
         };
-        if !checker.is_usable() {
+        if !monitor.is_usable() {
             return no_store(response::unavailable());
         }
         let place = self.place.clone();
@@ -110,14 +111,14 @@ impl TokenDesk {
                 metrics.failed();
                 no_store(response::unavailable())
             }
-            // It was cut off, since the server ends.
+            // The server is shutting down.
             Err(_) => no_store(response::unavailable()),
         }
     }
 }
 
-/// Lets the library decide, and issue.
-fn grant(place: &Place, asked: &Asked) -> Result<Result<Answer, Refused>, pdkeys::Error> {
+/// Issues the token, or returns why not.
+fn grant(place: &Place, asked: &Asked) -> Result<Result<HttpResponse, Refused>, pdkeys::Error> {
     let mut store = SqliteStore::open(place)?;
     let request = GrantRequest {
         client_id: &asked.client_id,
@@ -160,7 +161,7 @@ fn grant(place: &Place, asked: &Asked) -> Result<Result<Answer, Refused>, pdkeys
     }))
 }
 
-/// Says which scopes an app was asked for in vain. What is no scope may be anything, and is not repeated.
+/// Describes the scopes that an app does not have. Words that are no scopes could be anything, and are not repeated.
 fn beyond_app(beyond: &ScopeSet, no_scopes: usize) -> String {
     let named: Vec<_> = beyond.iter().take(MOST_NAMED).map(ToString::to_string).collect();
     let others = beyond.iter().count() - named.len();
@@ -183,7 +184,7 @@ fn read(head: &Parts, form: &[u8]) -> Result<Asked, Refused> {
         return Err(invalid_request("parameters belong into the body"));
     }
     let content_type = body::content_type(&head.headers)
-        .map_err(|SaidTwice| invalid_request("Content-Type is given more than once"))?;
+        .map_err(|DuplicateHeader| invalid_request("Content-Type is given more than once"))?;
     if !body::essence(content_type).eq_ignore_ascii_case(FORM) {
         return Err(invalid_request("the body must be application/x-www-form-urlencoded"));
     }
@@ -195,14 +196,14 @@ fn read(head: &Parts, form: &[u8]) -> Result<Asked, Refused> {
             "client_id" => &mut parameters.client_id,
             "client_secret" => &mut parameters.client_secret,
             "scope" => &mut parameters.scope,
-            // Others are none of ours, and RFC 6749 has them ignored.
+            // RFC 6749 requires that unknown parameters are ignored.
             _ => continue,
         };
         if parameter.replace(value).is_some() {
             return Err(invalid_request("a parameter is given twice"));
         }
     }
-    // A parameter without a value is one that was left out (RFC 6749, 3.2).
+    // A parameter without a value counts as omitted (RFC 6749, 3.2).
     let given = |parameter: Option<Zeroizing<String>>| parameter.filter(|value| !value.is_empty());
     let [grant_type, client_id, client_secret, scope] =
         [parameters.grant_type, parameters.client_id, parameters.client_secret, parameters.scope].map(given);
@@ -225,7 +226,7 @@ struct Parameters {
     scope: Option<Zeroizing<String>>,
 }
 
-/// The client id and the client secret, from the header or from the form, and never from both.
+/// Returns the client id and the client secret, from the header or from the form. Giving both is an error.
 fn client(
     headers: &HeaderMap,
     id: Option<Zeroizing<String>>,
@@ -239,7 +240,7 @@ fn client(
         (_, Some(_), ..) => Err(invalid_request("Authorization is given twice")),
         (Some(value), None, id, None) => {
             let (known_as, secret) = read_basic(value.as_bytes()).ok_or(INVALID_CLIENT)?;
-            // A form may name the client as well, but no other.
+            // The form may repeat the client id.
             if id.is_some_and(|id| id.as_str() != known_as) {
                 return Err(invalid_request("client_id is another in the body than in the header"));
             }
@@ -253,8 +254,8 @@ fn client(
     }
 }
 
-/// Reads `Basic`. Client id and client secret are encoded as in a form (RFC 6749, 2.3.1); those of pdkeys are the same
-/// with and without it.
+/// Reads `Basic` credentials. Client id and client secret are encoded as in a form (RFC 6749, 2.3.1), which does not change
+/// those that pdkeys makes.
 fn read_basic(value: &[u8]) -> Option<(String, Secret)> {
     let (scheme, encoded) = value.split_at_checked(b"basic ".len())?;
     if !scheme.eq_ignore_ascii_case(b"basic ") {
@@ -266,14 +267,14 @@ fn read_basic(value: &[u8]) -> Option<(String, Secret)> {
     Some((from_form(id)?.to_string(), Secret::presented(from_form(secret)?.to_string())))
 }
 
-/// Decodes a value that is encoded as in a form.
+/// Decodes a form-encoded value.
 fn from_form(value: &str) -> Option<Zeroizing<String>> {
     let blanks = Zeroizing::new(value.replace('+', " "));
     let decoded = percent_decode_str(&blanks).decode_utf8().ok()?;
     Some(Zeroizing::new(decoded.into_owned()))
 }
 
-fn refuse(denials: &Denials, refused: &Refused) -> Answer {
+fn refuse(denials: &Denials, refused: &Refused) -> HttpResponse {
     let is_client = refused.error == INVALID_CLIENT.error;
     let status = match refused.retry_after {
         Some(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -293,7 +294,7 @@ fn refuse(denials: &Denials, refused: &Refused) -> Answer {
     answer
 }
 
-fn no_store(mut answer: Answer) -> Answer {
+fn no_store(mut answer: HttpResponse) -> HttpResponse {
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer.headers_mut().insert(PRAGMA, HeaderValue::from_static("no-cache"));
     answer

@@ -1,7 +1,7 @@
-//! The answers, as HTTP has them.
+//! Turns verdicts and errors into HTTP responses.
 //!
-//! What a gateway passes on to the API about a credential is told with a "yes" alone. With a "no" the same headers are
-//! sent, and are empty: gateways hand that answer to the client, to whom every 401 looks the same.
+//! The headers about a credential, which a gateway passes on to the API, have values only if the request is allowed.
+//! Otherwise they are empty: gateways pass that response on to the client, to whom every 401 must look the same.
 
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -11,7 +11,7 @@ use pdkeys::model::{Access, Credential, CredentialKind};
 use pdkeys::verify::Verdict;
 use serde_json::json;
 
-pub(super) type Answer = Response<Full<Bytes>>;
+pub(super) type HttpResponse = Response<Full<Bytes>>;
 
 static KEY_ID: HeaderName = HeaderName::from_static("x-pdkeys-key-id");
 static KEY_KIND: HeaderName = HeaderName::from_static("x-pdkeys-kind");
@@ -28,44 +28,48 @@ static RATE_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EMPTY: HeaderValue = HeaderValue::from_static("");
-/// The most headers that an answer has, hyper's own included: the map need not grow.
+/// The largest number of headers in a response, including those that hyper adds, so that the map need not grow.
 const MOST_HEADERS: usize = 16;
 
-/// Answers with JSON.
-pub(super) fn json(status: StatusCode, body: impl Into<Bytes>) -> Answer {
+/// Returns a response with JSON.
+pub(super) fn json(status: StatusCode, body: impl Into<Bytes>) -> HttpResponse {
     let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, JSON);
     answer
 }
 
-/// Answers with an error, in the shape that PagerDuty's have.
-pub(super) fn error(status: StatusCode, message: &str) -> Answer {
+/// Returns an error in the shape of PagerDuty's errors.
+pub(super) fn error(status: StatusCode, message: &str) -> HttpResponse {
     json(status, json!({ "error": { "message": message } }).to_string())
 }
 
-/// Answers that it could not be found out.
-pub(super) fn unavailable() -> Answer {
+/// Returns the response to a request whose verdict could not be determined.
+pub(super) fn unavailable() -> HttpResponse {
     let mut answer = error(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
     answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
 }
 
-/// Answers a gateway with an error, in place of a verdict.
-pub(super) fn error_to_gateway(mut answer: Answer, for_nginx: bool) -> Answer {
-    tell_credential(answer.headers_mut(), None);
+/// Completes an error response for a gateway.
+pub(super) fn error_to_gateway(mut answer: HttpResponse, for_nginx: bool) -> HttpResponse {
+    insert_credential(answer.headers_mut(), None);
     if for_nginx {
         let status = answer.status();
         let message = status.canonical_reason().unwrap_or_default();
-        tell_nginx(answer.headers_mut(), status, &json!({ "error": { "message": message } }).to_string());
+        insert_for_nginx(
+            answer.headers_mut(),
+            status,
+            &json!({ "error": { "message": message } }).to_string(),
+        );
     }
     answer
 }
 
-/// Answers a gateway. Each takes 200 for a yes, and Envoy nothing else; the status of an event that was accepted is
-/// for the API to give.
-pub(super) fn to_gateway(verdict: &Verdict, for_nginx: bool) -> Answer {
+/// Returns the response to a gateway. An allowed request is a 200, since Envoy accepts nothing else; the API responds to an
+/// accepted event itself.
+pub(super) fn to_gateway(verdict: &Verdict, for_nginx: bool) -> HttpResponse {
     let allowed = verdict.is_allowed();
     let status = if allowed {
         StatusCode::OK
@@ -76,15 +80,15 @@ pub(super) fn to_gateway(verdict: &Verdict, for_nginx: bool) -> Answer {
     let mut answer = Response::new(Full::default());
     *answer.status_mut() = status;
     let mut headers = HeaderMap::with_capacity(MOST_HEADERS);
-    tell_credential(&mut headers, verdict.credential.as_deref().filter(|_| allowed));
+    insert_credential(&mut headers, verdict.credential.as_deref().filter(|_| allowed));
     if let Some(state) = verdict.told_rate_limit() {
         headers.insert(&RATE_LIMIT, state.limit.into());
         headers.insert(&RATE_REMAINING, state.remaining.into());
         headers.insert(&RATE_RESET, state.reset.into());
     }
-    // A yes has nothing to tell that nginx would not see.
+    // nginx forwards an allowed request, and the headers for it have no use.
     if for_nginx && !allowed {
-        tell_nginx(&mut headers, status, &body);
+        insert_for_nginx(&mut headers, status, &body);
     }
     if !body.is_empty() {
         headers.insert(CONTENT_TYPE, JSON);
@@ -94,8 +98,8 @@ pub(super) fn to_gateway(verdict: &Verdict, for_nginx: bool) -> Answer {
     answer
 }
 
-/// Says whose the credential is. All of it is plain ASCII: ids, and words of this program.
-fn tell_credential(headers: &mut HeaderMap, credential: Option<&Credential>) {
+/// Adds the headers about a credential. All values are plain ASCII: ids, and words of this program.
+fn insert_credential(headers: &mut HeaderMap, credential: Option<&Credential>) {
     let text = |text: String| HeaderValue::try_from(text).unwrap_or(EMPTY);
     let [id, kind, access, user, role, scopes, service] = match credential {
         None => [EMPTY; 7],
@@ -122,8 +126,8 @@ fn tell_credential(headers: &mut HeaderMap, credential: Option<&Credential>) {
     headers.insert(&KEY_SERVICE, service);
 }
 
-/// Returns the word for what a credential may do. There is always one, and it names each header that limits it further,
-/// so that an API never decides by what is missing.
+/// Returns the word for the access of a credential. It is never empty, and says which other headers limit the access, so
+/// that an API never decides by a missing header.
 fn access(credential: &Credential) -> &'static str {
     match (credential.kind, &credential.access) {
         (CredentialKind::Integration, _) => "events",
@@ -132,13 +136,13 @@ fn access(credential: &Credential) -> &'static str {
     }
 }
 
-/// Says in headers what nginx does not see of an answer: of its status 401 and 403 alone, of its body nothing.
-fn tell_nginx(headers: &mut HeaderMap, status: StatusCode, body: &str) {
+/// Adds status and body as headers for nginx, which otherwise passes on only the statuses 401 and 403, and no body.
+fn insert_for_nginx(headers: &mut HeaderMap, status: StatusCode, body: &str) {
     headers.insert(&FOR_NGINX_STATUS, status.as_u16().into());
     headers.insert(&FOR_NGINX_BODY, HeaderValue::try_from(ascii(body)).unwrap_or(EMPTY));
 }
 
-/// JSON in ASCII alone: whatever is beyond it can be escaped, since it can only stand in a string.
+/// Escapes JSON to ASCII. Other characters occur only in strings, where they can be escaped.
 fn ascii(json: &str) -> String {
     use std::fmt::Write as _;
     let mut text = String::with_capacity(json.len());

@@ -1,4 +1,4 @@
-//! The server: connections in, answers out, and an orderly end.
+//! Accepts connections, routes requests, and shuts down in order.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -24,86 +24,86 @@ use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::Settings;
 use super::auth::Auth;
-use super::batcher::Asking;
+use super::batcher::BatchHandle;
 use super::body::{self, Bounds};
-use super::connection::{Phase, Pulse, Seconds, Wire};
+use super::connection::{ConnState, GuardedStream, Phase, Seconds};
 use super::gateway;
 use super::listen::{self, Accepted, Bound, Listener};
 use super::log::{self, Denials};
 use super::metrics::Metrics;
-use super::monitor::Checker;
-use super::oauth::TokenDesk;
-use super::response::{self, Answer};
+use super::monitor::StoreMonitor;
+use super::oauth::TokenEndpoint;
+use super::response::{self, HttpResponse};
+use super::settings::Settings;
 use super::verify;
-use super::workers::{Worker, Workers};
+use super::workers::Workers;
 use crate::failure::{Exit, Failure};
 use crate::session::{Context, FirstUse};
 
-/// The largest head of a request in bytes: nginx passes on up to 32 KiB of what a client sent.
+/// The largest head of a request, in bytes. nginx passes on up to 32 KiB of what a client sent.
 const LARGEST_HEAD: usize = 40 * 1024;
-/// How long a connection may be idle between two requests: longer than nginx, Caddy and Traefik keep theirs, so that
-/// it is they who end it.
+/// How long a connection may be idle between two requests: longer than nginx, Caddy and Traefik keep theirs, so that the
+/// gateway closes it first.
 const IDLE_SECONDS: u64 = 180;
-/// How long connections go on at the end without a request, so that one that is just being sent is answered.
+/// How long idle connections stay open during shutdown, so that a request that is on its way is answered.
 const GRACE: Duration = Duration::from_secs(1);
-/// How often it is seen at the end whether everything is answered.
-const SEE_EVERY: Duration = Duration::from_millis(20);
-/// How long to wait when no connection can be accepted, for want of memory or files.
+/// How often shutdown looks whether all requests are answered.
+const POLL_EVERY: Duration = Duration::from_millis(20);
+/// How long to wait after a connection could not be accepted for lack of memory or files.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Files that are open beside connections: the store's, several times over, and those of the runtime.
+/// The number of open files other than connections: those of the store, several times, and of the runtime.
 const OTHER_FILES: u64 = 128;
 
-/// What is to be had on a listener.
+/// The endpoints that a listener serves.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Site {
-    /// Everything.
-    Everything,
-    /// Checks alone.
+enum EndpointSet {
+    /// All endpoints.
+    All,
+    /// Only checks and tokens.
     Checks,
-    /// What operators want to know, alone.
+    /// Only metrics, liveness and readiness.
     Operations,
 }
 
 /// A connection that was accepted.
-struct Arrival {
+struct AcceptedConn {
     accepted: Accepted,
-    site: Site,
+    endpoints: EndpointSet,
     _permit: OwnedSemaphorePermit,
 }
 
 struct Server {
     auth: Auth,
-    checker: Checker,
-    tokens: TokenDesk,
+    monitor: Arc<StoreMonitor>,
+    tokens: TokenEndpoint,
     metrics: Metrics,
     denials: Denials,
     bounds: Bounds,
     seconds: Seconds,
     stopping: AtomicBool,
-    pulses: Mutex<HashMap<u64, Arc<Pulse>>>,
+    connections: Mutex<HashMap<u64, Arc<ConnState>>>,
     next_connection: AtomicU64,
 }
 
 /// Serves until it is told to stop.
-pub(super) fn run(context: &Context, settings: &Settings) -> Result<Exit, Failure> {
+pub(crate) fn run(context: &Context, settings: &Settings) -> Result<Exit, Failure> {
     let place = context.open(FirstUse::NeedsStore)?.place().clone();
     for address in settings.listen.iter().chain(&settings.metrics_listen) {
         address.refuse_stores_own(&place)?;
     }
-    let site = if settings.metrics_listen.is_some() { Site::Checks } else { Site::Everything };
-    let mut bound: Vec<(Bound, Site)> = listen::bind_all(&settings.listen, settings.socket_mode)?
+    let endpoints = if settings.metrics_listen.is_some() { EndpointSet::Checks } else { EndpointSet::All };
+    let mut bound: Vec<(Bound, EndpointSet)> = listen::bind_all(&settings.listen, settings.socket_mode)?
         .into_iter()
-        .map(|bound| (bound, site))
+        .map(|bound| (bound, endpoints))
         .collect();
     if let Some(address) = &settings.metrics_listen {
-        bound.push((listen::bind(address, settings.socket_mode)?, Site::Operations));
+        bound.push((listen::bind(address, settings.socket_mode)?, EndpointSet::Operations));
     }
     for (bound, _) in &bound {
         if bound.is_open_to_others() {
             context.terminal.warning(&format!(
-                "{} can be reached by other machines, and whoever reaches it can ask",
+                "{} can be reached by other machines, and any of them can ask",
                 bound.address()
             ));
         }
@@ -116,20 +116,25 @@ pub(super) fn run(context: &Context, settings: &Settings) -> Result<Exit, Failur
     let bounds = Bounds { bytes: settings.max_body, time: settings.timeout };
     let server = Arc::new(Server {
         auth: Auth::new(settings, bounds),
-        tokens: TokenDesk::new(place.clone()),
-        checker: Checker::start(place)?,
+        tokens: TokenEndpoint::new(place.clone()),
+        monitor: Arc::new(StoreMonitor::start(place)?),
         metrics: Metrics::new(),
         denials: Denials::new(seconds.clone()),
         bounds,
         seconds,
         stopping: AtomicBool::new(false),
-        pulses: Mutex::default(),
+        connections: Mutex::default(),
         next_connection: AtomicU64::new(0),
     });
-    let workers = Workers::start({
+    let spawn_batcher = {
+        let monitor = Arc::clone(&server.monitor);
+        move || BatchHandle::spawn(Arc::clone(&monitor))
+    };
+    let serve_connection = {
         let server = Arc::clone(&server);
-        move |arrival, worker| Arc::clone(&server).connection(arrival, worker)
-    });
+        move |accepted, batcher| Arc::clone(&server).connection(accepted, batcher)
+    };
+    let workers = Workers::start(spawn_batcher, serve_connection);
     let workers = Arc::new(workers.map_err(cannot)?);
     let ended = runtime.block_on(serve(&server, &workers, bound, connections, settings.shutdown_timeout));
     drop(runtime);
@@ -137,16 +142,15 @@ pub(super) fn run(context: &Context, settings: &Settings) -> Result<Exit, Failur
         workers.end();
     }
     ended.map_err(cannot)?;
-    if let Some(server) = Arc::into_inner(server) {
-        server.checker.close()?;
+    if let Some(monitor) = Arc::into_inner(server).and_then(|server| Arc::into_inner(server.monitor)) {
+        monitor.close()?;
     }
     tracing::info!("stopped");
     drop(log);
     Ok(Exit::Done)
 }
 
-/// Raises the number of files that may be open as far as the operating system lets, and gives how many connections
-/// fit.
+/// Raises the limit of open files as far as the operating system allows. Returns the number of connections that fit.
 fn raise_file_limit(wanted: u32) -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
@@ -157,8 +161,8 @@ fn raise_file_limit(wanted: u32) -> usize {
 
 async fn serve(
     server: &Arc<Server>,
-    workers: &Arc<Workers<Arrival>>,
-    bound: Vec<(Bound, Site)>,
+    workers: &Arc<Workers<AcceptedConn>>,
+    bound: Vec<(Bound, EndpointSet)>,
     connections: usize,
     shutdown_timeout: Duration,
 ) -> std::io::Result<()> {
@@ -167,15 +171,18 @@ async fn serve(
     let (stop, stopped) = watch::channel(false);
     let room = Arc::new(Semaphore::new(connections));
     let mut doors = Vec::new();
-    for (bound, site) in bound {
+    for (bound, endpoints) in bound {
         let address = bound.address();
         let listener = bound.start()?;
-        let purpose = if site == Site::Operations { "metrics" } else { "checks" };
+        let purpose = if endpoints == EndpointSet::Operations { "metrics" } else { "checks" };
         tracing::info!(address, purpose, "listening");
-        // Metrics are to be had however many others are connected.
-        let room =
-            if site == Site::Operations { Arc::new(Semaphore::new(OPERATORS)) } else { Arc::clone(&room) };
-        doors.push(tokio::spawn(accept(Arc::clone(workers), listener, site, room, stopped.clone())));
+        // Metrics have room of their own, however many other connections there are.
+        let room = if endpoints == EndpointSet::Operations {
+            Arc::new(Semaphore::new(MAX_METRICS_CONNECTIONS))
+        } else {
+            Arc::clone(&room)
+        };
+        doors.push(tokio::spawn(accept(Arc::clone(workers), listener, endpoints, room, stopped.clone())));
     }
     let sweeper = tokio::spawn(sweep(Arc::clone(server)));
     notify(&[NotifyState::Ready]);
@@ -185,19 +192,19 @@ async fn serve(
     server.stopping.store(true, Ordering::Release);
     stop.send_replace(true);
     for door in doors {
-        // It never panics.
+        // It ends with an error only if it panics.
         let _ = door.await;
     }
     tokio::select! {
-        () = server.answer_the_last(workers, shutdown_timeout) => {}
+        () = server.wait_for_requests(workers, shutdown_timeout) => {}
         () = first_of(&mut terminated, &mut interrupted) => {}
     }
     sweeper.abort();
     Ok(())
 }
 
-/// How many may ask for metrics at a time, where these have a listener of their own.
-const OPERATORS: usize = 64;
+/// The largest number of connections for metrics, if they have a listener of their own.
+const MAX_METRICS_CONNECTIONS: usize = 64;
 
 async fn first_of(one: &mut Signal, other: &mut Signal) {
     tokio::select! {
@@ -212,11 +219,11 @@ fn notify(states: &[NotifyState<'_>]) {
     }
 }
 
-/// Accepts connections until it is told to stop, and those that wait at that moment.
+/// Accepts connections until shutdown, and then those that already wait.
 async fn accept(
-    workers: Arc<Workers<Arrival>>,
+    workers: Arc<Workers<AcceptedConn>>,
     listener: Listener,
-    site: Site,
+    endpoints: EndpointSet,
     room: Arc<Semaphore>,
     mut stopped: watch::Receiver<bool>,
 ) {
@@ -226,7 +233,7 @@ async fn accept(
             permit = Arc::clone(&room).acquire_owned() => permit,
             _ = stopped.wait_for(|stop| *stop) => return,
         };
-        // Nobody closes the semaphore.
+        // The semaphore is never closed.
         let Ok(permit) = permit else { return };
         let accepted = tokio::select! {
             biased;
@@ -234,7 +241,7 @@ async fn accept(
             _ = stopped.wait_for(|stop| *stop) => return,
         };
         match accepted {
-            Ok(accepted) => workers.hand(Arrival { accepted, site, _permit: permit }),
+            Ok(accepted) => workers.hand(AcceptedConn { accepted, endpoints, _permit: permit }),
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(PAUSE).await;
@@ -243,7 +250,7 @@ async fn accept(
     }
 }
 
-/// Counts the seconds, and ends the connections that have been at the same thing for too long.
+/// Counts the seconds, and closes connections that have been in a phase for too long.
 async fn sweep(server: Arc<Server>) {
     let mut second = tokio::time::interval(Duration::from_secs(1));
     let longest = server.bounds.time.as_secs();
@@ -254,120 +261,125 @@ async fn sweep(server: Arc<Server>) {
         server.end_connections(|phase, since| match phase {
             Phase::Fresh | Phase::Reading => now.saturating_sub(since) > longest,
             Phase::Idle => now.saturating_sub(since) > IDLE_SECONDS,
-            // The time of a body is bounded where it is read.
+            // Reading the body has its own timeout.
             Phase::Serving | Phase::Over => false,
         });
     }
 }
 
-/// A connection that is looked after until it ends, however it does.
-struct Present<'s> {
+/// The registration of a connection, which ends when it is dropped.
+struct Registration<'s> {
     server: &'s Server,
     number: u64,
 }
 
-impl Drop for Present<'_> {
+impl Drop for Registration<'_> {
     fn drop(&mut self) {
         self.server.metrics.disconnected();
-        self.server.pulses().remove(&self.number);
+        self.server.connections().remove(&self.number);
     }
 }
 
 impl Server {
-    fn pulses(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Pulse>>> {
-        // A map is whole at every moment, whoever panicked.
-        self.pulses.lock().unwrap_or_else(PoisonError::into_inner)
+    fn connections(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<ConnState>>> {
+        // The map is consistent even if a thread panicked while it held the lock.
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends the connections that have been at something since a second that is too long ago.
+    /// Closes the connections whose phase, and the second in which it began, satisfy a condition.
     fn end_connections(&self, is_too_long: impl Fn(Phase, u64) -> bool) {
-        for pulse in self.pulses().values() {
-            let (phase, since) = pulse.phase();
+        for state in self.connections().values() {
+            let (phase, since) = state.phase();
             if is_too_long(phase, since) {
-                pulse.end((phase, since));
+                state.end((phase, since));
             }
         }
     }
 
-    /// Waits until what has begun is answered, but no longer than so.
-    async fn answer_the_last(&self, workers: &Workers<Arrival>, timeout: Duration) {
+    /// Waits until all requests are answered, or the timeout has passed.
+    async fn wait_for_requests(&self, workers: &Workers<AcceptedConn>, timeout: Duration) {
         let began = monotonic();
         while began.elapsed() < timeout && !workers.are_idle() {
             if began.elapsed() >= GRACE {
                 self.end_connections(|phase, _| matches!(phase, Phase::Fresh | Phase::Idle));
             }
-            tokio::time::sleep(SEE_EVERY).await;
+            tokio::time::sleep(POLL_EVERY).await;
         }
     }
 
-    async fn connection(self: Arc<Self>, arrival: Arrival, worker: Arc<Worker>) {
-        let Arrival { accepted, site, _permit } = arrival;
-        // The operating system lets one more be watched, as it did when it was accepted.
+    async fn connection(self: Arc<Self>, connection: AcceptedConn, batcher: BatchHandle) {
+        let AcceptedConn { accepted, endpoints, _permit } = connection;
+        // It fails only if the event loop cannot watch the connection.
         let Ok(stream) = accepted.start() else { return };
-        let pulse = Arc::new(Pulse::new(self.seconds.clone()));
-        let _present = self.present(&pulse);
-        let wire = TokioIo::new(Wire::new(stream, Arc::clone(&pulse)));
-        let service = service_fn(|request| self.answer(site, &worker, &pulse, request));
+        let state = Arc::new(ConnState::new(self.seconds.clone()));
+        let _registration = self.register(&state);
+        let wire = TokioIo::new(GuardedStream::new(stream, Arc::clone(&state)));
+        let service = service_fn(|request| self.answer(endpoints, &batcher, &state, request));
         let mut connection = pin!(
             http1::Builder::new()
                 .header_read_timeout(None)
                 .max_buf_size(LARGEST_HEAD)
                 .half_close(false)
-                // Answers are small: one piece is sent faster than several.
+                // Responses are small, and one buffer is sent faster than several.
                 .writev(false)
                 .serve_connection(wire, service)
         );
         poll_fn(|context| {
-            if pulse.is_over(context) {
+            if state.is_over(context) {
                 return Poll::Ready(());
             }
-            // Whatever is wrong with a connection is its client's business.
+            // Errors of a connection concern only its client.
             connection.as_mut().poll(context).map(drop)
         })
         .await;
     }
 
-    /// Has a connection looked after, as long as what is given lives.
-    fn present(&self, pulse: &Arc<Pulse>) -> Present<'_> {
+    /// Registers a connection until the result is dropped.
+    fn register(&self, state: &Arc<ConnState>) -> Registration<'_> {
         let number = self.next_connection.fetch_add(1, Ordering::Relaxed);
-        self.pulses().insert(number, Arc::clone(pulse));
+        self.connections().insert(number, Arc::clone(state));
         self.metrics.connected();
-        Present { server: self, number }
+        Registration { server: self, number }
     }
 
     async fn answer(
         &self,
-        site: Site,
-        worker: &Worker,
-        pulse: &Pulse,
+        endpoints: EndpointSet,
+        batcher: &BatchHandle,
+        state: &ConnState,
         request: Request<Incoming>,
-    ) -> Result<Answer, Infallible> {
-        pulse.begin(Phase::Serving);
+    ) -> Result<HttpResponse, Infallible> {
+        state.begin(Phase::Serving);
         let length = request.body().size_hint().exact();
         let (head, body) = request.into_parts();
-        let has_one_meaning = has_one_meaning(&head, pulse.lengths());
+        let has_one_meaning = has_one_meaning(&head, state.lengths());
         let mut answer = if has_one_meaning {
-            self.route(site, worker, &head, body).await
+            self.route(endpoints, batcher, &head, body).await
         } else {
             response::error(StatusCode::BAD_REQUEST, "Bad Request")
         };
-        // What was sent behind the request is not looked at, and ends with the connection.
-        let is_more = length != Some(pulse.behind_head());
+        // Bytes after the request are not read: the connection is closed after the response.
+        let is_more = length != Some(state.behind_head());
         if is_more || !has_one_meaning || self.stopping.load(Ordering::Acquire) {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        pulse.begin(Phase::Idle);
+        state.begin(Phase::Idle);
         Ok(answer)
     }
 
-    async fn route(&self, site: Site, worker: &Worker, head: &Parts, body: Incoming) -> Answer {
+    async fn route(
+        &self,
+        endpoints: EndpointSet,
+        batcher: &BatchHandle,
+        head: &Parts,
+        body: Incoming,
+    ) -> HttpResponse {
         let path = head.uri.path();
-        if site != Site::Operations {
+        if endpoints != EndpointSet::Operations {
             let target = head.uri.path_and_query().map_or(path, |target| target.as_str());
-            if let Some(at) = gateway::asked_at(path, target) {
-                let Self { auth, checker, metrics, denials, .. } = self;
-                let asking = Asking { checker, together: &worker.together };
-                return auth.answer(asking, metrics, denials, at, head, body).await;
+            if let Some(at) = gateway::auth_path(path, target) {
+                let Self { auth, metrics, denials, .. } = self;
+                return auth.answer(batcher, metrics, denials, at, head, body).await;
             }
             if path == "/verify" {
                 return Box::pin(self.verify(head, body)).await;
@@ -376,7 +388,7 @@ impl Server {
                 return Box::pin(self.issue_token(head, body)).await;
             }
         }
-        if site != Site::Checks {
+        if endpoints != EndpointSet::Checks {
             match path {
                 "/healthz" => {
                     return only(&[Method::GET, Method::HEAD], head, || {
@@ -384,46 +396,46 @@ impl Server {
                     });
                 }
                 "/readyz" => return only(&[Method::GET, Method::HEAD], head, || self.readiness()),
-                "/metrics" => return only(&[Method::GET, Method::HEAD], head, || self.told_metrics()),
+                "/metrics" => return only(&[Method::GET, Method::HEAD], head, || self.metrics_text()),
                 _ => {}
             }
         }
         response::error(StatusCode::NOT_FOUND, "Not Found")
     }
 
-    async fn verify(&self, head: &Parts, body: Incoming) -> Answer {
+    async fn verify(&self, head: &Parts, body: Incoming) -> HttpResponse {
         if head.method != Method::POST {
             return not_allowed(&[Method::POST]);
         }
         match body::read(body, self.bounds).await {
             Ok(body) => {
-                verify::answer(&self.checker, &self.metrics, &self.denials, &head.headers, &body).await
+                verify::answer(&self.monitor, &self.metrics, &self.denials, &head.headers, &body).await
             }
             Err(fault) => fault.answer(),
         }
     }
 
-    async fn issue_token(&self, head: &Parts, body: Incoming) -> Answer {
+    async fn issue_token(&self, head: &Parts, body: Incoming) -> HttpResponse {
         if head.method != Method::POST {
             return not_allowed(&[Method::POST]);
         }
         match body::read(body, self.bounds).await {
-            Ok(body) => self.tokens.answer(&self.checker, &self.metrics, &self.denials, head, &body).await,
+            Ok(body) => self.tokens.answer(&self.monitor, &self.metrics, &self.denials, head, &body).await,
             Err(fault) => fault.answer(),
         }
     }
 
-    fn readiness(&self) -> Answer {
+    fn readiness(&self) -> HttpResponse {
         let stopping = self.stopping.load(Ordering::Acquire);
-        let (store, counts) = (self.checker.is_usable(), self.checker.counts_are_written());
+        let (store, counts) = (self.monitor.is_usable(), self.monitor.counts_are_written());
         let ready = store && counts && !stopping;
         let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         let state = json!({ "ready": ready, "store": store, "counts": counts, "stopping": stopping });
         response::json(status, state.to_string())
     }
 
-    fn told_metrics(&self) -> Answer {
-        match self.metrics.text(&self.checker) {
+    fn metrics_text(&self) -> HttpResponse {
+        match self.metrics.text(&self.monitor) {
             Some(text) => {
                 let mut answer = response::json(StatusCode::OK, text);
                 answer.headers_mut().insert(CONTENT_TYPE, OPEN_METRICS);
@@ -434,8 +446,8 @@ impl Server {
     }
 }
 
-/// Returns whether every program would say alike where a request ends and which host it is for: one length at most, or
-/// chunks and no length; one host, in its header, which HTTP/1.0 alone may leave out.
+/// Returns whether all programs agree on where a request ends and which host it is for: it has at most one length, or
+/// chunks and no length, and one `Host` header, which only HTTP/1.0 may omit.
 fn has_one_meaning(head: &Parts, lengths: u64) -> bool {
     let mut encodings = head.headers.get_all(TRANSFER_ENCODING).iter();
     let framing = match (encodings.next(), encodings.next()) {
@@ -451,11 +463,11 @@ fn has_one_meaning(head: &Parts, lengths: u64) -> bool {
 const OPEN_METRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 
-fn only(methods: &[Method], head: &Parts, answer: impl FnOnce() -> Answer) -> Answer {
+fn only(methods: &[Method], head: &Parts, answer: impl FnOnce() -> HttpResponse) -> HttpResponse {
     if methods.contains(&head.method) { answer() } else { not_allowed(methods) }
 }
 
-fn not_allowed(methods: &[Method]) -> Answer {
+fn not_allowed(methods: &[Method]) -> HttpResponse {
     let mut answer = response::error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
     let allowed: Vec<_> = methods.iter().map(Method::as_str).collect();
     if let Ok(allowed) = HeaderValue::try_from(allowed.join(", ")) {

@@ -1,7 +1,7 @@
-//! `POST /verify`: a program asks, as a line of `verify --batch` does.
+//! Answers `POST /verify`: checks for programs, as lines of `verify --batch` are.
 //!
-//! One question is a JSON object. Several are an array of them, answered by an array, or lines of them, answered by
-//! lines. An answered question is a 200, whatever the answer; of several, one that is none has its error in its place.
+//! A check is a JSON object. Several are an array, answered by an array, or lines, answered by lines. The status is 200
+//! whatever the verdict; among several, a malformed check has its error in the place of its verdict.
 
 use std::time::Instant;
 
@@ -15,37 +15,37 @@ use serde_json::value::RawValue;
 use super::body;
 use super::log::Denials;
 use super::metrics::Metrics;
-use super::monitor::{Checker, Unavailable};
-use super::response::{self, Answer};
-use crate::check_json::{BadLine, Question};
+use super::monitor::{StoreMonitor, Unavailable};
+use super::response::{self, HttpResponse};
+use crate::check_json::{BatchError, CheckRequest};
 
-/// Content types of lines of JSON.
+/// The content types of JSON lines.
 const LINES: [&str; 3] = ["application/jsonl", "application/x-ndjson", "application/ndjson"];
-/// The shortest question there is.
+/// The shortest check.
 const SHORTEST: &[u8] = br#"{"key":"","api":"events-v1"}"#;
-/// How many may be shorter, and still get an error each.
-const MOST_SHORTER: usize = 100;
-/// After how many questions others have their turn.
-const A_TURN: u64 = 64;
+/// The number of malformed checks that may be shorter, and still get an error each.
+const MAX_SHORTER: usize = 100;
+/// The number of checks after which other connections get their turn.
+const CHECKS_PER_TURN: u64 = 64;
 
-/// Answers what a program asks.
+/// Answers a request of a program.
 pub(super) async fn answer(
-    checker: &Checker,
+    monitor: &StoreMonitor,
     metrics: &Metrics,
     denials: &Denials,
     headers: &HeaderMap,
     body: &[u8],
-) -> Answer {
+) -> HttpResponse {
     let Ok(content_type) = body::content_type(headers) else {
         return response::error(StatusCode::BAD_REQUEST, "Content-Type is given more than once");
     };
-    let desk = Desk { checker, metrics, denials };
+    let endpoint = VerifyEndpoint { monitor, metrics, denials };
     let answered = if is_lines(content_type) {
-        desk.lines(body).await
+        endpoint.lines(body).await
     } else if body.trim_ascii_start().starts_with(b"[") {
-        desk.array(body).await
+        endpoint.array(body).await
     } else {
-        desk.one(body)
+        endpoint.one(body)
     };
     answered.unwrap_or_else(|Unavailable| {
         metrics.failed();
@@ -58,25 +58,25 @@ fn is_lines(content_type: Option<&[u8]>) -> bool {
     LINES.iter().any(|lines| kind.eq_ignore_ascii_case(lines.as_bytes()))
 }
 
-struct Desk<'d> {
-    checker: &'d Checker,
+struct VerifyEndpoint<'d> {
+    monitor: &'d StoreMonitor,
     metrics: &'d Metrics,
     denials: &'d Denials,
 }
 
-impl Desk<'_> {
-    fn one(&self, body: &[u8]) -> Result<Answer, Unavailable> {
+impl VerifyEndpoint<'_> {
+    fn one(&self, body: &[u8]) -> Result<HttpResponse, Unavailable> {
         let mut text = Vec::new();
         let status = if self.put(&mut text, body, 1)? { StatusCode::OK } else { StatusCode::BAD_REQUEST };
         Ok(response::json(status, text))
     }
 
-    async fn array(&self, body: &[u8]) -> Result<Answer, Unavailable> {
+    async fn array(&self, body: &[u8]) -> Result<HttpResponse, Unavailable> {
         let questions: Vec<&RawValue> = match serde_json::from_slice(body) {
             Ok(questions) => questions,
             Err(error) => {
                 let mut text = Vec::new();
-                put(&mut text, &BadLine::new(format!("not JSON (column {})", error.column()), 1));
+                put(&mut text, &BatchError::new(format!("not JSON (column {})", error.column()), 1));
                 return Ok(response::json(StatusCode::BAD_REQUEST, text));
             }
         };
@@ -95,7 +95,7 @@ impl Desk<'_> {
         Ok(response::json(StatusCode::OK, text))
     }
 
-    async fn lines(&self, body: &[u8]) -> Result<Answer, Unavailable> {
+    async fn lines(&self, body: &[u8]) -> Result<HttpResponse, Unavailable> {
         let mut text = Vec::new();
         let body = body.strip_suffix(b"\n").unwrap_or(body);
         if are_too_many(memchr::memchr_iter(b'\n', body).count(), body) {
@@ -111,20 +111,20 @@ impl Desk<'_> {
         Ok(answer)
     }
 
-    /// Puts the answer of one question, or what is wrong with it, and says whether it was one.
+    /// Appends the verdict of one check, or what is wrong with the check. Returns whether it was well-formed.
     fn put(&self, text: &mut Vec<u8>, question: &[u8], number: u64) -> Result<bool, Unavailable> {
-        let verifier = self.checker.verifier()?;
+        let verifier = self.monitor.verifier()?;
         let began = monotonic();
-        let mut question = match Question::read(question) {
+        let mut question = match CheckRequest::read(question) {
             Ok(question) => question,
             Err(error) => {
-                put(text, &BadLine::new(error, number));
+                put(text, &BatchError::new(error, number));
                 return Ok(false);
             }
         };
-        let verdict = verifier.verify(&question.request()).map_err(|error| self.checker.failed(&error))?;
+        let verdict = verifier.verify(&question.request()).map_err(|error| self.monitor.failed(&error))?;
         self.note(&verdict, began);
-        put(text, &question.answered(verdict));
+        put(text, &question.respond(verdict));
         Ok(true)
     }
 
@@ -136,25 +136,25 @@ impl Desk<'_> {
     }
 }
 
-/// Returns true if a body has more questions than fit into it. The error of each would take fifty times as many bytes
-/// as a digit or a line end.
+/// Returns whether a body has more checks than can be well-formed. Each error would be fifty times as long as a digit or a
+/// line end.
 fn are_too_many(questions: usize, body: &[u8]) -> bool {
-    questions > MOST_SHORTER + body.len() / SHORTEST.len()
+    questions > MAX_SHORTER + body.len() / SHORTEST.len()
 }
 
-fn too_many() -> Answer {
+fn too_many() -> HttpResponse {
     let mut text = Vec::new();
-    put(&mut text, &BadLine::new("more questions than the body has room for".to_owned(), 1));
+    put(&mut text, &BatchError::new("more questions than the body has room for".to_owned(), 1));
     response::json(StatusCode::BAD_REQUEST, text)
 }
 
 fn put(text: &mut Vec<u8>, value: &impl Serialize) {
-    // What is written here has text for names, and goes to memory: it does not fail.
+    // Serialising to memory does not fail, since all names are strings.
     let _ = serde_json::to_writer(text, value);
 }
 
 async fn take_turns(number: u64) {
-    if number.is_multiple_of(A_TURN) {
+    if number.is_multiple_of(CHECKS_PER_TURN) {
         tokio::task::yield_now().await;
     }
 }

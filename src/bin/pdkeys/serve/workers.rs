@@ -1,7 +1,7 @@
-//! Threads that answer, each with an event loop of its own.
+//! The worker threads, each with an event loop of its own.
 //!
-//! A connection stays with the worker that got it: nothing of a request goes from one thread to another, which would
-//! cost more than the answer does. Whoever accepts hands each new connection to the worker that has the fewest.
+//! A connection stays with one worker: passing a request from one thread to another would cost more than answering it.
+//! Each new connection goes to the worker that has the fewest.
 
 use std::io;
 use std::sync::Arc;
@@ -12,85 +12,83 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::batcher::Together;
-
-/// How long what a worker has given to other threads may still take when it ends.
+/// How long a worker waits at its end for what it has passed to blocking threads.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// What the connections of one worker share.
-#[derive(Default)]
-pub(super) struct Worker {
-    /// What they ask together.
-    pub(super) together: Together,
-    connections: AtomicUsize,
-}
+/// All workers, which serve connections of type `C`.
+pub(super) struct Workers<C>(Vec<WorkerHandle<C>>);
 
-/// All workers, which take connections of a kind.
-pub(super) struct Workers<C>(Vec<Desk<C>>);
-
-struct Desk<C> {
-    worker: Arc<Worker>,
-    handed: UnboundedSender<C>,
+struct WorkerHandle<C> {
+    /// The number of connections that the worker has.
+    connections: Arc<AtomicUsize>,
+    sender: UnboundedSender<C>,
     thread: JoinHandle<()>,
 }
 
 impl<C: Send + 'static> Workers<C> {
-    /// Starts one a processor, which serve what they are handed.
-    pub(super) fn start<F>(serve: impl Fn(C, Arc<Worker>) -> F + Clone + Send + 'static) -> io::Result<Self>
+    /// Starts one worker per processor. `share` is called once on each, and its result is passed with every connection
+    /// to `serve`.
+    pub(super) fn start<S, F>(
+        share: impl Fn() -> S + Clone + Send + 'static,
+        serve: impl Fn(C, S) -> F + Clone + Send + 'static,
+    ) -> io::Result<Self>
     where
+        S: Clone + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
         let count = thread::available_parallelism().map_or(1, Into::into);
-        let desks = (0..count).map(|_| {
-            let worker = Arc::new(Worker::default());
-            let (handed, received) = unbounded_channel();
+        let workers = (0..count).map(|_| {
+            let connections = Arc::default();
+            let (sender, receiver) = unbounded_channel();
             let runtime = Builder::new_current_thread().enable_all().build()?;
             let thread = thread::Builder::new().name("worker".to_owned()).spawn({
-                let (worker, serve) = (Arc::clone(&worker), serve.clone());
-                move || work(runtime, &worker, received, serve)
+                let (connections, share, serve) = (Arc::clone(&connections), share.clone(), serve.clone());
+                move || work(runtime, &connections, receiver, share, serve)
             })?;
-            Ok(Desk { worker, handed, thread })
+            Ok(WorkerHandle { connections, sender, thread })
         });
-        desks.collect::<io::Result<_>>().map(Self)
+        workers.collect::<io::Result<_>>().map(Self)
     }
 
-    /// Hands a connection to the worker that has the fewest.
+    /// Passes a connection to the worker that has the fewest.
     pub(super) fn hand(&self, connection: C) {
-        let open = |desk: &&Desk<C>| desk.worker.connections.load(Ordering::Relaxed);
-        if let Some(Desk { worker, handed, .. }) = self.0.iter().min_by_key(open) {
-            worker.connections.fetch_add(1, Ordering::Relaxed);
-            // A worker listens for as long as there is somebody who hands it something.
-            let _ = handed.send(connection);
+        let open = |worker: &&WorkerHandle<C>| worker.connections.load(Ordering::Relaxed);
+        if let Some(WorkerHandle { connections, sender, .. }) = self.0.iter().min_by_key(open) {
+            connections.fetch_add(1, Ordering::Relaxed);
+            // A worker receives until the sender is dropped.
+            let _ = sender.send(connection);
         }
     }
 
-    /// Whether no connection is with any of them.
+    /// Returns whether no worker has a connection.
     pub(super) fn are_idle(&self) -> bool {
-        self.0.iter().all(|desk| desk.worker.connections.load(Ordering::Acquire) == 0)
+        self.0.iter().all(|worker| worker.connections.load(Ordering::Acquire) == 0)
     }
 
-    /// Ends all of them. What they have not answered is dropped.
+    /// Ends all workers. Requests that are not answered yet are dropped.
     pub(super) fn end(self) {
-        let threads: Vec<_> = self.0.into_iter().map(|Desk { thread, .. }| thread).collect();
+        let threads: Vec<_> = self.0.into_iter().map(|WorkerHandle { thread, .. }| thread).collect();
         for thread in threads {
-            // It never panics; and if it did, its connections are over all the same.
+            // If a worker panicked, its connections are closed as well.
             let _ = thread.join();
         }
     }
 }
 
-fn work<C, F: Future<Output = ()> + Send + 'static>(
+fn work<C, S: Clone, F: Future<Output = ()> + Send + 'static>(
     runtime: Runtime,
-    worker: &Arc<Worker>,
-    mut received: UnboundedReceiver<C>,
-    serve: impl Fn(C, Arc<Worker>) -> F,
+    connections: &Arc<AtomicUsize>,
+    mut receiver: UnboundedReceiver<C>,
+    share: impl Fn() -> S,
+    serve: impl Fn(C, S) -> F,
 ) {
     runtime.block_on(async {
-        while let Some(connection) = received.recv().await {
-            let served = serve(connection, Arc::clone(worker));
-            let leaving = Leaving(Arc::clone(worker));
+        let shared = share();
+        while let Some(connection) = receiver.recv().await {
+            let served = serve(connection, shared.clone());
+            let counted = Counted(Arc::clone(connections));
             tokio::spawn(async move {
-                let _leaving = leaving;
+                let _counted = counted;
                 served.await;
             });
         }
@@ -98,12 +96,12 @@ fn work<C, F: Future<Output = ()> + Send + 'static>(
     runtime.shutdown_timeout(GRACE);
 }
 
-/// A connection that counts until it goes, however it does.
-struct Leaving(Arc<Worker>);
+/// Counts a connection until it is dropped, even by a panic.
+struct Counted(Arc<AtomicUsize>);
 
-impl Drop for Leaving {
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Release);
+        self.0.fetch_sub(1, Ordering::Release);
     }
 }
 
@@ -116,20 +114,20 @@ mod tests {
     use super::*;
 
     fn open(workers: &Workers<oneshot::Receiver<()>>) -> Vec<usize> {
-        workers.0.iter().map(|desk| desk.worker.connections.load(Ordering::Relaxed)).collect()
+        workers.0.iter().map(|worker| worker.connections.load(Ordering::Relaxed)).collect()
     }
 
     #[test]
     fn each_connection_goes_to_the_worker_with_the_fewest_and_counts_until_it_ends() {
         let (tell, told) = mpsc::channel();
-        let workers = Workers::start(move |end: oneshot::Receiver<()>, _| {
+        let serve = move |end: oneshot::Receiver<()>, ()| {
             let tell = tell.clone();
             async move {
                 tell.send(thread::current().id()).unwrap();
                 end.await.unwrap();
             }
-        })
-        .unwrap();
+        };
+        let workers = Workers::start(|| (), serve).unwrap();
         let count = workers.0.len();
         let connect = || {
             let (end, ended) = oneshot::channel();

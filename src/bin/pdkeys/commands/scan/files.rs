@@ -1,4 +1,4 @@
-//! Looks through files below paths, with as many threads as there are processors.
+//! Scans files below paths, with one thread per processor.
 //!
 //! Ignore rules keep out what is built and fetched, and must not keep out what a repository gives away: what git tracks
 //! is looked through whatever they say, as are the names of files, what a link points at, and the files in which git
@@ -19,12 +19,12 @@ use pdkeys::scan::{ScanError, Scanner};
 use pdkeys::store::Place;
 use pdkeys::store::sqlite::SqliteStore;
 
-use super::{FileName, FoundRecord, Report};
+use super::report::{FileName, FoundRecord, Report, scan_one};
 use crate::failure::Failure;
 use crate::input::git::{self, Repository};
-use crate::input::sources::{self, Identity, Opened, Spared};
+use crate::input::sources::{self, Identity, Opened, SkipSet};
 
-/// What a walk goes through.
+/// The purpose of a walk.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Walked {
     /// What was named on the command line.
@@ -38,7 +38,7 @@ enum Walked {
 /// Files that are looked through, and what came of it.
 pub(super) struct Files<'a> {
     place: &'a Place,
-    spared: &'a Spared,
+    skip: &'a SkipSet,
     now: Timestamp,
     heeds_rules: bool,
     outcome: Mutex<Outcome>,
@@ -64,8 +64,8 @@ impl Outcome {
 }
 
 impl<'a> Files<'a> {
-    pub(super) fn new(place: &'a Place, spared: &'a Spared, now: Timestamp, heeds_rules: bool) -> Self {
-        Self { place, spared, now, heeds_rules, outcome: Mutex::default() }
+    pub(super) fn new(place: &'a Place, skip: &'a SkipSet, now: Timestamp, heeds_rules: bool) -> Self {
+        Self { place, skip, now, heeds_rules, outcome: Mutex::default() }
     }
 
     /// Looks through paths, and through what git keeps beside its objects for `repositories`.
@@ -110,7 +110,7 @@ impl<'a> Files<'a> {
 
     /// Looks through the files that belong to the repository of a checkout.
     fn scan_git_directories(&self, top: &Path, seen: &mut BTreeSet<PathBuf>) -> Result<(), Failure> {
-        for directory in git::git_directories(top, self.spared) {
+        for directory in git::git_directories(top, self.skip) {
             if !seen.insert(fs::canonicalize(&directory).unwrap_or_else(|_| directory.clone())) {
                 continue;
             }
@@ -267,9 +267,9 @@ impl Worker<'_> {
             }
             return Ok(());
         }
-        match sources::open(path, identity, files.spared) {
-            Ok(Opened::Spared) if is_named => report.unread(&file, &"it is a file of the store"),
-            Ok(Opened::Spared | Opened::NoFile) => {}
+        match sources::open(path, identity, files.skip) {
+            Ok(Opened::SkipSet) if is_named => report.unread(&file, &"it is a file of the store"),
+            Ok(Opened::SkipSet | Opened::NoFile) => {}
             Ok(Opened::Content(mut content)) => scan_content(scanner, &mut *content, &file, report)?,
             Ok(Opened::Archive) => report.archives += 1,
             Err(error) => report.unread(&file, &error),
@@ -302,7 +302,7 @@ fn scan_content(
     file: &FileName,
     report: &mut Report,
 ) -> Result<(), pdkeys::Error> {
-    match super::scan_one(scanner, content, file, report) {
+    match scan_one(scanner, content, file, report) {
         Ok(()) => Ok(()),
         Err(ScanError::Input(error)) => {
             report.unread(file, &error);

@@ -1,4 +1,4 @@
-//! Looks through all that git keeps: history, index, stash, and what was thrown away but is there still.
+//! Scans everything in a git repository: history, index, stash, and unreachable objects.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use pdkeys::scan::{Finding, ScanError, Scanner};
 use pdkeys::store::sqlite::SqliteStore;
 
-use super::{FileName, FoundRecord, Report};
+use super::report::{FileName, FoundRecord, Report};
 use crate::failure::Failure;
 use crate::input::git::{self, Kind, Object, Repository};
 
