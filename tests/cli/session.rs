@@ -404,6 +404,8 @@ impl Seen {
         for (number, secret) in (1..).zip(&self.secrets) {
             text = text.replace(secret, &format!("[SECRET {number}]"));
             let hint = &secret[secret.len() - 4..];
+            // A hint that a spreadsheet would compute has a quote before it in CSV.
+            text = text.replace(&format!(",'{hint},"), &format!(",{hint},"));
             text = replace_word(&text, hint, &format!("[HINT {number}]"));
         }
         let text = ID.replace_all(&text, |found: &Captures<'_>| self.name_id(&found[0]));
