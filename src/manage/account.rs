@@ -1,4 +1,4 @@
-//! The account: founding, settings, transfer.
+//! The account: creation, settings and transfer.
 
 use jiff::Timestamp;
 
@@ -11,24 +11,24 @@ use crate::model::{Account, AccountEdit, Change, Name, Noun, Policy, Role, User,
 use crate::ports::{Clock, Entropy};
 use crate::store::{CreateStore, ReadTx, Store, Transaction, WriteTx};
 
-/// An account to be founded, with the user who becomes its owner.
+/// An account to create, and the user who becomes its owner.
 #[derive(Clone, Debug)]
 pub struct Founding {
-    /// What the account is to be called.
+    /// The name of the account.
     pub account: Name,
-    /// How requests are to be judged.
+    /// The policy by which requests are judged.
     pub policy: Policy,
-    /// What the owner is to be called.
+    /// The name of the owner.
     pub owner: Name,
-    /// The operating-system user who acts as the owner.
+    /// The uid of the operating-system user that is mapped to the owner.
     pub os_uid: u32,
 }
 
 impl Founding {
-    /// Makes a new store with the account in it.
+    /// Creates a store with the account in it.
     ///
     /// # Errors
-    /// As [`CreateStore::create`].
+    /// Those of [`CreateStore::create`].
     pub fn make_store<S: CreateStore>(
         &self,
         location: &S::Location,
@@ -40,7 +40,7 @@ impl Founding {
         S::create(location, entropy, |tx, entropy| self.found(tx, entropy, &request_id, at))
     }
 
-    /// Puts the account and its owner into an empty store.
+    /// Adds the account and its owner to an empty store.
     ///
     /// # Errors
     /// If the store cannot be written.
@@ -73,10 +73,10 @@ impl Founding {
 }
 
 impl<S: Store> Session<'_, S> {
-    /// The account.
+    /// Returns the account.
     ///
     /// # Errors
-    /// If the store cannot be read.
+    /// If the acting user is not permitted, or the store cannot be read.
     pub fn account(&mut self) -> Result<Account> {
         self.read(|tx, acting| {
             let account = tx.account()?;
@@ -85,10 +85,10 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// Changes settings.
+    /// Changes settings of the account.
     ///
     /// # Errors
-    /// If the acting user may not.
+    /// If the acting user is not permitted.
     pub fn edit_account(&mut self, edit: AccountEdit) -> Result<Account> {
         self.write(|context| {
             let before = context.tx.account()?;
@@ -101,10 +101,10 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// Makes another user the Account Owner; the one before becomes an admin.
+    /// Makes another user the Account Owner. The previous one becomes an admin.
     ///
     /// # Errors
-    /// If the acting user may not, or there is no such user.
+    /// If the acting user is not permitted, or the user does not exist or has left.
     pub fn transfer_account(&mut self, reference: &str) -> Result<Account> {
         self.write(|context| {
             let (before, after) = plan_transfer(context.tx.reading(), context.acting, reference)?;

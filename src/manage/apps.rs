@@ -1,4 +1,4 @@
-//! Registered apps: their scopes, their client secrets, the tokens that are issued to them.
+//! Registered apps: their scopes, client secrets and tokens.
 
 use std::ops::ControlFlow;
 
@@ -16,10 +16,10 @@ use crate::model::{
 use crate::store::{AppQuery, ReadTx, Store, Visit, WriteTx};
 
 impl<S: Store> Session<'_, S> {
-    /// Registers an app, and hands its client secret over. Its id is its client id.
+    /// Registers an app and passes its client secret to `hand_over`. The id of the app is its client id.
     ///
     /// # Errors
-    /// If the acting user may not give away these scopes, the name is taken, or the secret cannot be handed over.
+    /// If the acting user is not permitted to grant these scopes, the name is taken, or `hand_over` fails.
     pub fn register_app(&mut self, spec: AppSpec, hand_over: HandOver<'_, App>) -> Result<App> {
         self.write(|context| {
             context.require(Action::RegisterApp, &Target::all(Noun::App).with_scopes(&spec.scopes))?;
@@ -49,10 +49,10 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// Shows the apps that the acting user may see, oldest first.
+    /// Visits the apps that the acting user is permitted to see, oldest first.
     ///
     /// # Errors
-    /// If the acting user may see none at all, and whatever `visit` returns.
+    /// If the acting user is not permitted to list apps, or `visit` returns an error.
     pub fn list_apps(&mut self, visit: Visit<'_, App>) -> Result<()> {
         self.read(|tx, acting| {
             require(acting, Action::ListApps, &Target::all(Noun::App))?;
@@ -67,18 +67,18 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// One app, by name or id.
+    /// Returns an app by name or id.
     ///
     /// # Errors
-    /// If the acting user may not see it, or there is none.
+    /// If the acting user is not permitted to see it, or it does not exist.
     pub fn app(&mut self, reference: &str) -> Result<App> {
         self.read(|tx, acting| app(tx, acting, reference, Action::ShowApp))
     }
 
-    /// Changes an app: its name, description and limit; narrows its scopes; stops its tokens.
+    /// Changes the name, description or rate limit of an app, narrows its scopes, or revokes its tokens.
     ///
     /// # Errors
-    /// If the acting user may not, there is none, its scopes would widen, or the name is taken.
+    /// If the acting user is not permitted, the app does not exist, its scopes would widen, or the name is taken.
     pub fn edit_app(&mut self, reference: &str, edit: AppEdit) -> Result<App> {
         self.write(|context| {
             let (before, after) = plan_edit(context.tx.reading(), context.acting, reference, edit)?;
@@ -102,7 +102,7 @@ impl<S: Store> Session<'_, S> {
     /// Gives an app a new client secret, and hands it over; as [`Session::rotate_key`]. Its tokens go on.
     ///
     /// # Errors
-    /// If the acting user may not, there is none, or the secret cannot be handed over.
+    /// If the acting user is not permitted, the app does not exist, or `hand_over` fails.
     pub fn rotate_app(
         &mut self,
         reference: &str,
@@ -129,7 +129,7 @@ impl<S: Store> Session<'_, S> {
     /// Stops the client secret that an overlap keeps alive.
     ///
     /// # Errors
-    /// If the acting user may not, there is no such app, or no overlap.
+    /// If the acting user is not permitted, the app does not exist, or it has no overlap.
     pub fn end_app_overlap(&mut self, reference: &str) -> Result<App> {
         self.write(|context| {
             let before = context.app(reference, Action::RotateApp)?;
@@ -138,10 +138,10 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// Removes apps for good with their tokens, all or none.
+    /// Removes apps permanently, with their tokens: all of them or none.
     ///
     /// # Errors
-    /// If the acting user may not, or there is no such app.
+    /// If the acting user is not permitted, or an app does not exist.
     pub fn remove_apps(&mut self, references: &[String], reason: Option<&Label>) -> Result<Vec<App>> {
         self.write(|context| {
             let plan = plan_remove(context.tx.reading(), context.acting, references, reason)?;
@@ -161,8 +161,8 @@ impl<S: Store> Session<'_, S> {
     /// with all of them.
     ///
     /// # Errors
-    /// If the acting user may not, there is no such app, it has not the scopes, the account has REST keys switched
-    /// off, or the token cannot be handed over.
+    /// If the acting user is not permitted, the app does not exist or lacks a scope, REST keys are switched off for the
+    /// account, or `hand_over` fails.
     pub fn issue_app_token(
         &mut self,
         reference: &str,
@@ -206,7 +206,7 @@ fn target(app: &App) -> Target {
     Target::of(app).with_scopes(&app.scopes)
 }
 
-/// An app that the acting user may do this to. To those who may not even see it, it is not there.
+/// Returns an app if the acting user is permitted to do `action` to it. An app that the user may not see is not found.
 fn app(tx: &mut impl ReadTx, acting: &Acting, typed: &str, action: Action) -> Result<App> {
     require(acting, action, &Target::all(Noun::App))?;
     let seen = |app: &App| decide(acting.user(), Action::ShowApp, &target(app)) == Decision::Allowed;

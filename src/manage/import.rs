@@ -1,8 +1,8 @@
-//! Importing: bringing credentials and users in from elsewhere, so that no client has to change.
+//! Import of credentials and users from another system, so that clients keep their secrets.
 //!
-//! Everything of one import comes in together or not at all, in one transaction, with one audit record that names the
-//! file by its SHA-256. The entries are taken one by one and not kept; what is bad about one is told with its line,
-//! never with its content.
+//! An import is atomic: one transaction and one audit record, which contains the SHA-256 of the file. Entries are
+//! processed one at a time and not kept in memory. A bad entry is reported with its line number, never with its
+//! content.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -24,70 +24,70 @@ use crate::store::{
     Clash, Death, DestinationBy, DestinationQuery, ImportTx, ReadTx, Store, UserBy, WriteTx, secret_in,
 };
 
-/// Where entries come from, one after the other.
+/// A source of entries to import.
 pub trait Entries<T> {
-    /// The next line with something on it, or none at the end.
+    /// Returns the next line that is not blank, or `None` at the end.
     ///
     /// # Errors
-    /// If there may be more, but it cannot be read.
+    /// If the source cannot be read.
     fn next(&mut self) -> Result<Option<Line<T>>>;
 
-    /// The SHA-256 of all that was read, once there is no more.
+    /// Returns the SHA-256 of all input. Called after [`Entries::next`] has returned `None`.
     fn sha256(&self) -> [u8; 32];
 }
 
-/// One line of what is imported.
+/// One line of the input.
 #[derive(Debug)]
 pub struct Line<T> {
-    /// Its number, counted from 1.
+    /// The line number, counted from 1.
     pub number: u64,
-    /// What stands there, or why that is nothing which could come in, without its content.
+    /// The parsed entry, or the reason why the line is not one. The reason does not contain the content of the line.
     pub entry: Result<T, String>,
 }
 
-/// A credential to be brought in.
+/// A credential to import.
 #[derive(Debug)]
 pub struct KeyEntry {
-    /// What it is: a general key, a user token or an integration key.
+    /// The kind: a general key, a user token or an integration key.
     pub kind: CredentialKind,
-    /// What it is to be recognised by.
+    /// The secret or its hash.
     pub material: Material,
-    /// What it is for; what an integration is called.
+    /// The description; for an integration key, the name of the integration.
     pub description: Label,
-    /// What it may reach.
+    /// The access.
     pub access: Access,
-    /// Whose it is: of a user token the user, of an integration the service or the orchestration, by name or id. A
-    /// general key belongs to the account.
+    /// The owner, by name or id: the user of a user token, or the service or orchestration of an integration key. A
+    /// general key has none.
     pub owner: Option<String>,
-    /// When it was made, if that is known.
+    /// When the credential was created, if known.
     pub created_at: Option<jiff::Timestamp>,
-    /// When its time ends, if it does.
+    /// When the credential expires, if it does.
     pub expires_at: Option<jiff::Timestamp>,
 }
 
-/// What is left of a secret elsewhere.
+/// The secret of an imported credential, as far as the other system has it.
 #[derive(Debug)]
 pub enum Material {
     /// The secret itself.
     Secret(Secret),
-    /// Its SHA-256. What its last characters were is not known then.
+    /// The SHA-256 of the secret. Its last characters, the hint, are unknown then.
     Sha256(Fingerprint),
 }
 
-/// A user to be brought in.
+/// A user to import.
 #[derive(Clone, Debug)]
 pub struct UserEntry {
     /// The name.
     pub name: Name,
     /// The e-mail address.
     pub email: Option<Label>,
-    /// The role; any but owner.
+    /// The role; any except owner.
     pub role: Role,
-    /// The operating-system user who is to act as this user.
+    /// The uid of the operating-system user that is mapped to this user.
     pub os_uid: Option<u32>,
-    /// The user's id in the API behind.
+    /// The user's id in the API behind the gateway.
     pub external_id: Option<Label>,
-    /// The limit that all tokens of the user share, where it is not the documented one.
+    /// The rate limit that all tokens of the user share, or `None` for the default.
     pub rate_limit: Option<RateLimit>,
 }
 
@@ -100,16 +100,15 @@ pub struct ImportMode {
     pub dry_run: bool,
 }
 
-/// Tells what is wrong with a line: its number, and why.
+/// A callback for bad lines, with the line number and the reason.
 pub type Tell<'t> = &'t mut dyn FnMut(u64, &str) -> Result<()>;
 
 impl<S: Store> Session<'_, S> {
-    /// Brings credentials in, all of them, or with [`ImportMode::skip_bad`] those that nothing is wrong with. Each line with which
-    /// something is wrong is told.
+    /// Imports credentials. With [`ImportMode::skip_bad`], bad lines are skipped. Each bad line is passed to `tell`.
     ///
     /// # Errors
-    /// If the acting user may not, the account has such keys switched off, a line is bad and bad ones are not skipped;
-    /// nothing has come in then. And whatever `entries` and `tell` return.
+    /// If the acting user is not permitted, such keys are switched off for the account, a line is bad without
+    /// `skip_bad`, or `entries` or `tell` returns an error. Nothing is imported then.
     pub fn import_keys(
         &mut self,
         entries: &mut dyn Entries<KeyEntry>,
@@ -127,10 +126,10 @@ impl<S: Store> Session<'_, S> {
         })
     }
 
-    /// Brings users in; as [`Session::import_keys`].
+    /// Imports users, like [`Session::import_keys`].
     ///
     /// # Errors
-    /// As there.
+    /// Those of [`Session::import_keys`].
     pub fn import_users(
         &mut self,
         entries: &mut dyn Entries<UserEntry>,
@@ -140,7 +139,7 @@ impl<S: Store> Session<'_, S> {
         self.import(entries, mode, tell, |_, acting| UserImport { acting, taken: None })
     }
 
-    fn import<T, I: Take<T>>(
+    fn import<T, I: Importer<T>>(
         &mut self,
         entries: &mut dyn Entries<T>,
         mode: ImportMode,
@@ -155,7 +154,7 @@ impl<S: Store> Session<'_, S> {
     }
 }
 
-/// Why an entry does not come in: something is wrong with its line, or the whole import ends here.
+/// The reason why an entry is not imported: its line is bad, or the whole import fails.
 enum Refused {
     Line(String),
     Import(Error),
@@ -179,10 +178,10 @@ impl From<&str> for Refused {
     }
 }
 
-/// Takes entries of one type in.
-trait Take<T> {
-    /// Takes one in, and counts it.
-    fn take(
+/// Imports entries of one type.
+trait Importer<T> {
+    /// Imports one entry and counts it.
+    fn import(
         &mut self,
         intake: &mut ImportTx<'_, impl WriteTx>,
         entropy: &mut dyn Entropy,
@@ -192,7 +191,7 @@ trait Take<T> {
     ) -> Result<(), Refused>;
 }
 
-fn import<T, W: WriteTx, I: Take<T>>(
+fn import<T, W: WriteTx, I: Importer<T>>(
     context: &mut WriteContext<'_, W>,
     entries: &mut dyn Entries<T>,
     skip_bad: bool,
@@ -211,7 +210,7 @@ fn import<T, W: WriteTx, I: Take<T>>(
             lines += 1;
             let taken = entry
                 .map_err(Refused::Line)
-                .and_then(|entry| importer.take(intake, entropy, number, entry, &mut sum));
+                .and_then(|entry| importer.import(intake, entropy, number, entry, &mut sum));
             match taken {
                 Ok(()) => {}
                 Err(Refused::Import(error)) => return Err(error),
@@ -221,7 +220,7 @@ fn import<T, W: WriteTx, I: Take<T>>(
                 }
             }
         }
-        // Where nothing is left, leaving out what is bad does not do what was asked.
+        // If every line is bad, skipping bad lines would import nothing.
         if sum.skipped > 0 && (!skip_bad || sum.count() == 0) {
             return Err(Conflict::BadLines { bad: sum.skipped, lines }.into());
         }
@@ -230,8 +229,8 @@ fn import<T, W: WriteTx, I: Take<T>>(
     })
 }
 
-/// The lines from which the things of a noun came, by their order. Where a run of lines came in without one left out,
-/// its first says them all.
+/// The line numbers of the imported items of each noun, by their index. Items of consecutive lines are stored as a run,
+/// by the index and the line of its first item.
 #[derive(Default)]
 struct Lines {
     runs: HashMap<Noun, Vec<(u64, u64)>>,
@@ -252,23 +251,23 @@ impl Lines {
     }
 }
 
-/// Takes credentials in.
+/// The import of credentials.
 struct KeyImport {
     account: Account,
     acting: Acting,
     lines: Lines,
-    /// Those who were named so far, and are there: many tokens are a few users'.
+    /// The owners resolved so far, by reference: many tokens belong to few users.
     users: HashMap<String, User>,
-    /// All who are here, once one was named otherwise than exactly.
+    /// All active users by folded name, loaded when a reference is not an exact name.
     users_by_likeness: Option<HashMap<String, Option<User>>>,
-    /// Likewise.
+    /// The services and orchestrations resolved so far, by reference.
     destinations: HashMap<(Noun, String), Destination>,
-    /// Likewise, of each noun.
+    /// All services or orchestrations by folded name, loaded when a reference is not an exact name.
     destinations_by_likeness: HashMap<Noun, HashMap<String, Option<Destination>>>,
 }
 
-impl Take<KeyEntry> for KeyImport {
-    fn take(
+impl Importer<KeyEntry> for KeyImport {
+    fn import(
         &mut self,
         intake: &mut ImportTx<'_, impl WriteTx>,
         entropy: &mut dyn Entropy,
@@ -282,23 +281,23 @@ impl Take<KeyEntry> for KeyImport {
         let digest = intake.keyring().digest(&fingerprint);
         refuse_secrets(intake, "description", entry.description.as_str())?;
         if digests_in(entry.description.as_str(), intake.keyring()).contains(&digest) {
-            return Err("description: must not contain a secret, and has that of its line".into());
+            return Err("description: must not contain a secret, but contains that of this line".into());
         }
         let at = self.acting.at();
         let created_at = entry.created_at.unwrap_or(at);
         if created_at > at {
-            return Err("created_at: lies ahead".into());
+            return Err("created_at: is in the future".into());
         }
         if entry.expires_at.zip(entry.created_at).is_some_and(|(end, made)| end <= made) {
-            return Err("expires_at: is not after it was made".into());
+            return Err("expires_at: is not after created_at".into());
         }
         let (noun, count, clash) = match kind {
             CredentialKind::General => {
                 if entry.owner.is_some() {
-                    return Err("owner: a general key belongs to the account, and has none".into());
+                    return Err("owner: a general key belongs to the account and has no owner".into());
                 }
                 if let Access::Role(_) = entry.access {
-                    return Err("access: that of a role is for user tokens".into());
+                    return Err("access: role is for user tokens only".into());
                 }
                 let key = GeneralKey {
                     id: fresh_id(intake.rows(), Noun::GeneralKey, entropy)?,
@@ -319,7 +318,7 @@ impl Take<KeyEntry> for KeyImport {
             CredentialKind::UserToken => {
                 let user = self.user(intake.reading(), entry.owner.as_deref())?;
                 let Access::Role(scopes) = &entry.access else {
-                    return Err("access: of a user token it is role, or some scopes of it".into());
+                    return Err("access: a user token needs role, with or without scopes".into());
                 };
                 refuse_beyond(user.role, scopes.as_ref()).map_err(|error| format!("access: {error}"))?;
                 let token = UserToken {
@@ -342,7 +341,7 @@ impl Take<KeyEntry> for KeyImport {
                 (Noun::Integration, &mut imported.integrations, clash)
             }
             CredentialKind::AppToken => {
-                return Err("kind: an app token lives for a day, and is not imported".into());
+                return Err("kind: an app token is valid for a day only and cannot be imported".into());
             }
         };
         match clash {
@@ -351,13 +350,13 @@ impl Take<KeyEntry> for KeyImport {
                 *count += 1;
                 Ok(())
             }
-            Some(clash) => Err(self.in_the_way(&clash).into()),
+            Some(clash) => Err(self.describe(&clash).into()),
         }
     }
 }
 
 impl KeyImport {
-    /// Refuses what the account, or the acting user, does not have at all.
+    /// Fails if the account or the acting user cannot have credentials of a kind.
     fn refuse_switched_off(&self, kind: CredentialKind) -> Result<()> {
         let is_token = kind == CredentialKind::UserToken;
         if is_token {
@@ -371,9 +370,9 @@ impl KeyImport {
         Err(Conflict::SwitchedOff(switched_off).into())
     }
 
-    /// The user whose token it is to be.
+    /// Returns the user of a token.
     fn user(&mut self, store: &mut impl ReadTx, owner: Option<&str>) -> Result<User, Refused> {
-        let owner = owner.ok_or("owner: a user token has one")?;
+        let owner = owner.ok_or("owner: a user token needs one")?;
         if let Some(user) = self.users.get(owner) {
             return Ok(user.clone());
         }
@@ -404,7 +403,7 @@ impl KeyImport {
         Ok(all.get(&fold(owner)).cloned().flatten())
     }
 
-    /// The integration that it is to be.
+    /// Returns the integration of an entry.
     fn integration(
         &mut self,
         intake: &mut ImportTx<'_, impl WriteTx>,
@@ -413,15 +412,15 @@ impl KeyImport {
         created_at: jiff::Timestamp,
     ) -> Result<Integration, Refused> {
         let Material::Secret(secret) = entry.material else {
-            return Err("digest: an integration key must stay visible, and needs its secret".into());
+            return Err("digest: an integration key must remain visible, so its secret is needed".into());
         };
         if entry.access != Access::Full {
-            return Err("access: an integration key has none but full".into());
+            return Err("access: an integration key has full access only".into());
         }
         if entry.expires_at.is_some() {
-            return Err("expires_at: an integration key has no end".into());
+            return Err("expires_at: an integration key does not expire".into());
         }
-        let owner = entry.owner.ok_or("owner: an integration leads into a service or an orchestration")?;
+        let owner = entry.owner.ok_or("owner: an integration key needs a service or an orchestration")?;
         let noun = if secret.is_of_orchestration() { Noun::Orchestration } else { Noun::Service };
         let destination = self.destination(intake.reading(), noun, &owner)?;
         let name = Name::parse(Noun::Integration, entry.description.as_str())
@@ -462,8 +461,7 @@ impl KeyImport {
             },
             found => found,
         };
-        let found =
-            found.ok_or_else(|| format!("owner: there is no such {noun}, where this key would lead"))?;
+        let found = found.ok_or_else(|| format!("owner: there is no such {noun} for this key"))?;
         let destination = DestinationRef::from(&found);
         self.destinations.insert(known, found);
         Ok(destination)
@@ -484,10 +482,10 @@ impl KeyImport {
         Ok(all.get(&fold(named)).cloned().flatten())
     }
 
-    /// Says whose a secret is already.
-    fn in_the_way(&self, clash: &Clash) -> String {
+    /// Describes a clash.
+    fn describe(&self, clash: &Clash) -> String {
         match clash {
-            Clash::Taken(id) => format!("{} {id} has this secret already", id.noun()),
+            Clash::Taken(id) => format!("{} {id} already has this secret", id.noun()),
             Clash::Added { noun, index } => match self.lines.of(*noun, *index) {
                 Some(line) => format!("line {line} has the same secret"),
                 None => "an earlier line has the same secret".to_owned(),
@@ -495,10 +493,10 @@ impl KeyImport {
             Clash::Dead(tombstone) => {
                 let died = match tombstone.death {
                     Death::Removed => "was removed",
-                    Death::Rotated => "was rotated away",
+                    Death::Rotated => "was rotated",
                 };
                 format!(
-                    "{} {} had this secret; it {died}, and cannot come back",
+                    "{} {} had this secret; it {died} and cannot be used again",
                     tombstone.id.noun(),
                     tombstone.id
                 )
@@ -507,7 +505,8 @@ impl KeyImport {
     }
 }
 
-/// Refuses a text that holds a secret of the store: what comes in has no record of its own, with which it would be asked.
+/// Rejects a text that contains a secret of the store. Imported items need this here, because they have no audit record
+/// of their own, for which [`Transaction`](crate::store::Transaction) would check their texts.
 fn refuse_secrets(intake: &ImportTx<'_, impl WriteTx>, what: &str, text: &str) -> Result<(), Refused> {
     match secret_in(intake.rows(), intake.keyring(), text)? {
         None => Ok(()),
@@ -515,45 +514,45 @@ fn refuse_secrets(intake: &ImportTx<'_, impl WriteTx>, what: &str, text: &str) -
     }
 }
 
-/// What a credential is to be recognised by, if that is what its kind says.
+/// Returns the hint and the fingerprint of a secret, after checking that it has the shape of its kind.
 fn recognised_by(kind: CredentialKind, material: &Material) -> Result<(Option<Hint>, Fingerprint), Refused> {
     match material {
         Material::Sha256(fingerprint) => Ok((None, fingerprint.clone())),
         Material::Secret(secret) => match secret.kind() {
-            None => Err("secret: has the shape of no key".into()),
-            Some(shape) if shape != kind => Err(format!("secret: has the shape of kind {shape}").into()),
+            None => Err("secret: is not in the format of any key".into()),
+            Some(shape) if shape != kind => Err(format!("secret: is in the format of kind {shape}").into()),
             Some(_) => Ok((Some(secret.hint()), secret.fingerprint())),
         },
     }
 }
 
-/// Takes users in.
+/// The import of users.
 struct UserImport {
     acting: Acting,
-    /// What only one user can have, and who has it; once it was looked up.
+    /// The unique properties in use, loaded at the first entry.
     taken: Option<Taken>,
 }
 
-/// What only one user can have, and who has it.
+/// The unique properties of users that are in use, and by whom.
 #[derive(Default)]
 struct Taken {
-    names: HashMap<String, HasIt>,
-    os_uids: HashMap<u32, HasIt>,
-    external_ids: HashMap<String, HasIt>,
+    names: HashMap<String, TakenBy>,
+    os_uids: HashMap<u32, TakenBy>,
+    external_ids: HashMap<String, TakenBy>,
 }
 
-/// Who has something: a user of the account, or a line of the file.
+/// The holder of a unique property: a user of the account, or a line of the file.
 #[derive(Clone)]
-enum HasIt {
+enum TakenBy {
     User(String),
     Line(u64),
 }
 
-impl HasIt {
+impl TakenBy {
     fn refuse(&self, what: &str) -> Refused {
         match self {
             Self::Line(line) => format!("line {line} has the same {what}"),
-            Self::User(user) => format!("user {user} has this {what} already"),
+            Self::User(user) => format!("user {user} already has this {what}"),
         }
         .into()
     }
@@ -563,17 +562,16 @@ impl Taken {
     fn of(store: &mut impl ReadTx) -> Result<Self> {
         let mut taken = Self::default();
         resolve::present_users(store, &mut |user| {
-            taken.note(&user, &HasIt::User(format!("{} ({})", user.name, user.id)));
+            taken.note(&user, &TakenBy::User(format!("{} ({})", user.name, user.id)));
             Ok(ControlFlow::Continue(()))
         })?;
         Ok(taken)
     }
 
-    fn note(&mut self, user: &User, has_it: &HasIt) {
-        self.names.insert(fold(user.name.as_str()), has_it.clone());
-        self.os_uids.extend(user.os_uid.map(|uid| (uid, has_it.clone())));
-        self.external_ids
-            .extend(user.external_id.as_ref().map(|id| (id.as_str().to_owned(), has_it.clone())));
+    fn note(&mut self, user: &User, by: &TakenBy) {
+        self.names.insert(fold(user.name.as_str()), by.clone());
+        self.os_uids.extend(user.os_uid.map(|uid| (uid, by.clone())));
+        self.external_ids.extend(user.external_id.as_ref().map(|id| (id.as_str().to_owned(), by.clone())));
     }
 
     fn refuse(&self, user: &User) -> Result<(), Refused> {
@@ -590,8 +588,8 @@ impl Taken {
     }
 }
 
-impl Take<UserEntry> for UserImport {
-    fn take(
+impl Importer<UserEntry> for UserImport {
+    fn import(
         &mut self,
         intake: &mut ImportTx<'_, impl WriteTx>,
         entropy: &mut dyn Entropy,
@@ -628,13 +626,13 @@ impl Take<UserEntry> for UserImport {
             none => none.insert(Taken::of(intake.reading())?),
         };
         taken.refuse(&user)?;
-        // As in `refuse_taken` of a user who is added: also one who has left.
+        // As in `refuse_taken` for a new user, an external id must not be the id of any user, even one who has left.
         let named = user.external_id.as_ref().and_then(|id| id.as_str().parse::<Id>().ok());
         if let Some(other) = named.map(|id| intake.rows().user(UserBy::Id(id))).transpose()?.flatten() {
             return Err(format!("external id: is the id of user {}", other.name).into());
         }
         intake.add_user(&user)?;
-        taken.note(&user, &HasIt::Line(line));
+        taken.note(&user, &TakenBy::Line(line));
         imported.users += 1;
         Ok(())
     }
@@ -645,9 +643,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_of_what_came_in_is_found_by_its_order() {
+    fn an_index_maps_to_the_line_of_the_imported_item() {
         let mut lines = Lines::default();
-        // Line 5 was bad, and 7 brought something else.
+        // Line 5 was bad, and line 7 was of another noun.
         for (nth, line) in [(0, 2), (1, 3), (2, 4), (3, 6), (4, 8), (5, 9)] {
             lines.note(Noun::GeneralKey, nth, line);
         }
@@ -656,6 +654,6 @@ mod tests {
         assert_eq!(found, [2, 3, 4, 6, 8, 9]);
         assert_eq!(lines.of(Noun::UserToken, 0), Some(7));
         assert_eq!(lines.of(Noun::Integration, 0), None);
-        assert_eq!(lines.runs[&Noun::GeneralKey].len(), 3, "a run is kept by its first");
+        assert_eq!(lines.runs[&Noun::GeneralKey].len(), 3, "a run is stored as its first item");
     }
 }

@@ -14,14 +14,14 @@ use crate::model::{
 };
 use crate::store::{IntegrationQuery, ReadTx, Store, Visit, WriteTx};
 
-/// An integration to be made.
+/// An integration to create.
 #[derive(Clone, Debug)]
 pub struct NewIntegration {
-    /// What to call it.
+    /// The name.
     pub name: Name,
-    /// What sends the events.
+    /// The type: what sends the events.
     pub kind: IntegrationType,
-    /// Its limit, where it is not to be the documented one.
+    /// The rate limit, or `None` for the default.
     pub rate_limit: Option<RateLimit>,
 }
 
